@@ -1,0 +1,3 @@
+package reactor
+
+var pollers = []namedPoller{{"poll", openPoll}, {"select", openSelect}}

@@ -1,0 +1,30 @@
+package reactor
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func openWake() (rfd, wfd int, err error) {
+	var p [2]int
+	syscall.ForkLock.RLock() // there is no pipe2 that would set close-on-exec at once
+	defer syscall.ForkLock.RUnlock()
+	if err := unix.Pipe(p[:]); err != nil {
+		return 0, 0, os.NewSyscallError("pipe", err)
+	}
+	for _, fd := range p {
+		unix.CloseOnExec(fd)
+		if err := unix.SetNonblock(fd, true); err != nil {
+			_ = unix.Close(p[0])
+			_ = unix.Close(p[1])
+			return 0, 0, os.NewSyscallError("fcntl", err)
+		}
+	}
+	return p[0], p[1], nil
+}
+
+// signal makes the descriptor readable. A pipe that is full is readable too,
+// so the error does not matter.
+func (w *wake) signal() { _, _ = unix.Write(w.wfd, []byte{1}) }
