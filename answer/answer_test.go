@@ -1,0 +1,307 @@
+package answer
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"nowd/clock"
+)
+
+// fake is a clock to be set.
+type fake struct {
+	now   time.Time
+	state clock.State
+	err   error
+}
+
+func (f *fake) State() (clock.State, error) { return f.state, f.err }
+
+func (f *fake) text(zone *time.Location, form Form) *Text {
+	return NewText(clock.With(func() time.Time { return f.now }, f), zone, form, true)
+}
+
+func zone(t testing.TB, name string) *time.Location {
+	z, err := time.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
+}
+
+var moment = time.Date(2026, 11, 20, 17, 17, 42, 813729123, time.UTC)
+
+func TestEachWordGetsItsForm(t *testing.T) {
+	f := &fake{now: moment, state: clock.State{MaxError: 2500 * time.Microsecond, EstError: time.Millisecond, Offset: -500 * time.Microsecond, TAI: 37}}
+	for word, want := range map[string]string{
+		"datetime": "2026-11-21 01:17:42.813729\n",
+		"rfc3339":  "2026-11-21T01:17:42.813729123+08:00\n",
+		"unix":     "1795195062\n",
+		"unixms":   "1795195062813\n",
+		"unixus":   "1795195062813729\n",
+		"unixns":   "1795195062813729123\n",
+		"bound":    "1795195062.810229123 1795195062.817229123 synced\n",
+		"help":     "datetime rfc3339 unix unixms unixus unixns bound json help\n",
+		"json": `{"time":"2026-11-21T01:17:42.813729123+08:00","unix_ns":1795195062813729123,` +
+			`"earliest_unix_ns":1795195062810229123,"latest_unix_ns":1795195062817229123,"status":"synced",` +
+			`"max_error_ns":2500000,"est_error_ns":1000000,"offset_ns":-500000,"leap":"none","tai_offset_s":37}` + "\n",
+	} {
+		x := f.text(zone(t, "Asia/Shanghai"), DateTime)
+		for _, req := range []string{word, strings.ToUpper(word), " \t" + word + "\r\n", word + "\x00\x00\n"} {
+			if got := string(x.Append(nil, x.Form([]byte(req)))); got != want {
+				t.Errorf("%q: %q, want %q", req, got, want)
+			}
+		}
+	}
+}
+
+func TestOtherRequestsGetTheDefault(t *testing.T) {
+	f := &fake{now: moment}
+	for _, req := range []string{"", "\n", "hello sock", "unixx", "uni", "json!", "date time", "\xff\xfe", strings.Repeat("x", 1000)} {
+		x := f.text(time.UTC, UnixMS)
+		if got := string(x.Append(nil, x.Form([]byte(req)))); got != "1795195062813\n" {
+			t.Errorf("%q: %q", req, got)
+		}
+	}
+}
+
+func TestUnknownErrorBoundIsSaid(t *testing.T) {
+	for name, f := range map[string]*fake{
+		"kernel has given up": {now: moment, state: clock.State{MaxError: 16 * time.Second}},
+		"no kernel to ask":    {now: moment, err: errors.New("no")},
+	} {
+		x := f.text(time.UTC, DateTime)
+		if got := string(x.Append(nil, Bound)); got != "- - unsynced\n" {
+			t.Errorf("%s: %q", name, got)
+		}
+		var j map[string]any
+		if err := json.Unmarshal(x.Append(nil, JSON), &j); err != nil {
+			t.Fatal(err)
+		}
+		if j["earliest_unix_ns"] != nil || j["latest_unix_ns"] != nil || j["status"] != "unsynced" || j["tai_offset_s"] != nil {
+			t.Errorf("%s: %v", name, j)
+		}
+		if known := j["max_error_ns"] != nil; known != (f.err == nil) {
+			t.Errorf("%s: max_error_ns is %v", name, j["max_error_ns"])
+		}
+	}
+	faulty := &fake{now: moment, state: clock.State{Faulty: true, MaxError: time.Millisecond}}
+	if got := string(faulty.text(time.UTC, DateTime).Append(nil, Bound)); !strings.HasSuffix(got, "813729123 unsynced\n") && !strings.HasSuffix(got, " unsynced\n") || strings.HasPrefix(got, "-") {
+		t.Errorf("a faulty clock with a bound: %q", got)
+	}
+}
+
+// moments are times at which clocks are read right or wrong.
+func moments() []time.Time {
+	ts := []time.Time{
+		moment, {}, time.Unix(0, 0), time.Unix(0, 5), time.Unix(-1, 5), time.Unix(-1, 999999999), time.Unix(1, 0), time.Unix(999999999, 999999999), time.Unix(1000000000, 0),
+		time.Unix(-1e9, 1), time.Unix(-1e9-1, 0), time.Unix(1<<31-1, 999999999), time.Unix(1<<31, 0), time.Unix(1<<32, 0),
+		time.Date(2036, 2, 7, 6, 28, 15, 999999999, time.UTC), time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC),
+		time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(12026, 1, 1, 0, 0, 0, 7, time.UTC), time.Date(-44, 3, 15, 12, 0, 0, 0, time.UTC),
+		time.Date(2026, 10, 25, 0, 59, 59, 999999999, time.UTC), time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC), // Berlin leaves summer time
+	}
+	return ts
+}
+
+func TestTimesAgreeWithTheStandardLibrary(t *testing.T) {
+	f := &fake{}
+	for _, name := range []string{"UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns"} {
+		z := zone(t, name)
+		x := f.text(z, DateTime)
+		for _, now := range moments() {
+			f.now = now
+			for form, layout := range map[Form]string{DateTime: "2006-01-02 15:04:05.000000", RFC3339: "2006-01-02T15:04:05.000000000Z07:00"} {
+				if got, want := string(x.Append(nil, form)), now.In(z).Format(layout)+"\n"; got != want {
+					t.Errorf("%v: %q, want %q", form, got, want)
+				}
+			}
+			n, err := strconv.ParseInt(strings.TrimSpace(string(x.Append(nil, Unix))), 10, 64)
+			if err != nil || n != now.Unix() {
+				t.Errorf("unix: %d, %v, want %d", n, err, now.Unix())
+			}
+		}
+	}
+}
+
+func TestDatagramIsNeverMuchLongerThanItsRequest(t *testing.T) {
+	f := &fake{state: clock.State{MaxError: time.Second, TAI: 37}}
+	for _, form := range []Form{DateTime, Unix, JSON, Bound} {
+		x := f.text(zone(t, "Asia/Kathmandu"), form)
+		for _, f.now = range moments()[:17] {
+			for _, word := range append(Words(), "", "hello") {
+				for _, pad := range []int{0, 1, 55, 64, 100, 200, 300, 400, 1400} {
+					req := append([]byte(word), make([]byte, pad)...)
+					b, got := x.AppendDatagram(nil, req, len(req))
+					if len(b) > max(Unpadded, len(req)) {
+						t.Errorf("%d bytes for %d of %q", len(b), len(req), word)
+					}
+					if asked, ok := ParseForm([]byte(word)); pad >= 400 && ok && got != asked {
+						t.Errorf("%q, well padded, got %v", word, got)
+					}
+				}
+			}
+		}
+		if _, got := x.AppendDatagram(nil, []byte("json"), 4); got == JSON {
+			t.Error("a long form for a short request")
+		}
+	}
+	x := f.text(time.UTC, Unix)
+	if _, got := x.AppendDatagram(nil, []byte("json"), 4); got != Unix {
+		t.Errorf("a form that is too long gave way to %v, not the default", got)
+	}
+	if _, got := x.AppendDatagram(nil, []byte("bound"), 2000); got != Unix {
+		t.Errorf("a datagram that is not all there was read as %v", got)
+	}
+}
+
+func TestEveryAnswerIsKnownForOne(t *testing.T) {
+	for _, state := range []clock.State{{MaxError: time.Second, TAI: 37}, {MaxError: 16 * time.Second}, {Faulty: true}} {
+		f := &fake{state: state}
+		for _, name := range []string{"UTC", "Asia/Kathmandu", "America/St_Johns"} {
+			x := f.text(zone(t, name), DateTime)
+			for _, f.now = range moments() {
+				for form := range NumForms {
+					b := x.Append(nil, form)
+					if !Own(b) || !Own(bytes.TrimSpace(b)) || !Own(append(b, 0, 0)) {
+						t.Errorf("%v at %v: %q is taken for a request", form, f.now, b)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestRequestsAreNotTakenForAnswers(t *testing.T) {
+	for _, req := range append(Words(),
+		"", "\n", "1", "123456789", "2026", "2026-11-21", "2026-11-21 01:17:42", "2026-11-21 01:17:42.81372", "what time is it",
+		"{}", `{"a":1}`, "- - -", "a b synced", "1.0 synced", "help me, please, to the time", "help datetime rfc3339", "-", "datetime  rfc3339",
+		"2026-11-21_01:17:42.813729", "abcd-11-21 01:17:42.813729", strings.Repeat("9", 12)+"x", strings.Repeat("x", 600)) {
+		if Own([]byte(req)) {
+			t.Errorf("%q is taken for an answer", req)
+		}
+	}
+}
+
+func TestHTTPAnswersPassTheStandardLibrarysReader(t *testing.T) {
+	f := &fake{now: moment, state: clock.State{MaxError: time.Millisecond}}
+	x := f.text(time.UTC, DateTime)
+	for _, c := range []struct {
+		head, body, kind string
+		code             int
+	}{
+		{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "2026-11-20 17:17:42.813729\n", "text/plain; charset=utf-8", 200},
+		{"GET /unix HTTP/1.0\n\n", "1795195062\n", "text/plain; charset=utf-8", 200},
+		{"GET /UNIXMS?x=y HTTP/1.1\r\n\r\n", "1795195062813\n", "text/plain; charset=utf-8", 200},
+		{"GET http://host:3333/unix HTTP/1.1\r\n\r\n", "1795195062\n", "text/plain; charset=utf-8", 200},
+		{"GET http://host HTTP/1.1\r\n\r\n", "2026-11-20 17:17:42.813729\n", "text/plain; charset=utf-8", 200},
+		{"HEAD /rfc3339 HTTP/1.1\r\n\r\n", "", "text/plain; charset=utf-8", 200},
+		{"GET /json HTTP/1.1\r\n\r\n", "{", "application/json", 200},
+		{"GET /nothing HTTP/1.1\r\n\r\n", "not found", "text/plain; charset=utf-8", 404},
+		{"GET /unix/ HTTP/1.1\r\n\r\n", "not found", "text/plain; charset=utf-8", 404},
+		{"GET /unix\r\n\r\n", "bad request\n", "text/plain; charset=utf-8", 400},
+		{"GET unix HTTP/1.1\r\n\r\n", "bad request\n", "text/plain; charset=utf-8", 400},
+		{"GET  / HTTP/1.1\r\n\r\n", "bad request\n", "text/plain; charset=utf-8", 400},
+	} {
+		raw, form := x.AppendHTTP(nil, []byte(c.head))
+		if (form != NumForms) != (c.code == 200) || len(raw) > MaxHTTP {
+			t.Errorf("%q: form %d, %d bytes", c.head, form, len(raw))
+		}
+		method, _, _ := strings.Cut(c.head, " ")
+		r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), &http.Request{Method: method})
+		if err != nil {
+			t.Fatalf("%q: %v", c.head, err)
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.StatusCode != c.code || !strings.HasPrefix(string(body), c.body) || r.Header.Get("Content-Type") != c.kind ||
+			r.Header.Get("Cache-Control") != "no-store" || !r.Close || r.Header.Get("Date") != "Fri, 20 Nov 2026 17:17:42 GMT" {
+			t.Errorf("%q: %s", c.head, raw)
+		}
+		if method == "GET" && r.ContentLength != int64(len(body)) || method == "HEAD" && r.ContentLength != 31 {
+			t.Errorf("%q: a length of %d", c.head, r.ContentLength)
+		}
+	}
+}
+
+func TestHTTPIsKnownByItsMethod(t *testing.T) {
+	for b, want := range map[string][2]bool{
+		"GET /": {true, false}, "HEAD ": {true, false}, "GE": {false, true}, "": {false, true}, "H": {false, true},
+		"GET\n": {false, false}, "GETTY": {false, false}, "get /": {false, false}, "hello": {false, false},
+	} {
+		if is, maybe := IsHTTP([]byte(b)); is != want[0] || maybe != want[1] {
+			t.Errorf("%q: %v, %v", b, is, maybe)
+		}
+	}
+}
+
+func TestHeadEndsAtItsBlankLine(t *testing.T) {
+	for b, want := range map[string]int{
+		"": -1, "GET / HTTP/1.1\r\n": -1, "GET / HTTP/1.1\r\n\r": -1, "a\r\n\r\nb": 5, "a\n\nb": 3, "a\nb\n\r\n": 6, "a\r\nb\r\n\n": 7,
+	} {
+		if got := HeadEnd([]byte(b)); got != want {
+			t.Errorf("%q: %d, want %d", b, got, want)
+		}
+	}
+}
+
+func TestDefaultFormIsAWordThatGivesATime(t *testing.T) {
+	var f Form
+	if err := f.UnmarshalText([]byte("UnixMS")); err != nil || f != UnixMS {
+		t.Errorf("%v, %v", f, err)
+	}
+	for _, bad := range []string{"help", "", "iso"} {
+		if err := f.UnmarshalText([]byte(bad)); err == nil || !regexp.MustCompile(`datetime.*json`).MatchString(err.Error()) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestAnswerAllocatesNothing(t *testing.T) {
+	c := clock.New()
+	x := NewText(c, time.UTC, DateTime, true)
+	buf := make([]byte, 0, MaxHTTP)
+	head := []byte("GET /json HTTP/1.1\r\nHost: x\r\n\r\n")
+	for form := range NumForms {
+		req := append([]byte(form.String()), make([]byte, 400)...)
+		if n := testing.AllocsPerRun(1000, func() { x.AppendDatagram(buf, req, len(req)) }); n != 0 {
+			t.Errorf("%v: %v allocations", form, n)
+		}
+		if n := testing.AllocsPerRun(1000, func() { Own(req) }); n != 0 {
+			t.Errorf("Own of %v: %v allocations", form, n)
+		}
+	}
+	if n := testing.AllocsPerRun(1000, func() { x.AppendHTTP(buf, head) }); n != 0 {
+		t.Errorf("HTTP: %v allocations", n)
+	}
+}
+
+func BenchmarkDatagram(b *testing.B) {
+	for _, req := range []string{"hi\n", "unixns\n", "bound\n"} {
+		b.Run(strings.TrimSpace(req), func(b *testing.B) {
+			x := NewText(clock.New(), time.UTC, DateTime, true)
+			buf := make([]byte, 0, MaxText)
+			r := []byte(req)
+			b.ReportAllocs()
+			for b.Loop() {
+				x.AppendDatagram(buf, r, len(r))
+			}
+		})
+	}
+}
+
+func BenchmarkOwn(b *testing.B) {
+	r := []byte("hi\n")
+	for b.Loop() {
+		Own(r)
+	}
+}

@@ -1,0 +1,154 @@
+package clock
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+)
+
+// fake is a clock to be set, and the kernel that keeps it.
+type fake struct {
+	now   time.Time
+	state State
+	err   error
+	asked int
+}
+
+func (f *fake) State() (State, error) { f.asked++; return f.state, f.err }
+func (f *fake) clock() *Clock         { return With(func() time.Time { return f.now }, f) }
+
+func TestKernelIsAskedOnceASecondAtTheMost(t *testing.T) {
+	f := &fake{now: time.Now()}
+	c := f.clock()
+	if f.asked != 0 {
+		t.Error("asked before anybody wanted to know")
+	}
+	for range 1001 {
+		c.Quality(f.now)
+		f.now = f.now.Add(5 * time.Millisecond)
+	}
+	if f.asked != 6 {
+		t.Errorf("asked %d times in five seconds and the first", f.asked)
+	}
+	f.now = f.now.Add(-time.Hour)
+	if q := c.Quality(f.now); !q.At.Equal(f.now) {
+		t.Error("a quality from the future was taken for fresh")
+	}
+}
+
+func TestErrorNeverSaysLessThanTheKernel(t *testing.T) {
+	at := time.Now()
+	q := &Quality{State: State{MaxError: 3 * time.Millisecond, Offset: -2 * time.Millisecond}, At: at}
+	for _, c := range []struct{ age, want time.Duration }{
+		{0, 5500 * time.Microsecond}, // the kernel adds its 500 µs once a second
+		{1, 6 * time.Millisecond},    // rounded up
+		{time.Second, 6 * time.Millisecond},
+		{10 * time.Second, 10500 * time.Microsecond},
+		{-time.Hour, 5500 * time.Microsecond},
+	} {
+		if got, ok := q.Error(at.Add(c.age)); got != c.want || !ok {
+			t.Errorf("after %v: %v, %v; want %v", c.age, got, ok, c.want)
+		}
+	}
+}
+
+func TestSyncedAndTrusted(t *testing.T) {
+	at := time.Now()
+	for name, c := range map[string]struct {
+		q               Quality
+		synced, trusted bool
+	}{
+		"good":                   {Quality{State: State{MaxError: time.Millisecond}}, true, true},
+		"error above the limit":  {Quality{State: State{MaxError: 101 * time.Millisecond}}, true, false},
+		"offset above the limit": {Quality{State: State{Offset: -101 * time.Millisecond}}, true, false},
+		"kernel has given up":    {Quality{State: State{MaxError: 16 * time.Second}}, false, false},
+		"faulty":                 {Quality{State: State{Faulty: true}}, false, false},
+		"unknown":                {Quality{Err: errors.New("no")}, false, false},
+	} {
+		c.q.At = at
+		if got := c.q.Synced(); got != c.synced {
+			t.Errorf("%s: Synced is %v", name, got)
+		}
+		if got := c.q.Trusted(at, 100*time.Millisecond); got != c.trusted {
+			t.Errorf("%s: Trusted is %v", name, got)
+		}
+	}
+}
+
+func TestStepsAreCounted(t *testing.T) {
+	f := &fake{now: time.Now().Round(0)}
+	c := f.clock()
+	var mono time.Duration
+	c.mono = func() time.Duration { return mono }
+	pass := func(wall, real time.Duration) {
+		f.now = f.now.Add(wall)
+		mono += real
+		c.Quality(f.now)
+	}
+	pass(2*time.Second, 2*time.Second)
+	pass(time.Hour, time.Hour-time.Millisecond)
+	if n := c.Steps(); n != 0 {
+		t.Fatalf("%d steps of a clock that only ran", n)
+	}
+	pass(3*time.Second, 2*time.Second)
+	pass(-10*365*24*time.Hour, time.Second)
+	pass(2020*time.Millisecond, 2*time.Second)
+	pass(2*time.Second, 2*time.Second)
+	if n := c.Steps(); n != 3 {
+		t.Errorf("%d steps, want 3", n)
+	}
+}
+
+func TestHostTellsItsState(t *testing.T) {
+	c := New()
+	q := c.Quality(c.Now())
+	if errors.Is(q.Err, ErrUnsupported) {
+		t.Skip(q.Err)
+	}
+	if q.Err != nil {
+		t.Fatal(q.Err)
+	}
+	if q.MaxError < 0 || q.MaxError > MaxErrorLimit {
+		t.Errorf("a maximum error of %v", q.MaxError)
+	}
+}
+
+func TestQualityFromManyGoroutines(t *testing.T) {
+	c := New()
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 1000 {
+				if c.Quality(c.Now().Add(time.Hour)) == nil {
+					t.Error("no quality")
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestFreshQualityAllocatesNothing(t *testing.T) {
+	c := New()
+	now := c.Now()
+	c.Quality(now)
+	if n := testing.AllocsPerRun(1000, func() { c.Quality(now) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkNow(b *testing.B) {
+	c := New()
+	for b.Loop() {
+		c.Now()
+	}
+}
+
+func BenchmarkQuality(b *testing.B) {
+	c := New()
+	now := c.Now()
+	for b.Loop() {
+		c.Quality(now)
+	}
+}
