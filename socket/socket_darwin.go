@@ -1,0 +1,35 @@
+package socket
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func create(family, kind int) (int, error) {
+	syscall.ForkLock.RLock() // there is no flag that would set close-on-exec at once
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Socket(family, kind, 0)
+	return prepared(fd, err)
+}
+
+// Accept takes a connection off a listener's queue, in non-blocking mode and
+// close-on-exec. It returns EAGAIN where there is none.
+func Accept(fd int) (int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	conn, _, err := unix.Accept(fd)
+	return prepared(conn, err)
+}
+
+func prepared(fd int, err error) (int, error) {
+	if err != nil {
+		return -1, err
+	}
+	unix.CloseOnExec(fd)
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
