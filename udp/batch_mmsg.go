@@ -1,0 +1,116 @@
+//go:build linux && !portable
+
+package udp
+
+import (
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/answer"
+)
+
+// mmsghdr is the struct of that name in recvmmsg(2).
+type mmsghdr struct {
+	unix.Msghdr
+	Len uint32
+}
+
+// batch is memory for some datagrams and their answers, as recvmmsg(2) and
+// sendmmsg(2) want it. The headers point to the other parts of it, so it stays
+// where it was made, on the heap.
+type batch struct {
+	owed []int // the slots whose datagrams are to be answered
+
+	in, out       [batchSize]mmsghdr // out belongs to owed, one by one
+	inVec, outVec [batchSize]unix.Iovec
+	names         [batchSize]unix.RawSockaddrInet6 // one of IPv4 fits in
+	control       [batchSize][maxControl]byte
+	requests      [batchSize][maxRequest]byte
+	answers       [batchSize][answer.MaxText]byte
+	used          int // slots that the last receive filled
+}
+
+// maxControl has room for an in6_pktinfo, the largest message asked for.
+const maxControl = 64
+
+func newBatch() *batch {
+	b := &batch{owed: make([]int, 0, batchSize), used: batchSize}
+	for i := range batchSize {
+		b.inVec[i].Base = &b.requests[i][0]
+		b.inVec[i].SetLen(maxRequest)
+		b.outVec[i].Base = &b.answers[i][0]
+		b.in[i].Name = (*byte)(unsafe.Pointer(&b.names[i]))
+		b.in[i].Iov, b.out[i].Iov = &b.inVec[i], &b.outVec[i]
+		b.in[i].SetIovlen(1)
+		b.out[i].SetIovlen(1)
+		b.in[i].Control = &b.control[i][0]
+	}
+	return b
+}
+
+// receive fills the slots from 0 on and returns how many.
+func (b *batch) receive(fd int) (int, error) {
+	for i := range b.used {
+		b.in[i].Namelen = unix.SizeofSockaddrInet6
+		b.in[i].SetControllen(maxControl)
+	}
+	// With MSG_DONTWAIT the call cannot block, so the scheduler need not know.
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
+	if errno != 0 {
+		b.used = 0
+		return 0, errno
+	}
+	b.used = int(n)
+	return b.used, nil
+}
+
+// source returns who a datagram says that it is from.
+func (b *batch) source(slot int) netip.AddrPort {
+	sa := &b.names[slot]
+	port := uint16(sa.Port>>8 | sa.Port<<8)
+	if sa.Family == unix.AF_INET {
+		return netip.AddrPortFrom(netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(sa)).Addr), port)
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), port)
+}
+
+// request returns the beginning of a datagram, and the length of all of it.
+func (b *batch) request(slot int) ([]byte, int) {
+	size := int(b.in[slot].Len)
+	return b.requests[slot][:min(size, maxRequest)], size
+}
+
+// answer returns the memory for answer i, empty.
+func (b *batch) answer(i int) []byte { return b.answers[i][:0] }
+
+// reply makes the next answer the one to a slot's datagram. It leaves from the
+// address that the datagram was sent to.
+func (b *batch) reply(slot int, answer []byte) {
+	i := len(b.owed)
+	b.owed = append(b.owed, slot)
+	in, out := &b.in[slot], &b.out[i]
+	b.outVec[i].SetLen(len(answer))
+	out.Name, out.Namelen = in.Name, in.Namelen
+	out.Control, out.Controllen = in.Control, in.Controllen
+	if !turnAround(b.control[slot][:in.Controllen]) {
+		out.Control, out.Controllen = nil, 0
+	}
+}
+
+// send sends the answers, the first of owed first, and returns how many the
+// kernel took. If that is not all, the error is that of the first one left.
+func (b *batch) send(fd int) (sent int, err error) {
+	for sent < len(b.owed) {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[sent])), uintptr(len(b.owed)-sent), unix.MSG_DONTWAIT, 0, 0)
+		if errno != 0 {
+			return sent, errno
+		}
+		sent += int(n) // after fewer than all, the next call tells why
+	}
+	return sent, nil
+}
+
+// settle strikes the first n off owed.
+func (b *batch) settle(n int) { b.owed = b.owed[:copy(b.owed, b.owed[n:])] }

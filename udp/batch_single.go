@@ -1,0 +1,97 @@
+//go:build !linux || portable
+
+package udp
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/answer"
+)
+
+// batch is memory for some datagrams and their answers, where the system has
+// calls for one at a time only.
+type batch struct {
+	owed []int // the slots whose datagrams are to be answered
+
+	in      [batchSize]datagram
+	answers [batchSize][answer.MaxText]byte
+	lengths [batchSize]int // of the answers, which belong to owed, one by one
+}
+
+type datagram struct {
+	data    [maxRequest]byte
+	size    int
+	control [maxControl]byte
+	ctl     []byte // what of control goes with the answer
+	from    unix.Sockaddr
+}
+
+const maxControl = 64
+
+func newBatch() *batch { return &batch{owed: make([]int, 0, batchSize)} }
+
+// receive fills the slots from 0 on and returns how many.
+func (b *batch) receive(fd int) (int, error) {
+	for i := range b.in {
+		d := &b.in[i]
+		n, ctl, flags, from, err := unix.Recvmsg(fd, d.data[:], d.control[:], 0)
+		if err != nil && i > 0 {
+			return i, nil // it will be told again
+		}
+		if err != nil {
+			return 0, err
+		}
+		d.size, d.from, d.ctl = n, from, nil
+		if flags&unix.MSG_TRUNC != 0 {
+			d.size++ // longer than what is there, by how much is not told
+		}
+		if turnAround(d.control[:ctl]) {
+			d.ctl = d.control[:ctl]
+		}
+	}
+	return batchSize, nil
+}
+
+// source returns who a datagram says that it is from.
+func (b *batch) source(slot int) netip.AddrPort {
+	switch sa := b.in[slot].from.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// request returns the beginning of a datagram, and the length of all of it.
+func (b *batch) request(slot int) ([]byte, int) {
+	d := &b.in[slot]
+	return d.data[:min(d.size, maxRequest)], d.size
+}
+
+// answer returns the memory for answer i, empty.
+func (b *batch) answer(i int) []byte { return b.answers[i][:0] }
+
+// reply makes the next answer the one to a slot's datagram. It leaves from the
+// address that the datagram was sent to.
+func (b *batch) reply(slot int, answer []byte) {
+	b.lengths[len(b.owed)] = len(answer)
+	b.owed = append(b.owed, slot)
+}
+
+// send sends the answers, the first of owed first, and returns how many the
+// kernel took. If that is not all, the error is that of the first one left.
+func (b *batch) send(fd int) (sent int, err error) {
+	for i, slot := range b.owed {
+		d := &b.in[slot]
+		if err := unix.Sendmsg(fd, b.answers[i][:b.lengths[i]], d.ctl, d.from, 0); err != nil {
+			return i, err
+		}
+	}
+	return len(b.owed), nil
+}
+
+// settle strikes the first n off owed.
+func (b *batch) settle(n int) { b.owed = b.owed[:copy(b.owed, b.owed[n:])] }

@@ -1,0 +1,48 @@
+package udp
+
+import (
+	"nowd/answer"
+	"nowd/guard"
+	"nowd/reactor"
+)
+
+const (
+	counterRequests = iota
+	counterReceiveErrors
+	counterSendErrors
+	counterAnswers                                         // one for each form
+	counterDrops   = counterAnswers + int(answer.NumForms) // one for each verdict
+	numCounters    = counterDrops + int(guard.NumVerdicts)
+)
+
+// Counters counts what the servers of one dialect do on one loop.
+type Counters struct{ c *reactor.Counters }
+
+// NewCounters returns counters that l publishes.
+func NewCounters(l *reactor.Loop) *Counters { return &Counters{l.NewCounters(numCounters)} }
+
+// Stats is what the servers of one dialect have done on one loop, as of its
+// last wait. Each request becomes an answer, a drop or a send error.
+type Stats struct {
+	Requests      uint64
+	Answers       [answer.NumForms]uint64
+	Drops         [guard.NumVerdicts]uint64
+	ReceiveErrors uint64
+	SendErrors    uint64
+}
+
+// Stats may be called from any goroutine.
+func (c *Counters) Stats() Stats {
+	s := Stats{
+		Requests:      c.c.Load(counterRequests),
+		ReceiveErrors: c.c.Load(counterReceiveErrors),
+		SendErrors:    c.c.Load(counterSendErrors),
+	}
+	for i := range s.Answers {
+		s.Answers[i] = c.c.Load(counterAnswers + i)
+	}
+	for i := range s.Drops {
+		s.Drops[i] = c.c.Load(counterDrops + i)
+	}
+	return s
+}
