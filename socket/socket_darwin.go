@@ -33,3 +33,11 @@ func prepared(fd int, err error) (int, error) {
 	}
 	return fd, nil
 }
+
+// Read reads from a non-blocking socket. At the end of what the peer sends it
+// returns 0.
+func Read(fd int, b []byte) (int, error) { return unix.Read(fd, b) }
+
+// Write writes to a non-blocking socket as much as it has room for. A
+// connection that is gone gives EPIPE; Go keeps the signal from doing harm.
+func Write(fd int, b []byte) (int, error) { return unix.Write(fd, b) }

@@ -1,0 +1,286 @@
+package tcp
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/answer"
+	"nowd/reactor"
+	"nowd/socket"
+)
+
+// conn is the handler of one connection. While it waits for a request it holds
+// no buffer; the server lends it one for as long as it handles an event.
+type conn struct {
+	server     *Server
+	prev, next *conn         // in the list of its state
+	since      time.Duration // when it came to its place there
+	rest       []byte        // what was read and is not answered yet
+	cut        []byte        // what is left of an answer that was sent in part
+	fd         int32
+	state      state
+	eof        bool // the client sends nothing more
+	progress
+}
+
+// progress is how far a connection's input is answered.
+type progress struct {
+	framer
+	asked   bool // there was a request
+	closing bool // the last answer is given
+}
+
+// Ready reads and turns to PollOut; or answers and, unless the answers do not
+// fit, turns to PollIn. While some wait for room nothing is read.
+func (c *conn) Ready(fd int, ev reactor.Events) reactor.Events {
+	s := c.server
+	switch {
+	case c.state == lingering:
+		c.drain()
+	case ev&reactor.PollOut == 0 && c.state != writing:
+		if in, ok := c.receive(); ok {
+			s.input, s.inputOf = in, c
+			_ = s.loop.Modify(fd, reactor.PollOut)
+		}
+	default:
+		in := c.rest
+		if s.inputOf == c { // it has just been read, in the turn before this one
+			in = s.input
+		}
+		s.input, s.inputOf = nil, nil
+		c.serve(in)
+	}
+	return ev
+}
+
+// Removed closes the connection.
+func (c *conn) Removed(fd int, why error) {
+	if !errors.Is(why, reactor.ErrClosed) {
+		c.server.Counters.c.Add(counterFailed, 1)
+	}
+	c.release()
+}
+
+// receive returns what there is to answer, in the server's buffer: what was
+// left, and what has come. It reports false if nothing has, or the connection
+// is gone.
+func (c *conn) receive() ([]byte, bool) {
+	s := c.server
+	n := copy(s.in, c.rest)
+	m, err := socket.Read(int(c.fd), s.in[n:n+readSize])
+	switch {
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
+		return nil, false
+	case err != nil:
+		// ECONNRESET, ETIMEDOUT, EHOSTUNREACH: there is nobody to answer.
+		s.Counters.c.Add(counterFailed, 1)
+		c.close()
+		return nil, false
+	}
+	c.eof = m == 0
+	return s.in[:n+m], true
+}
+
+// mark is where in the output an answer ends, and how far it brings its
+// connection.
+type mark struct {
+	out, in int
+	form    answer.Form
+	progress
+}
+
+const (
+	errorForm = answer.NumForms     // of an answer that gives no time
+	noForm    = answer.NumForms + 1 // of what gets no answer
+)
+
+// serve answers the requests that are whole, as far as the kernel takes the
+// answers, and keeps the rest of in. Answers that it does not take are not
+// kept: they are made again when it has room, with the time as of then.
+func (c *conn) serve(in []byte) {
+	s := c.server
+	for answered := false; ; answered = true {
+		out, last := c.answer(append(s.out[:0], c.cut...), in)
+		if len(out) > 0 {
+			n, err := socket.Write(int(c.fd), out)
+			if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+				// EPIPE, ECONNRESET, ETIMEDOUT: there is nobody to answer.
+				s.Counters.c.Add(counterFailed, 1)
+				c.close()
+				return
+			}
+			in = in[c.sent(out, n):]
+			if n < len(out) {
+				c.keep(in)
+				c.enter(writing, n > 0)
+				return
+			}
+		} else {
+			in = in[s.marks[len(s.marks)-1].in:]
+		}
+		if last.kind == rest || c.closing {
+			c.settle(in, last.wait, answered || len(out) > 0)
+			return
+		}
+	}
+}
+
+// answer appends the answers to the requests in in, up to a chunk of them,
+// marks where each ends, and returns the piece that it came to last.
+func (c *conn) answer(out, in []byte) ([]byte, piece) {
+	s := c.server
+	s.marks = append(s.marks[:0], mark{len(out), 0, noForm, c.progress})
+	at, p := 0, piece{kind: line}
+	for len(out) < chunk && !c.closing {
+		p = c.cutOff(in[at:], c.eof || s.stopping)
+		if p.kind == rest {
+			if !c.eof || c.asked {
+				break
+			}
+			p = piece{kind: line} // it hung up without a word: it wants the time
+		}
+		at += p.size
+		form := noForm
+		switch p.kind {
+		case skipped:
+		case line:
+			form = s.Text.Form(p.text)
+			out = s.Text.Append(out, form)
+		case head:
+			out, form = s.Text.AppendHTTP(out, p.text)
+		default:
+			out, form = s.Text.AppendHTTPError(out, statuses[p.kind]), errorForm
+		}
+		c.asked = c.asked || p.kind != skipped
+		c.closing = p.kind >= head
+		s.marks = append(s.marks, mark{len(out), at, form, c.progress})
+	}
+	return out, p
+}
+
+var statuses = map[kind]int{
+	badHead:  http.StatusBadRequest,
+	longHead: http.StatusRequestHeaderFieldsTooLarge,
+	slowHead: http.StatusRequestTimeout,
+}
+
+// sent takes note that the kernel took the first n bytes of out: it takes the
+// connection back to the last answer that was sent, at least in part, keeps
+// what is left of that one, and returns how much of the input is answered.
+func (c *conn) sent(out []byte, n int) (in int) {
+	s := c.server
+	i := len(s.marks) - 1
+	if n < len(out) {
+		i = 0
+		for s.marks[i].out < n {
+			i++
+		}
+	}
+	for _, m := range s.marks[:i+1] {
+		if m.form != noForm {
+			s.Counters.c.Add(counterAnswers+int(m.form), 1)
+		}
+	}
+	m := &s.marks[i]
+	c.progress = m.progress
+	if c.cut = append(c.cut[:0], out[n:max(n, m.out)]...); len(c.cut) == 0 {
+		c.cut = nil
+	}
+	return m.in
+}
+
+// settle is for a connection whose answers are all with the kernel. in is the
+// beginning of its next request, if anything.
+func (c *conn) settle(in []byte, wait state, answered bool) {
+	switch {
+	case c.closing || c.server.stopping:
+		c.finish()
+	case c.eof:
+		c.close()
+	default:
+		c.keep(in)
+		c.enter(wait, answered)
+		_ = c.server.loop.Modify(int(c.fd), reactor.PollIn)
+	}
+}
+
+// keep keeps what is to be answered later.
+func (c *conn) keep(in []byte) {
+	if c.rest = append(c.rest[:0], in...); len(in) == 0 {
+		c.rest = nil
+	}
+}
+
+// enter brings c into a state. If it is there already, it starts anew only if
+// that is said.
+func (c *conn) enter(st state, anew bool) {
+	s := c.server
+	now := s.loop.Now()
+	if c.state == st && (!anew || st == idle && now-c.since < s.slack) {
+		return
+	}
+	s.lists[c.state].remove(c)
+	c.state = st
+	s.lists[st].push(c, now)
+	s.arm(now + s.lists[st].timeout)
+}
+
+// expire is called when c has been in its state for as long as it may.
+func (c *conn) expire() {
+	s := c.server
+	switch c.state {
+	case idle:
+		s.Counters.c.Add(counterIdled, 1)
+		c.finish()
+	case resting, heading:
+		c.expired = true
+		c.enter(writing, false)
+		_ = s.loop.Modify(int(c.fd), reactor.PollOut)
+	case writing:
+		s.Counters.c.Add(counterStalled, 1)
+		// What it does not read is not worth keeping in the kernel either.
+		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		c.close()
+	case lingering:
+		c.close()
+	}
+}
+
+// finish closes our side first. What the client still sends is read and thrown
+// away until it closes its own, or has had time to: a close before that would
+// make a reset of it, which can overtake the last answer.
+func (c *conn) finish() {
+	if c.eof || unix.Shutdown(int(c.fd), unix.SHUT_WR) != nil {
+		c.close()
+		return
+	}
+	c.rest, c.cut = nil, nil
+	c.enter(lingering, false)
+	_ = c.server.loop.Modify(int(c.fd), reactor.PollIn)
+	c.server.trim()
+}
+
+func (c *conn) drain() {
+	n, err := socket.Read(int(c.fd), c.server.in)
+	if n == 0 && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+		c.close()
+	}
+}
+
+func (c *conn) close() {
+	_ = c.server.loop.Remove(int(c.fd))
+	c.release()
+}
+
+// release gives back what c holds, and c itself.
+func (c *conn) release() {
+	s := c.server
+	_ = unix.Close(int(c.fd))
+	s.lists[c.state].remove(c)
+	*c = conn{server: s, fd: -1, next: s.free}
+	s.free = c
+	s.closed()
+}

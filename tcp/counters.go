@@ -1,0 +1,55 @@
+package tcp
+
+import (
+	"nowd/answer"
+	"nowd/reactor"
+)
+
+const (
+	counterAccepted = iota
+	counterOpen
+	counterAcceptErrors
+	counterEvicted
+	counterIdled
+	counterStalled
+	counterFailed
+	counterAnswers // one for each form, and one for errors
+	numCounters    = counterAnswers + int(errorForm) + 1
+)
+
+// Counters counts what the server of one loop does.
+type Counters struct{ c *reactor.Counters }
+
+// NewCounters returns counters that l publishes.
+func NewCounters(l *reactor.Loop) *Counters { return &Counters{l.NewCounters(numCounters)} }
+
+// Stats is what a server has done, as of its loop's last wait.
+type Stats struct {
+	Accepted     uint64 // connections
+	Open         uint64 // of these, still
+	AcceptErrors uint64
+	Evicted      uint64 // closed because there were too many
+	Idle         uint64 // closed because they did not ask
+	Stalled      uint64 // closed because they did not read
+	Failed       uint64 // reset, or lost
+	Answers      [answer.NumForms]uint64
+	Errors       uint64 // answers over HTTP that give no time
+}
+
+// Stats may be called from any goroutine.
+func (c *Counters) Stats() Stats {
+	s := Stats{
+		Accepted:     c.c.Load(counterAccepted),
+		Open:         c.c.Load(counterOpen),
+		AcceptErrors: c.c.Load(counterAcceptErrors),
+		Evicted:      c.c.Load(counterEvicted),
+		Idle:         c.c.Load(counterIdled),
+		Stalled:      c.c.Load(counterStalled),
+		Failed:       c.c.Load(counterFailed),
+		Errors:       c.c.Load(counterAnswers + int(errorForm)),
+	}
+	for i := range s.Answers {
+		s.Answers[i] = c.c.Load(counterAnswers + i)
+	}
+	return s
+}

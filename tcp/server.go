@@ -1,0 +1,325 @@
+// Package tcp answers requests on connections: lines of text, what a client
+// sends before it pauses, or HTTP. A Server has the connections of one event
+// loop.
+//
+// The way of a request: the connection is readable, what there is is read, and
+// the handler turns to PollOut; in that turn the requests are told apart, each
+// is answered, with the clock read for it, and the answers are written at once.
+// If the kernel takes them all, the handler turns back to PollIn.
+package tcp
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/answer"
+	"nowd/reactor"
+	"nowd/socket"
+)
+
+// Config says what a Server needs to know.
+type Config struct {
+	Text         *answer.Text
+	Framing      Framing
+	MaxConns     int           // at the cap the longest idle connection makes room
+	IdleTimeout  time.Duration // for a client that does not ask
+	WriteTimeout time.Duration // for one that does not read, and one that does not finish an HTTP request
+	NoDelay      bool
+	Logger       *slog.Logger
+	Counters     *Counters
+}
+
+const (
+	// readSize is how much is read in one event.
+	readSize = 2 << 10
+	// chunk is how long the answers written in one call may become, but for
+	// the last one. It bounds the age of the first one's time, and how much is
+	// made in vain for a client that does not read.
+	chunk = 8 << 10
+	// maxBacklog is how many a closing listener accepts: all that can wait,
+	// but not what goes on arriving for ever.
+	maxBacklog = 1 << 16
+	// acceptBatch is how many connections are accepted in one event.
+	acceptBatch = 64
+
+	restTimeout   = 50 * time.Millisecond
+	lingerTimeout = time.Second
+	acceptPause   = 100 * time.Millisecond
+)
+
+// Server has the connections of one loop. Its methods belong to the loop's
+// goroutine.
+type Server struct {
+	Config
+	loop      *reactor.Loop
+	listeners map[int]*listener
+
+	lists [numStates]list
+	slack time.Duration // how much later than it might an idle connection may be closed
+	free  *conn         // those closed, linked by next
+
+	timer *reactor.Timer // for the first one whose time is up
+	armed time.Duration  // what timer is set to, on the loop's clock; 0 if it is not
+
+	paused   bool // nothing is accepted
+	stopping bool
+	stopped  func()
+
+	// Lent to the connection whose event is handled.
+	in      []byte
+	input   []byte // what has just been read, for the turn in which it is answered
+	inputOf *conn
+	out     []byte
+	marks   []mark
+}
+
+// NewServer returns a server without a listener.
+func NewServer(loop *reactor.Loop, c Config) *Server {
+	s := &Server{
+		Config:    c,
+		loop:      loop,
+		listeners: make(map[int]*listener),
+		// An idle connection's place in its list is kept to this only: moving
+		// it for each request would touch its neighbours' memory too.
+		slack: min(time.Second, c.IdleTimeout/8),
+		in:    make([]byte, answer.MaxHead+readSize),
+		out:   make([]byte, 0, chunk+answer.MaxHTTP),
+	}
+	s.lists[idle].timeout = c.IdleTimeout + s.slack
+	s.lists[resting].timeout = restTimeout
+	s.lists[heading].timeout = c.WriteTimeout
+	s.lists[writing].timeout = c.WriteTimeout
+	s.lists[lingering].timeout = lingerTimeout
+	return s
+}
+
+// Listen accepts connections from fd, a non-blocking listener, which the server
+// owns from now on and closes when it fails.
+func (s *Server) Listen(fd int) error {
+	l := &listener{s, fd}
+	err := s.loop.Add(fd, reactor.PollIn, l)
+	if err == nil && s.NoDelay {
+		// What is accepted inherits it.
+		if err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+			err = fmt.Errorf("setsockopt TCP_NODELAY: %w", err)
+			_ = s.loop.Remove(fd)
+		}
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return err
+	}
+	s.listeners[fd] = l
+	return nil
+}
+
+// Shutdown takes in what clients have sent by now, answers it, closes the
+// connections, and calls stopped when the last one is closed: a client that
+// takes its time is waited for.
+func (s *Server) Shutdown(stopped func()) {
+	s.stopping, s.stopped = true, stopped
+	for fd, l := range s.listeners {
+		// Connections that wait to be accepted would be reset.
+		for n := 0; n < maxBacklog && s.accept(l); n++ {
+		}
+		_ = s.loop.Remove(fd)
+		_ = unix.Close(fd)
+		delete(s.listeners, fd)
+	}
+	for _, st := range [...]state{idle, resting, heading} {
+		for c := s.lists[st].head; c != nil; c = s.lists[st].head {
+			in, ok := c.receive()
+			switch {
+			case ok:
+				c.serve(in)
+			case c.fd >= 0 && c.state == st:
+				c.serve(c.rest)
+			}
+		}
+	}
+	s.closed()
+}
+
+// open takes a new connection in.
+func (s *Server) open(fd int) {
+	c := s.free
+	if c != nil {
+		s.free = c.next
+		c.next = nil
+	} else {
+		c = &conn{server: s}
+	}
+	c.fd = int32(fd)
+	c.framing = s.Framing
+	s.lists[idle].push(c, s.loop.Now())
+	s.arm(s.loop.Now() + s.lists[idle].timeout)
+	s.Counters.c.Add(counterAccepted, 1)
+	s.Counters.c.Set(counterOpen, uint64(s.conns()))
+	if err := s.loop.Add(fd, reactor.PollIn, c); err != nil {
+		s.Logger.Error("a connection cannot be watched", "error", err)
+		c.release()
+	}
+}
+
+// conns is how many connections are open.
+func (s *Server) conns() int {
+	n := 0
+	for i := range s.lists {
+		n += s.lists[i].len
+	}
+	return n
+}
+
+// closed is called when a connection has been closed, or might have been.
+func (s *Server) closed() {
+	n := s.conns()
+	s.Counters.c.Set(counterOpen, uint64(n))
+	if n == 0 && s.stopped != nil {
+		stopped := s.stopped
+		s.stopped = nil
+		stopped()
+	}
+	if s.paused && s.room() {
+		s.pause(false)
+	}
+}
+
+// room reports whether there is room for one more connection, or makeRoom can
+// make some.
+func (s *Server) room() bool { return !s.full() || s.leastActive() != nil }
+
+// full does not count those that only linger.
+func (s *Server) full() bool { return s.conns()-s.lists[lingering].len >= s.MaxConns }
+
+// leastActive returns the connection from whose client nothing has come for the
+// longest time, if there is any that is owed nothing.
+func (s *Server) leastActive() *conn {
+	for _, st := range [...]state{idle, heading, resting} {
+		if c := s.lists[st].head; c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// makeRoom closes a connection if there are as many as there may be.
+func (s *Server) makeRoom() {
+	if s.full() {
+		s.Counters.c.Add(counterEvicted, 1)
+		s.leastActive().finish()
+	}
+}
+
+// trim bounds the connections that only linger, which count for no cap.
+func (s *Server) trim() {
+	for l := &s.lists[lingering]; l.len > max(16, s.MaxConns/8); {
+		l.head.close()
+	}
+}
+
+// arm has expire called at a time on the loop's clock, if nothing has it called
+// earlier.
+func (s *Server) arm(at time.Duration) {
+	if s.armed != 0 && s.armed <= at {
+		return
+	}
+	s.armed = at
+	if s.timer == nil {
+		s.timer = s.loop.After(at-s.loop.Now(), s.expire)
+	} else {
+		s.timer.Reset(at - s.loop.Now())
+	}
+}
+
+// expire handles the connections whose time is up in their state.
+func (s *Server) expire() {
+	s.armed = 0
+	now := s.loop.Now()
+	for i := range s.lists {
+		l := &s.lists[i]
+		for l.head != nil && l.head.since+l.timeout <= now {
+			l.head.expire()
+		}
+	}
+	for i := range s.lists {
+		if l := &s.lists[i]; l.head != nil {
+			s.arm(l.head.since + l.timeout)
+		}
+	}
+}
+
+// listener is the handler of a listening socket.
+type listener struct {
+	server *Server
+	fd     int
+}
+
+// Ready accepts a batch of connections.
+func (l *listener) Ready(fd int, ev reactor.Events) reactor.Events {
+	for range acceptBatch {
+		if !l.server.accept(l) {
+			break
+		}
+	}
+	return reactor.PollIn
+}
+
+// Removed closes the socket.
+func (l *listener) Removed(fd int, why error) {
+	_ = unix.Close(fd)
+	delete(l.server.listeners, fd)
+	if !errors.Is(why, reactor.ErrClosed) {
+		l.server.Logger.Error("a TCP listener is gone", "error", why)
+	}
+}
+
+// accept accepts one connection and reports whether there may be more.
+func (s *Server) accept(l *listener) bool {
+	if !s.room() {
+		s.pause(true) // until a connection is closed
+		return false
+	}
+	fd, err := socket.Accept(l.fd)
+	switch {
+	case err == nil:
+		s.makeRoom()
+		s.open(fd)
+		return true
+	case errors.Is(err, unix.EAGAIN):
+		return false
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+		// The host is short of something. Who waits to be accepted waits a
+		// little longer, instead of our being told of him all the time.
+		if s.Counters.c.Own(counterAcceptErrors) == 0 {
+			s.Logger.Warn("no connection can be accepted; trying again all the time", "error", err)
+		}
+		s.Counters.c.Add(counterAcceptErrors, 1)
+		s.pause(true)
+		s.loop.After(acceptPause, func() { s.pause(false) })
+		return false
+	default:
+		// ECONNABORTED, and what accept(2) says of errors that were the new
+		// connection's already: ENETDOWN, EPROTO, EHOSTUNREACH and so on.
+		s.Counters.c.Add(counterAcceptErrors, 1)
+		return true
+	}
+}
+
+// pause stops or resumes accepting.
+func (s *Server) pause(on bool) {
+	if s.paused == on {
+		return
+	}
+	s.paused = on
+	mask := reactor.PollIn
+	if on {
+		mask = 0
+	}
+	for fd := range s.listeners {
+		_ = s.loop.Modify(fd, mask)
+	}
+}
