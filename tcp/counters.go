@@ -53,3 +53,23 @@ func (c *Counters) Stats() Stats {
 	}
 	return s
 }
+
+// Each calls f with each figure, as metrics name it. It may be called from any
+// goroutine.
+func (c *Counters) Each(f func(what, label string, n uint64)) {
+	s := c.Stats()
+	requests := s.Errors
+	for i, n := range s.Answers {
+		requests += n
+		f("answers", answer.Form(i).String(), n)
+	}
+	f("answers", "error", s.Errors)
+	f("requests", "", requests)
+	f("receive_errors", "", s.AcceptErrors)
+	f("connections", "", s.Accepted)
+	f("connections_open", "", s.Open)
+	f("connections_closed", "idle", s.Idle)
+	f("connections_closed", "evicted", s.Evicted)
+	f("connections_closed", "stalled", s.Stalled)
+	f("connections_closed", "failed", s.Failed)
+}

@@ -22,21 +22,21 @@ type Counters struct{ c *reactor.Counters }
 func NewCounters(l *reactor.Loop) *Counters { return &Counters{l.NewCounters(numCounters)} }
 
 // Stats is what the servers of one dialect have done on one loop, as of its
-// last wait. Each request becomes an answer, a drop or a send error.
+// last wait. Each request becomes an answer, or a drop for one reason.
 type Stats struct {
 	Requests      uint64
 	Answers       [answer.NumForms]uint64
 	Drops         [guard.NumVerdicts]uint64
+	SendErrors    uint64 // the drops of answers that the kernel did not take
 	ReceiveErrors uint64
-	SendErrors    uint64
 }
 
 // Stats may be called from any goroutine.
 func (c *Counters) Stats() Stats {
 	s := Stats{
 		Requests:      c.c.Load(counterRequests),
-		ReceiveErrors: c.c.Load(counterReceiveErrors),
 		SendErrors:    c.c.Load(counterSendErrors),
+		ReceiveErrors: c.c.Load(counterReceiveErrors),
 	}
 	for i := range s.Answers {
 		s.Answers[i] = c.c.Load(counterAnswers + i)
@@ -45,4 +45,19 @@ func (c *Counters) Stats() Stats {
 		s.Drops[i] = c.c.Load(counterDrops + i)
 	}
 	return s
+}
+
+// Each calls f with each figure, as metrics name it. It may be called from any
+// goroutine.
+func (c *Counters) Each(f func(what, label string, n uint64)) {
+	s := c.Stats()
+	f("requests", "", s.Requests)
+	for i, n := range s.Answers {
+		f("answers", answer.Form(i).String(), n)
+	}
+	for v := guard.Pass + 1; v < guard.NumVerdicts; v++ {
+		f("drops", v.String(), s.Drops[v])
+	}
+	f("drops", "send_error", s.SendErrors)
+	f("receive_errors", "", s.ReceiveErrors)
 }

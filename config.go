@@ -1,0 +1,177 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"reflect"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"nowd/answer"
+	"nowd/reactor"
+	"nowd/tcp"
+)
+
+// config has the settings. The tags say all that there is to say of one: its
+// variable, its default, what it is for, and what is allowed (want); min is the
+// least number or time that is.
+type config struct {
+	UDP    listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"where to answer datagrams" want:"host:port, :port for all addresses, or off"`
+	TCP    listen `env:"NOWD_TCP_LISTEN" envDefault:":3333" desc:"where to accept connections, for lines of text and HTTP" want:"host:port, :port for all addresses, or off"`
+	Health listen `env:"NOWD_HEALTH_LISTEN" envDefault:":8086" desc:"where to serve /live, /ready and /metrics" want:"host:port, :port for all addresses, or off"`
+
+	Format  answer.Form `env:"NOWD_FORMAT" envDefault:"datetime" desc:"the form of an answer to a request without one of the words" want:"datetime, rfc3339, unix, unixms, unixus, unixns, bound or json"`
+	Newline bool        `env:"NOWD_NEWLINE" envDefault:"true" desc:"whether a text answer ends in a newline" want:"true or false"`
+
+	Loops  loopCount `env:"NOWD_LOOPS" envDefault:"1" desc:"event loops, each with a thread and sockets of its own on the same ports" want:"a number from 1 to 256, or auto for one per CPU"`
+	Poller string    `env:"NOWD_POLLER" envDefault:"auto" desc:"what the loops wait with" want:"auto, epoll, poll or select"`
+
+	Framing      tcp.Framing   `env:"NOWD_TCP_FRAMING" envDefault:"burst" desc:"what a request on a connection is: a line, or also what a client sends before it pauses" want:"line or burst"`
+	MaxConns     int           `env:"NOWD_TCP_MAX_CONNS" envDefault:"10000" desc:"connections at a time; at the cap the longest idle one makes room" want:"a number from 1 on, and at least NOWD_LOOPS" min:"1"`
+	IdleTimeout  time.Duration `env:"NOWD_TCP_IDLE_TIMEOUT" envDefault:"5m" desc:"how long a client may be silent" want:"a time from 1ms on, such as 5m" min:"1ms"`
+	WriteTimeout time.Duration `env:"NOWD_TCP_WRITE_TIMEOUT" envDefault:"10s" desc:"how long a client may leave its answers unread, or an HTTP request unfinished" want:"a time from 1ms on, such as 10s" min:"1ms"`
+	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether answers leave at once, not gathered by Nagle's algorithm" want:"true or false"`
+
+	RequireSync   bool          `env:"NOWD_REQUIRE_SYNC" envDefault:"false" desc:"whether /ready fails while the clock is not trusted" want:"true or false"`
+	ClockMaxError time.Duration `env:"NOWD_CLOCK_MAX_ERROR" envDefault:"1s" desc:"the error bound above which the clock is not trusted" want:"a time above 0, such as 100ms" min:"1ns"`
+
+	LivenessTimeout time.Duration `env:"NOWD_LIVENESS_TIMEOUT" envDefault:"500ms" desc:"how long a loop may take to answer when /live asks" want:"a time from 1ms on, such as 500ms" min:"1ms"`
+	DrainDelay      time.Duration `env:"NOWD_DRAIN_DELAY" envDefault:"0s" desc:"how long service goes on after SIGTERM, while /ready fails already" want:"0s or a longer time, such as 10s" min:"0s"`
+	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may then take to read their last answers" want:"0s or a longer time, such as 5s" min:"0s"`
+
+	LogLevel  slog.Level `env:"NOWD_LOG_LEVEL" envDefault:"info" desc:"what is logged, to standard error" want:"debug, info, warn or error"`
+	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"how it is written" want:"text or json"`
+}
+
+// loopCount is a number of loops.
+type loopCount int
+
+// UnmarshalText accepts a number from 1 to 256, or "auto".
+func (n *loopCount) UnmarshalText(text []byte) error {
+	if string(text) == "auto" {
+		*n = loopCount(runtime.GOMAXPROCS(0))
+		return nil
+	}
+	i, err := strconv.Atoi(string(text))
+	if err != nil || i < 1 || i > 256 {
+		return errors.New("out of range")
+	}
+	*n = loopCount(i)
+	return nil
+}
+
+// loadConfig reads the settings. Its error lists all mistakes, each on a line,
+// with the variable's name and value and what is allowed.
+func loadConfig(environ []string) (config, error) {
+	var c config
+	vars := env.ToMap(environ)
+	bad := make(map[string]bool) // by field
+	err := env.ParseWithOptions(&c, env.Options{Environment: vars})
+	var all env.AggregateError
+	if errors.As(err, &all) {
+		for _, e := range all.Errors {
+			var pe env.ParseError
+			if !errors.As(e, &pe) {
+				return c, e
+			}
+			bad[pe.Name] = true
+		}
+	} else if err != nil {
+		return c, err
+	}
+	c.check(bad)
+	var errs []error
+	for _, s := range settings() {
+		if bad[s.field] {
+			errs = append(errs, fmt.Errorf("%s=%q: want %s", s.name, s.value(vars), s.want))
+		}
+	}
+	return c, errors.Join(errs...)
+}
+
+// check finds the fields whose values are of the right type and still not
+// allowed.
+func (c *config) check(bad map[string]bool) {
+	v := reflect.ValueOf(c).Elem()
+	for _, s := range settings() {
+		if s.min == "" {
+			continue
+		}
+		switch got := v.FieldByName(s.field).Interface().(type) {
+		case time.Duration:
+			least, _ := time.ParseDuration(s.min)
+			bad[s.field] = bad[s.field] || got < least
+		case int:
+			least, _ := strconv.Atoi(s.min)
+			bad[s.field] = bad[s.field] || got < least
+		}
+	}
+	bad["Poller"] = c.Poller != "auto" && !slices.Contains(reactor.Pollers(), c.Poller)
+	bad["LogFormat"] = c.LogFormat != "text" && c.LogFormat != "json"
+	bad["MaxConns"] = bad["MaxConns"] || c.MaxConns < int(c.Loops)
+}
+
+// setting is what the tags say of one.
+type setting struct{ field, name, def, desc, want, min string }
+
+func settings() []setting {
+	var all []setting
+	for f := range reflect.TypeFor[config]().Fields() {
+		t := f.Tag
+		all = append(all, setting{f.Name, t.Get("env"), t.Get("envDefault"), t.Get("desc"), t.Get("want"), t.Get("min")})
+	}
+	return all
+}
+
+// value is the one in force: a variable that is empty counts as not set.
+func (s setting) value(vars map[string]string) string {
+	if v := vars[s.name]; v != "" {
+		return v
+	}
+	return s.def
+}
+
+// unknown returns the variables that look like settings but are none. Those
+// that Kubernetes makes for a Service of the name nowd are not meant as any.
+func unknown(environ []string) []string {
+	known := make(map[string]bool)
+	for _, s := range settings() {
+		known[s.name] = true
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(env.ToMap(environ))) {
+		rest, ok := strings.CutPrefix(name, "NOWD_")
+		if ok && !known[name] && !strings.HasPrefix(rest, "SERVICE_") && !strings.HasPrefix(rest, "PORT") &&
+			!strings.Contains(rest, "_PORT") && !strings.Contains(rest, "_SERVICE_") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// showConfig prints the settings in the form that shells and --env-file read.
+func showConfig(environ []string, stdout, stderr io.Writer) int {
+	_, err := loadConfig(environ)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+	}
+	vars := env.ToMap(environ)
+	for _, s := range settings() {
+		fmt.Fprintf(stdout, "# %s: %s (default %s)\n%s=%s\n", s.desc, s.want, s.def, s.name, s.value(vars))
+	}
+	for _, name := range unknown(environ) {
+		fmt.Fprintf(stderr, "%s: no such setting\n", name)
+	}
+	if err != nil {
+		return 2
+	}
+	return 0
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// listen is where to listen.
+type listen struct {
+	off  bool
+	host string // empty for all addresses
+	port uint16
+}
+
+// UnmarshalText accepts "host:port", ":port" and "off".
+func (l *listen) UnmarshalText(text []byte) error {
+	if string(text) == "off" {
+		*l = listen{off: true}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(string(text))
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return errors.New("no port")
+	}
+	*l = listen{host: host, port: uint16(n)}
+	return nil
+}
+
+// addrs returns the addresses to listen at. All addresses are those of IPv4 and
+// those of IPv6, for each of which there is a socket.
+func (l listen) addrs() ([]netip.AddrPort, error) {
+	switch {
+	case l.off:
+		return nil, nil
+	case l.host == "":
+		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), l.port), netip.AddrPortFrom(netip.IPv6Unspecified(), l.port)}, nil
+	}
+	if ip, err := netip.ParseAddr(l.host); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), l.port)}, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", l.host)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.host, err)
+	}
+	var addrs []netip.AddrPort
+	for _, ip := range ips {
+		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), l.port))
+	}
+	return addrs, nil
+}
