@@ -1,0 +1,71 @@
+{{/* The container that serves, the same in every mode; what sets the modes apart follows it. */}}
+{{- define "nowd.container" -}}
+name: nowd
+image: {{ include "nowd.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+env:
+{{- range $name, $value := include "nowd.settings" . | fromYaml }}
+  - name: {{ $name }}
+    value: {{ $value | quote }}
+{{- end }}
+{{- /*
+  For readers only: an upgrade can lose one of two ports that differ in nothing but their protocol, so nothing refers to
+  these names. They start with nowd- because a Service finds a port's name in any container of the pod, and have at most
+  15 characters.
+*/}}
+ports:
+{{- range $listener := include "nowd.listeners" . | fromYamlArray }}
+{{- range .protocols }}
+  - name: nowd-{{ $listener.name }}{{ if gt (len $listener.protocols) 1 }}-{{ . | lower | trunc 1 }}{{ end }}
+    containerPort: {{ $listener.port }}
+    protocol: {{ . }}
+{{- end }}
+{{- end }}
+resources:
+  {{- toYaml .Values.resources | nindent 2 }}
+securityContext:
+  {{- include "nowd.securityContext" . | nindent 2 }}
+terminationMessagePolicy: FallbackToLogsOnError
+{{- end }}
+
+{{/* All that Pod Security's profile "restricted" asks for, and more. */}}
+{{- define "nowd.securityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+capabilities:
+  drop:
+    - ALL
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* nowd itself answers within NOWD_LIVENESS_TIMEOUT; the probe waits longer, for a busy node. */}}
+{{- define "nowd.livenessProbe" -}}
+httpGet:
+  path: /live
+  port: {{ .Values.ports.health }}
+periodSeconds: 10
+timeoutSeconds: 5
+failureThreshold: 3
+{{- end }}
+
+{{- define "nowd.readinessProbe" -}}
+httpGet:
+  path: /ready
+  port: {{ .Values.ports.health }}
+periodSeconds: 5
+timeoutSeconds: 5
+failureThreshold: 2
+{{- end }}
+
+{{- define "nowd.startupProbe" -}}
+httpGet:
+  path: /ready
+  port: {{ .Values.ports.health }}
+periodSeconds: 1
+timeoutSeconds: 5
+failureThreshold: 60
+{{- end }}

@@ -1,0 +1,60 @@
+{{/*
+The listeners that are on, as a YAML list of
+
+  name:      the key in .Values.ports
+  port:      its number
+  protocols: what it is served over
+
+Everything that has to do with a port goes through this list.
+*/}}
+{{- define "nowd.listeners" -}}
+{{- $protocols := dict "udp" (list "UDP") "tcp" (list "TCP") "daytime" (list "UDP" "TCP") "time" (list "UDP" "TCP") "ntp" (list "UDP") "health" (list "TCP") }}
+{{- $taken := dict }}
+{{- $listeners := list }}
+{{- range $name := list "udp" "tcp" "daytime" "time" "ntp" "health" }}
+{{- $port := get $.Values.ports $name | int }}
+{{- if $port }}
+{{- range get $protocols $name }}
+{{- $key := printf "%d/%s" $port . }}
+{{- with get $taken $key }}
+{{- fail (printf "nowd: ports.%s and ports.%s are both %s" . $name $key) }}
+{{- end }}
+{{- $_ := set $taken $key $name }}
+{{- end }}
+{{- $listeners = append $listeners (dict "name" $name "port" $port "protocols" (get $protocols $name)) }}
+{{- end }}
+{{- end }}
+{{- toYaml $listeners }}
+{{- end }}
+
+{{/* nowd's settings by name, the derived ones included: a YAML map of strings. */}}
+{{- define "nowd.settings" -}}
+{{- $settings := dict "NOWD_UDP_LISTEN" "off" "NOWD_TCP_LISTEN" "off" }}
+{{- range include "nowd.listeners" . | fromYamlArray }}
+{{- $_ := set $settings (printf "NOWD_%s_LISTEN" (upper .name)) (printf ":%v" .port) }}
+{{- end }}
+{{- if ne .Values.mode "sidecar" }}
+{{- /* Long enough for a pod that ends to be out of every node's rules before it stops to answer. */}}
+{{- $_ := set $settings "NOWD_DRAIN_DELAY" "10s" }}
+{{- $_ := set $settings "NOWD_SHUTDOWN_TIMEOUT" "5s" }}
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+{{- /* A number from a values file is a float64, which would print as 1e+06. */}}
+{{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end }}
+{{- /* YAML reads a bare off as false. */}}
+{{- if and (eq (toString $value) "false") (eq $name "NOWD_RATE_LIMIT") }}{{ $value = "off" }}{{ end }}
+{{- $_ := set $settings $name (toString $value) }}
+{{- end }}
+{{- with .Values.timeZone }}
+{{- $_ := set $settings "TZ" . }}
+{{- end }}
+{{- toYaml $settings }}
+{{- end }}
+
+{{/* What the drain, the shutdown and the rest of an orderly end may take together. */}}
+{{- define "nowd.terminationGracePeriodSeconds" -}}
+{{- $settings := include "nowd.settings" . | fromYaml }}
+{{- $drain := $settings.NOWD_DRAIN_DELAY | trimSuffix "s" | int }}
+{{- $shutdown := $settings.NOWD_SHUTDOWN_TIMEOUT | trimSuffix "s" | int }}
+{{- add $drain $shutdown 5 }}
+{{- end }}
