@@ -1,0 +1,204 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"nowd/answer"
+	"nowd/tcp"
+)
+
+func TestDefaults(t *testing.T) {
+	c, err := loadConfig(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.UDP != (listen{port: 3333}) || c.TCP != c.UDP || c.Health != (listen{port: 8086}) ||
+		c.Format != answer.DateTime || !c.Newline || c.Loops != 1 || c.Framing != tcp.Burst || c.MaxConns != 10000 ||
+		c.IdleTimeout != 5*time.Minute || c.LivenessTimeout != 500*time.Millisecond || c.DrainDelay != 0 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestEmptyVariableCountsAsNotSet(t *testing.T) {
+	c, err := loadConfig([]string{"NOWD_UDP_LISTEN=", "NOWD_LOOPS="})
+	if err != nil || c.UDP.port != 3333 || c.Loops != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestGoodValues(t *testing.T) {
+	c, err := loadConfig([]string{
+		"NOWD_UDP_LISTEN=off", "NOWD_TCP_LISTEN=[::1]:99", "NOWD_HEALTH_LISTEN=localhost:1", "NOWD_FORMAT=UnixNS", "NOWD_NEWLINE=false",
+		"NOWD_LOOPS=auto", "NOWD_POLLER=select", "NOWD_TCP_FRAMING=line", "NOWD_TCP_MAX_CONNS=256", "NOWD_TCP_IDLE_TIMEOUT=1ms", "NOWD_LOG_LEVEL=debug", "NOWD_LOG_FORMAT=json",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.UDP.off || c.TCP != (listen{host: "::1", port: 99}) || c.Health != (listen{host: "localhost", port: 1}) || c.Format != answer.UnixNS || c.Newline || c.Loops < 1 || c.Framing != tcp.Line {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestEveryMistakeIsReported: each setting has a value that is wrong, and each
+// is named in the error, with the value and what is allowed.
+func TestEveryMistakeIsReported(t *testing.T) {
+	var environ []string
+	for _, s := range settings() {
+		environ = append(environ, s.name+"=no such value")
+	}
+	_, err := loadConfig(environ)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != len(settings()) {
+		t.Errorf("%d lines for %d mistakes:\n%v", len(lines), len(settings()), err)
+	}
+	for i, s := range settings() {
+		if want := s.name + `="no such value": want ` + s.want; lines[i] != want {
+			t.Errorf("%q, want %q", lines[i], want)
+		}
+	}
+}
+
+func TestValuesOutOfRange(t *testing.T) {
+	for _, bad := range []string{
+		"NOWD_UDP_LISTEN=3333", "NOWD_UDP_LISTEN=:0", "NOWD_UDP_LISTEN=:65536", "NOWD_UDP_LISTEN=:http", "NOWD_UDP_LISTEN=::1:3333", "NOWD_UDP_LISTEN=OFF",
+		"NOWD_FORMAT=help", "NOWD_LOOPS=0", "NOWD_LOOPS=-1", "NOWD_LOOPS=257", "NOWD_LOOPS=1.5", "NOWD_POLLER=kqueue", "NOWD_POLLER=EPOLL",
+		"NOWD_TCP_FRAMING=Line", "NOWD_TCP_MAX_CONNS=0", "NOWD_TCP_MAX_CONNS=-5", "NOWD_TCP_MAX_CONNS=99999999999999999999", "NOWD_TCP_IDLE_TIMEOUT=0", "NOWD_TCP_IDLE_TIMEOUT=5", "NOWD_TCP_IDLE_TIMEOUT=-5m",
+		"NOWD_TCP_WRITE_TIMEOUT=0s", "NOWD_CLOCK_MAX_ERROR=0", "NOWD_LIVENESS_TIMEOUT=999us", "NOWD_DRAIN_DELAY=-1s", "NOWD_SHUTDOWN_TIMEOUT=soon",
+		"NOWD_LOG_LEVEL=loud", "NOWD_LOG_FORMAT=xml", "NOWD_REQUIRE_SYNC=perhaps",
+	} {
+		name, value, _ := strings.Cut(bad, "=")
+		_, err := loadConfig([]string{bad})
+		if err == nil || !strings.HasPrefix(err.Error(), name+`="`+value+`": want `) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	if _, err := loadConfig([]string{"NOWD_LOOPS=4", "NOWD_TCP_MAX_CONNS=3"}); err == nil {
+		t.Error("fewer connections than loops")
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	got := unknown([]string{
+		"NOWD_FOO=1", "NOWD_UDP_LISTEN=off", "NOWD_SERVICE_HOST=10.0.0.1", "NOWD_SERVICE_PORT=3333", "NOWD_SERVICE_PORT_TIME=3333", "NOWD_PORT=tcp://10.0.0.1:3333", "NOWD_PORT_3333_UDP_ADDR=10.0.0.1",
+		"NOWD_UDP_SERVICE_HOST=10.0.0.1", "NOWD_UDP_PORT=udp://10.0.0.1:3333", "NOWD_UDP_PORT_3333_UDP=udp://10.0.0.1:3333", "NOWDX=1", "PATH=/", "NOWD_FORMATT=unix",
+	})
+	if !slices.Equal(got, []string{"NOWD_FOO", "NOWD_FORMATT"}) {
+		t.Error(got)
+	}
+}
+
+func TestListenAddresses(t *testing.T) {
+	for text, want := range map[string][]string{
+		"off": nil, ":3333": {"0.0.0.0:3333", "[::]:3333"}, "0.0.0.0:1": {"0.0.0.0:1"}, "[::1]:2": {"[::1]:2"}, "[::ffff:127.0.0.1]:3": {"127.0.0.1:3"}, "[fe80::1%eth0]:4": {"[fe80::1%eth0]:4"},
+	} {
+		var l listen
+		if err := l.UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := l.addrs()
+		if err != nil || len(got) != len(want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+			continue
+		}
+		for i := range want {
+			if got[i] != netip.MustParseAddrPort(want[i]) {
+				t.Errorf("%s: %v, want %v", text, got, want)
+			}
+		}
+	}
+	var l listen
+	if err := l.UnmarshalText([]byte("localhost:5")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.addrs(); err != nil || len(got) == 0 || !got[0].Addr().IsLoopback() {
+		t.Errorf("localhost: %v, %v", got, err)
+	}
+}
+
+func TestShowConfigIsAnEnvironmentFile(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run([]string{"config"}, []string{"NOWD_LOOPS=3", "NOWD_FOO=1"}, &out, &errs); code != 0 {
+		t.Errorf("status %d", code)
+	}
+	var environ []string
+	for line := range strings.Lines(out.String()) {
+		if line = strings.TrimSuffix(line, "\n"); !strings.HasPrefix(line, "# ") {
+			environ = append(environ, line)
+		}
+	}
+	if c, err := loadConfig(environ); err != nil || c.Loops != 3 || len(environ) != len(settings()) {
+		t.Errorf("%q: %v", environ, err)
+	}
+	if !strings.Contains(errs.String(), "NOWD_FOO: no such setting") {
+		t.Errorf("%q", errs.String())
+	}
+	if code := run([]string{"config"}, []string{"NOWD_LOOPS=none"}, &out, &errs); code != 2 || !strings.Contains(errs.String(), `NOWD_LOOPS="none": want`) {
+		t.Errorf("status %d, %q", code, errs.String())
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		args     []string
+		code     int
+		out, err string
+	}{
+		{[]string{"version"}, 0, "nowd ", ""},
+		{[]string{"help"}, 0, "Usage", ""},
+		{[]string{"--help"}, 0, "Usage", ""},
+		{[]string{"sing"}, 2, "", `unknown command "sing"`},
+		{[]string{"version", "x"}, 2, "", "takes no arguments"},
+		{[]string{"query", "-proto", "carrier-pigeon"}, 2, "", "want udp or tcp"},
+		{[]string{"query", "-n", "-1"}, 2, "", "-n=-1"},
+		{[]string{"query", "-i", "-1s"}, 2, "", "-i=-1s"},
+		{[]string{"query", "-ask", "nicely"}, 2, "", "want one of datetime"},
+		{[]string{"query", "nohost"}, 2, "", "want HOST:PORT"},
+		{[]string{"query", "a:1", "b:2"}, 2, "", "one HOST:PORT"},
+		{[]string{"query", "-x"}, 2, "", "usage"},
+		{[]string{"query", "-h"}, 0, "", "usage"},
+	} {
+		var out, errs bytes.Buffer
+		if code := run(c.args, nil, &out, &errs); code != c.code || !strings.Contains(out.String(), c.out) || !strings.Contains(errs.String(), c.err) {
+			t.Errorf("%q: status %d, %q, %q", c.args, code, out.String(), errs.String())
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write what is generated instead of comparing it")
+
+// TestReadmeShowsTheSettings holds the README's table to the struct's tags.
+func TestReadmeShowsTheSettings(t *testing.T) {
+	var table strings.Builder
+	table.WriteString("| variable | default | what for | allowed |\n|---|---|---|---|\n")
+	for _, s := range settings() {
+		table.WriteString("| `" + s.name + "` | `" + s.def + "` | " + s.desc + " | " + s.want + " |\n")
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const begin, end = "<!-- settings: go test -run Readme . -update -->\n", "<!-- end of settings -->\n"
+	head, rest, ok := strings.Cut(string(readme), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatal("the README has no place for the settings")
+	}
+	want := head + begin + table.String() + end + tail
+	if *update {
+		if err := os.WriteFile("README.md", []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if want != string(readme) {
+		t.Error("the README's table of settings is not the program's; go test -run Readme . -update writes it")
+	}
+}

@@ -1,0 +1,288 @@
+package health
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"nowd/answer"
+	"nowd/clock"
+	"nowd/guard"
+	"nowd/reactor"
+	"nowd/tcp"
+	"nowd/udp"
+)
+
+// running returns a loop that runs.
+func running(t *testing.T) *reactor.Loop {
+	l, err := reactor.New(reactor.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := l.Run(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		l.Stop()
+		wg.Wait()
+		_ = l.Close()
+	})
+	return l
+}
+
+// hold keeps a loop from everything until release is called.
+func hold(l *reactor.Loop) (release func()) {
+	held, c := make(chan struct{}), make(chan struct{})
+	l.Post(func() { close(held); <-c })
+	<-held
+	return func() { close(c) }
+}
+
+func get(t *testing.T, h http.Handler, method, path string) (int, string) {
+	t.Helper()
+	s := httptest.NewServer(h) // a real server, since HEAD is its business too
+	defer s.Close()
+	req, err := http.NewRequest(method, s.URL+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(b)
+}
+
+func TestLiveNamesTheLoopThatIsStuck(t *testing.T) {
+	loops := []*reactor.Loop{running(t), running(t), running(t)}
+	h := Handler(NewLoops(100*time.Millisecond, loops), nil, prometheus.NewRegistry())
+	if code, body := get(t, h, "GET", "/live"); code != 200 || !strings.Contains(body, `"loops": "OK"`) {
+		t.Errorf("%d %s", code, body)
+	}
+	release := hold(loops[1])
+	start := time.Now()
+	code, body := get(t, h, "GET", "/live")
+	if code != 503 || !strings.Contains(body, "loop 1: no answer within 100ms") || strings.Contains(body, "loop 0") {
+		t.Errorf("%d %s", code, body)
+	}
+	if took := time.Since(start); took < 100*time.Millisecond {
+		t.Errorf("given up after %v", took)
+	}
+	release()
+	if code, body := get(t, h, "GET", "/live"); code != 200 {
+		t.Errorf("after it went on: %d %s", code, body)
+	}
+}
+
+func TestStuckLoopsAreWaitedForTogether(t *testing.T) {
+	loops := []*reactor.Loop{running(t), running(t), running(t), running(t)}
+	c := NewLoops(200*time.Millisecond, loops)
+	for _, l := range loops[:3] {
+		defer hold(l)()
+	}
+	start := time.Now()
+	err := c.Check()
+	if !errors.Is(err, ErrSilent) || !strings.Contains(err.Error(), "loop 0, loop 1, loop 2:") {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 500*time.Millisecond {
+		t.Errorf("it took %v: one time-out for each", took)
+	}
+}
+
+// counting counts what is posted to a loop that never runs it.
+type counting struct{ posted int }
+
+func (c *counting) Post(func()) bool { c.posted++; return true }
+
+func TestStuckLoopIsAskedOnce(t *testing.T) {
+	l := &counting{}
+	c := NewLoops(time.Millisecond, []*counting{l})
+	for range 5 {
+		if err := c.Check(); err == nil {
+			t.Error("alive")
+		}
+	}
+	if l.posted != 1 {
+		t.Errorf("%d questions pile up", l.posted)
+	}
+}
+
+func TestManyProbesAtOnce(t *testing.T) {
+	c := NewLoops(5*time.Second, []*reactor.Loop{running(t), running(t)})
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			for range 50 {
+				if err := c.Check(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestReadyHasItsChecksBesides(t *testing.T) {
+	var bound error = errors.New("address already in use")
+	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), []Check{
+		{"udp 0.0.0.0:3333", func() error { return bound }},
+		{"shutdown", func() error { return nil }},
+	}, prometheus.NewRegistry())
+	if code, body := get(t, h, "GET", "/ready"); code != 503 || !strings.Contains(body, `"udp 0.0.0.0:3333": "address already in use"`) {
+		t.Errorf("%d %s", code, body)
+	}
+	if code, _ := get(t, h, "GET", "/live"); code != 200 {
+		t.Errorf("/live is %d", code)
+	}
+	bound = nil
+	if code, body := get(t, h, "GET", "/ready"); code != 200 || strings.Count(body, "OK") != 3 {
+		t.Errorf("%d %s", code, body)
+	}
+}
+
+func TestMethods(t *testing.T) {
+	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, prometheus.NewRegistry())
+	for _, path := range []string{"/live", "/ready", "/metrics"} {
+		if code, body := get(t, h, "HEAD", path); code != 200 || body != "" {
+			t.Errorf("HEAD %s: %d %q", path, code, body)
+		}
+	}
+	for _, path := range []string{"/live", "/ready"} {
+		if code, _ := get(t, h, "POST", path); code != 405 {
+			t.Errorf("POST %s: %d", path, code)
+		}
+	}
+	if code, _ := get(t, h, "GET", "/elsewhere"); code != 404 {
+		t.Errorf("an unknown path: %d", code)
+	}
+}
+
+func metrics(t *testing.T) *Metrics {
+	m := NewMetrics(clock.New(), "1.2.3")
+	var u, c []Traffic
+	for range 2 {
+		l := running(t)
+		m.AddLoop(l)
+		u, c = append(u, udp.NewCounters(l)), append(c, tcp.NewCounters(l))
+	}
+	m.AddTraffic("udp", u)
+	m.AddTraffic("tcp", c)
+	return m
+}
+
+func TestMetricsKeepToTheConventions(t *testing.T) {
+	problems, err := testutil.GatherAndLint(metrics(t).Registry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestEverySeriesIsThereFromTheStart(t *testing.T) {
+	_, body := get(t, Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, metrics(t).Registry()), "GET", "/metrics")
+	want := []string{
+		`nowd_build_info{goversion="go`, `version="1.2.3"} 1`,
+		`nowd_requests_total{protocol="udp"} 0`, `nowd_requests_total{protocol="tcp"} 0`,
+		`nowd_answers_total{form="error",protocol="tcp"} 0`,
+		`nowd_drops_total{protocol="udp",reason="send_error"} 0`,
+		`nowd_connections_open{protocol="tcp"} 0`, `nowd_connections_total{protocol="tcp"} 0`,
+		`nowd_connections_closed_total{protocol="tcp",reason="evicted"} 0`,
+		`nowd_receive_errors_total{protocol="udp"} 0`,
+		`nowd_loop_panics_total{loop="1"} 0`, `nowd_loop_turns_total{loop="0"}`,
+		`nowd_loop_handler_duration_seconds_bucket{loop="0",le="+Inf"}`, `nowd_loop_handler_duration_max_seconds{loop="1"}`,
+		`nowd_clock_synced `, `nowd_clock_steps_total 0`,
+		"go_goroutines ", "process_resident_memory_bytes ",
+	}
+	for _, f := range answer.Words() {
+		want = append(want, `nowd_answers_total{form="`+f+`",protocol="udp"} 0`, `nowd_answers_total{form="`+f+`",protocol="tcp"} 0`)
+	}
+	for v := guard.Pass + 1; v < guard.NumVerdicts; v++ {
+		want = append(want, `nowd_drops_total{protocol="udp",reason="`+v.String()+`"} 0`)
+	}
+	for _, w := range want {
+		if !strings.Contains(body, w) {
+			t.Errorf("%s is not there", w)
+		}
+	}
+	if strings.Contains(body, `reason="pass"`) {
+		t.Error("what passed counts as dropped")
+	}
+}
+
+// fixed is traffic with the same figures always.
+type fixed uint64
+
+func (n fixed) Each(f func(what, label string, n uint64)) {
+	f("requests", "", uint64(n))
+	f("answers", "unix", 2*uint64(n))
+}
+
+func TestLoopsAreAddedUp(t *testing.T) {
+	m := NewMetrics(clock.New(), "")
+	m.AddTraffic("udp", []Traffic{fixed(3), fixed(4)})
+	err := testutil.CollectAndCompare(m, strings.NewReader(`
+# HELP nowd_answers_total Answers given, by their form; error is an HTTP answer without a time.
+# TYPE nowd_answers_total counter
+nowd_answers_total{form="unix",protocol="udp"} 14
+# HELP nowd_requests_total Datagrams and requests received.
+# TYPE nowd_requests_total counter
+nowd_requests_total{protocol="udp"} 7
+`), "nowd_requests_total", "nowd_answers_total")
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// state is a kernel in one state.
+type state struct {
+	is  clock.State
+	err error
+}
+
+func (s state) State() (clock.State, error) { return s.is, s.err }
+
+func TestClockMetricsAreInSeconds(t *testing.T) {
+	good := state{is: clock.State{MaxError: 2500 * time.Microsecond, EstError: time.Millisecond, Offset: -500 * time.Microsecond}}
+	m := NewMetrics(clock.With(time.Now, good), "")
+	err := testutil.CollectAndCompare(m, strings.NewReader(`
+# HELP nowd_clock_estimated_error_seconds How far off the clock is estimated to be.
+# TYPE nowd_clock_estimated_error_seconds gauge
+nowd_clock_estimated_error_seconds 0.001
+# HELP nowd_clock_max_error_seconds How far off the clock may be, as the kernel says.
+# TYPE nowd_clock_max_error_seconds gauge
+nowd_clock_max_error_seconds 0.0025
+# HELP nowd_clock_offset_seconds What the kernel has still to slew.
+# TYPE nowd_clock_offset_seconds gauge
+nowd_clock_offset_seconds -0.0005
+# HELP nowd_clock_synced 1 if the kernel's clock is synchronised, 0 if not.
+# TYPE nowd_clock_synced gauge
+nowd_clock_synced 1
+`), "nowd_clock_synced", "nowd_clock_max_error_seconds", "nowd_clock_estimated_error_seconds", "nowd_clock_offset_seconds")
+	if err != nil {
+		t.Error(err)
+	}
+	unknown := NewMetrics(clock.With(time.Now, state{err: clock.ErrUnsupported}), "")
+	if n := testutil.CollectAndCount(unknown, "nowd_clock_max_error_seconds"); n != 0 {
+		t.Error("an error bound of which nothing is known")
+	}
+}
