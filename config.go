@@ -22,7 +22,7 @@ import (
 
 // config has the settings. The tags say all that there is to say of one: its
 // variable, its default, what it is for, and what is allowed (want); min is the
-// least number or time that is.
+// least number or time that is. A billion is the most of any number.
 type config struct {
 	UDP    listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"where to answer datagrams" want:"host:port, :port for all addresses, or off"`
 	TCP    listen `env:"NOWD_TCP_LISTEN" envDefault:":3333" desc:"where to accept connections, for lines of text and HTTP" want:"host:port, :port for all addresses, or off"`
@@ -35,10 +35,13 @@ type config struct {
 	Poller string    `env:"NOWD_POLLER" envDefault:"auto" desc:"what the loops wait with" want:"auto, epoll, poll or select"`
 
 	Framing      tcp.Framing   `env:"NOWD_TCP_FRAMING" envDefault:"burst" desc:"what a request on a connection is: a line, or also what a client sends before it pauses" want:"line or burst"`
-	MaxConns     int           `env:"NOWD_TCP_MAX_CONNS" envDefault:"10000" desc:"connections at a time; at the cap the longest idle one makes room" want:"a number from 1 on, and at least NOWD_LOOPS" min:"1"`
+	MaxConns     int           `env:"NOWD_TCP_MAX_CONNS" envDefault:"10000" desc:"connections at a time; at the cap the longest idle one makes room" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS" min:"1"`
 	IdleTimeout  time.Duration `env:"NOWD_TCP_IDLE_TIMEOUT" envDefault:"5m" desc:"how long a client may be silent" want:"a time from 1ms on, such as 5m" min:"1ms"`
 	WriteTimeout time.Duration `env:"NOWD_TCP_WRITE_TIMEOUT" envDefault:"10s" desc:"how long a client may leave its answers unread, or an HTTP request unfinished" want:"a time from 1ms on, such as 10s" min:"1ms"`
 	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether answers leave at once, not gathered by Nagle's algorithm" want:"true or false"`
+
+	RateLimit rate `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; of more, a quarter is answered" want:"a number from 1 to 1000000000, or off"`
+	RateBurst int  `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while" want:"a number from 1 to 1000000000" min:"1"`
 
 	RequireSync   bool          `env:"NOWD_REQUIRE_SYNC" envDefault:"false" desc:"whether /ready fails while the clock is not trusted" want:"true or false"`
 	ClockMaxError time.Duration `env:"NOWD_CLOCK_MAX_ERROR" envDefault:"1s" desc:"the error bound above which the clock is not trusted" want:"a time above 0, such as 100ms" min:"1ns"`
@@ -65,6 +68,23 @@ func (n *loopCount) UnmarshalText(text []byte) error {
 		return errors.New("out of range")
 	}
 	*n = loopCount(i)
+	return nil
+}
+
+// rate is a number a second, 0 for no limit.
+type rate int
+
+// UnmarshalText accepts a number from 1 to 1e9, or "off".
+func (r *rate) UnmarshalText(text []byte) error {
+	if string(text) == "off" {
+		*r = 0
+		return nil
+	}
+	i, err := strconv.Atoi(string(text))
+	if err != nil || i < 1 || i > 1e9 {
+		return errors.New("out of range")
+	}
+	*r = rate(i)
 	return nil
 }
 
@@ -111,7 +131,7 @@ func (c *config) check(bad map[string]bool) {
 			bad[s.field] = bad[s.field] || got < least
 		case int:
 			least, _ := strconv.Atoi(s.min)
-			bad[s.field] = bad[s.field] || got < least
+			bad[s.field] = bad[s.field] || got < least || got > 1e9
 		}
 	}
 	bad["Poller"] = c.Poller != "auto" && !slices.Contains(reactor.Pollers(), c.Poller)

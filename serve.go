@@ -123,11 +123,20 @@ func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
 		}),
 		udp: udp.Config{
 			Dialect:  text,
-			Guard:    guard.New(s.ports(), nil),
+			Guard:    guard.New(guard.Config{Ports: s.ports(), IsAnswer: answer.Own, Limiter: s.limiter()}),
 			Logger:   s.log,
 			Counters: udp.NewCounters(loop),
 		},
 	}
+}
+
+// limiter returns a loop's own: the datagrams of one socket of a client's all
+// arrive at the same loop.
+func (s *service) limiter() *guard.Limiter {
+	if s.RateLimit == 0 {
+		return nil
+	}
+	return guard.NewLimiter(int(s.RateLimit), s.RateBurst)
 }
 
 // ports returns the ports from which we answer datagrams.

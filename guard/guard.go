@@ -7,6 +7,7 @@ package guard
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Verdict says whether a datagram is answered, and if not, why.
@@ -18,11 +19,12 @@ const (
 	OwnPort            // from one of our own service ports
 	SourceAddr         // from an address that is nobody's, or many's
 	OwnAnswer          // it reads as an answer of ours
+	RateLimit          // its source has had as many answers as it gets
 	Invalid            // it is no request in the dialect that is spoken here
 	NumVerdicts
 )
 
-var verdicts = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "own_answer", "invalid"}
+var verdicts = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "own_answer", "rate_limit", "invalid"}
 
 // String returns the verdict as metrics name it.
 func (v Verdict) String() string { return verdicts[v] }
@@ -31,30 +33,38 @@ func (v Verdict) String() string { return verdicts[v] }
 // them; clients do not ask from them.
 const systemPorts = 1024
 
-// Guard judges the datagrams of one socket. It belongs to one goroutine.
-type Guard struct {
-	own     []uint16
-	clients []uint16
+// Config says what a Guard is to guard.
+type Config struct {
+	Ports    []uint16               // our own: whoever sends from them is a service like us
+	Clients  []uint16               // the system ports that clients of this dialect use all the same
+	IsAnswer func(data []byte) bool // whether a datagram reads as one of our answers
+	Limiter  *Limiter               // nil for no limit
 }
 
-// New returns a guard for a service whose own ports are these. Clients may be
-// at ports from 1024 on, and at those system ports that the dialect's clients
-// use.
-func New(own, clients []uint16) *Guard {
-	return &Guard{own: slices.Clone(own), clients: slices.Clone(clients)}
-}
+// Guard judges the datagrams of one loop. It belongs to one goroutine.
+type Guard struct{ Config }
 
-// Source judges where a datagram says that it is from.
-func (g *Guard) Source(src netip.AddrPort) Verdict {
-	port := src.Port()
-	if port < systemPorts && !slices.Contains(g.clients, port) {
+// New returns a guard.
+func New(c Config) *Guard { return &Guard{c} }
+
+// Judge judges a datagram by where it says that it is from and how it begins.
+// now is on a monotonic clock.
+func (g *Guard) Judge(src netip.AddrPort, data []byte, now time.Duration) Verdict {
+	switch port := src.Port(); {
+	case slices.Contains(g.Clients, port):
+	case port < systemPorts:
 		return SourcePort
-	}
-	if slices.Contains(g.own, port) && !slices.Contains(g.clients, port) {
+	case slices.Contains(g.Ports, port):
 		return OwnPort
 	}
-	if a := src.Addr(); a.IsMulticast() || a.IsUnspecified() || a == broadcast {
+	switch a := src.Addr(); {
+	case a.IsMulticast() || a.IsUnspecified() || a == broadcast:
 		return SourceAddr
+	case g.IsAnswer(data):
+		return OwnAnswer
+	// Last, so that nothing counts for a source that would not be answered.
+	case g.Limiter != nil && !g.Limiter.Allow(a, now):
+		return RateLimit
 	}
 	return Pass
 }

@@ -3,11 +3,13 @@ package guard
 import (
 	"net/netip"
 	"testing"
+	"time"
 )
 
 func TestSourcesThatAreNotAnswered(t *testing.T) {
-	text := New([]uint16{3333, 3337, 123}, nil)
-	ntp := New([]uint16{3333, 3337, 123}, []uint16{123})
+	no := func([]byte) bool { return false }
+	text := New(Config{Ports: []uint16{3333, 3337, 123}, IsAnswer: no})
+	ntp := New(Config{Ports: []uint16{3333, 3337, 123}, Clients: []uint16{123}, IsAnswer: no})
 	for src, want := range map[string]Verdict{
 		"127.0.0.1:40000":       Pass, // containers of a pod talk over loopback
 		"192.0.2.7:1024":        Pass,
@@ -27,7 +29,7 @@ func TestSourcesThatAreNotAnswered(t *testing.T) {
 		"[::]:40000":            SourceAddr,
 		"[ff02::1]:40000":       SourceAddr,
 	} {
-		if got := text.Source(netip.MustParseAddrPort(src)); got != want {
+		if got := text.Judge(netip.MustParseAddrPort(src), nil, 0); got != want {
 			t.Errorf("%s: %v, want %v", src, got, want)
 		}
 	}
@@ -36,7 +38,7 @@ func TestSourcesThatAreNotAnswered(t *testing.T) {
 		"192.0.2.7:37":   SourcePort,
 		"192.0.2.7:3333": OwnPort,
 	} {
-		if got := ntp.Source(netip.MustParseAddrPort(src)); got != want {
+		if got := ntp.Judge(netip.MustParseAddrPort(src), nil, 0); got != want {
 			t.Errorf("NTP, %s: %v, want %v", src, got, want)
 		}
 	}
@@ -50,12 +52,35 @@ func TestVerdictsHaveNames(t *testing.T) {
 	}
 }
 
-func BenchmarkSource(b *testing.B) {
-	g := New([]uint16{3333}, nil)
+func TestOwnAnswersCountForNobody(t *testing.T) {
+	g := New(Config{IsAnswer: func(b []byte) bool { return string(b) == "answer" }, Limiter: NewLimiter(1, 1)})
+	src := netip.MustParseAddrPort("192.0.2.7:40000")
+	for range 100 {
+		if got := g.Judge(src, []byte("answer"), 0); got != OwnAnswer {
+			t.Errorf("%v, want %v", got, OwnAnswer)
+		}
+	}
+	if got := g.Judge(src, []byte("request"), 0); got != Pass {
+		t.Errorf("%v: what was not answered has used up the limit", got)
+	}
+	limited := 0
+	for range 100 {
+		if g.Judge(src, []byte("request"), 0) == RateLimit {
+			limited++
+		}
+	}
+	if limited < 50 || limited == 100 {
+		t.Errorf("%d of 100 were limited, want most", limited)
+	}
+}
+
+func BenchmarkJudge(b *testing.B) {
+	g := New(Config{Ports: []uint16{3333}, IsAnswer: func([]byte) bool { return false }, Limiter: NewLimiter(1e9, 1e9)})
 	src := netip.MustParseAddrPort("127.0.0.1:40000")
+	req := []byte("hi")
 	b.ReportAllocs()
-	for b.Loop() {
-		if g.Source(src) != Pass {
+	for i := 0; b.Loop(); i++ {
+		if g.Judge(src, req, time.Duration(i)) != Pass {
 			b.Fatal("dropped")
 		}
 	}

@@ -115,23 +115,14 @@ func (s *Server) receive() bool {
 	}
 	s.Counters.c.Add(counterRequests, uint64(n))
 	for slot := range n {
-		if v := s.judge(slot); v == guard.Pass {
+		req, _ := s.batch.request(slot)
+		if v := s.Guard.Judge(s.batch.source(slot), req, s.loop.Now()); v == guard.Pass {
 			s.batch.owed = append(s.batch.owed, slot)
 		} else {
 			s.Counters.c.Add(counterDrops+int(v), 1)
 		}
 	}
 	return true
-}
-
-func (s *Server) judge(slot int) guard.Verdict {
-	if v := s.Guard.Source(s.batch.source(slot)); v != guard.Pass {
-		return v
-	}
-	if req, _ := s.batch.request(slot); answer.Own(req) {
-		return guard.OwnAnswer
-	}
-	return guard.Pass
 }
 
 // send answers what is owed. It returns EAGAIN if the socket has no room for

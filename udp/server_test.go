@@ -52,7 +52,7 @@ func server(t testing.TB, port uint16) *Server {
 	}
 	return &Server{loop: l, batch: newBatch(), Config: Config{
 		Dialect:  answer.NewText(clock.New(), time.UTC, answer.DateTime, true),
-		Guard:    guard.New([]uint16{port}, nil),
+		Guard:    guard.New(guard.Config{Ports: []uint16{port}, IsAnswer: answer.Own}),
 		Logger:   slog.New(slog.DiscardHandler),
 		Counters: NewCounters(l),
 	}}
@@ -235,7 +235,7 @@ func TestDatagramThatTheKernelRefusesCostsItselfAlone(t *testing.T) {
 		t.Skipf("a raw socket takes a privilege: %v", err)
 	}
 	defer unix.Close(raw)
-	s.loop.Post(func() { s.Guard = guard.New(nil, []uint16{0}) })
+	s.loop.Post(func() { s.Guard = guard.New(guard.Config{Clients: []uint16{0}, IsAnswer: answer.Own}) })
 	// One batch: the loop is held while it is sent.
 	held, release := make(chan struct{}), make(chan struct{})
 	s.loop.Post(func() { close(held); <-release })

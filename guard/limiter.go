@@ -1,0 +1,104 @@
+package guard
+
+import (
+	"hash/maphash"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+)
+
+// Limiter limits how many answers a source gets: so many a second, and so many
+// at once after it has been silent. What claims to be of one source may be of
+// another, so it is built for two kinds of false senders. One uses many
+// addresses, to fill the memory: the table has a fixed size, and those who ask
+// little are forgotten first, to whom it makes no difference. The other uses a
+// victim's address, to use up what the victim is due: a share of what is over
+// the limit is answered all the same, at random, so that the victim is answered
+// when it asks again.
+//
+// It belongs to one goroutine.
+type Limiter struct {
+	interval int64 // between two answers at the limit, in nanoseconds
+	slack    int64 // how far ahead of its time a source may be
+	seed     maphash.Seed
+	sets     [][ways]bucket
+	random   *rand.ChaCha8
+}
+
+// bucket is a token bucket, in the form of the generic cell rate algorithm
+// (ITU-T I.371, annex A): not the tokens are kept but the time at which it will
+// be full again. An empty one, and one whose time has passed, is full.
+type bucket struct {
+	source uint64
+	full   int64 // on the clock of the caller
+}
+
+const (
+	// ways is how many sources have a place in the same set.
+	ways = 8
+	// numSets makes the table 256 KiB, for 16,384 sources at a time; only
+	// those over their rate need one.
+	numSets = 2048
+	// leak is of how many answers over the limit one is given.
+	leak = 4
+)
+
+// NewLimiter returns a limiter of rate answers a second and burst at once, both
+// at least 1.
+func NewLimiter(rate, burst int) *Limiter {
+	interval := max(1, int64(time.Second)/int64(rate))
+	var seed [32]byte
+	for i := range seed {
+		seed[i] = byte(rand.Uint32())
+	}
+	return &Limiter{
+		interval: interval,
+		slack:    int64(burst-1) * interval,
+		seed:     maphash.MakeSeed(),
+		sets:     make([][ways]bucket, numSets),
+		random:   rand.NewChaCha8(seed),
+	}
+}
+
+// Allow reports whether a datagram from src is to be answered at now, which is
+// on a monotonic clock, and counts it if it is.
+func (l *Limiter) Allow(src netip.Addr, now time.Duration) bool {
+	source := sourceOf(src)
+	set := &l.sets[maphash.Comparable(l.seed, source)%numSets]
+	b := &set[0]
+	for i := range set {
+		if set[i].source == source {
+			b = &set[i]
+			break
+		}
+		// Nobody who is close to his limit makes room for one who is not.
+		if set[i].full < b.full {
+			b = &set[i]
+		}
+	}
+	full := int64(now)
+	if b.source == source {
+		full = max(full, b.full)
+	}
+	if full-int64(now) > l.slack {
+		return l.random.Uint64()%leak == 0
+	}
+	b.source, b.full = source, full+l.interval
+	return true
+}
+
+// sourceOf returns what of an address stands for one client: all of IPv4's, and
+// of IPv6's the 64 bits that a network is assigned.
+func sourceOf(a netip.Addr) uint64 {
+	if a.Is4() {
+		b := a.As4()
+		// IPv6 has no such prefix for a single client: it is multicast's.
+		return 0xffff_ffff<<32 | uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])
+	}
+	b := a.As16()
+	var n uint64
+	for _, c := range b[:8] {
+		n = n<<8 | uint64(c)
+	}
+	return n
+}
