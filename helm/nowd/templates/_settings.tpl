@@ -8,10 +8,10 @@ The listeners that are on, as a YAML list of
 Everything that has to do with a port goes through this list.
 */}}
 {{- define "nowd.listeners" -}}
-{{- $protocols := dict "udp" (list "UDP") "tcp" (list "TCP") "daytime" (list "UDP" "TCP") "time" (list "UDP" "TCP") "ntp" (list "UDP") "health" (list "TCP") }}
+{{- $protocols := dict "udp" (list "UDP") "tcp" (list "TCP") "health" (list "TCP") }}
 {{- $taken := dict }}
 {{- $listeners := list }}
-{{- range $name := list "udp" "tcp" "daytime" "time" "ntp" "health" }}
+{{- range $name := list "udp" "tcp" "health" }}
 {{- $port := get $.Values.ports $name | int }}
 {{- if $port }}
 {{- range get $protocols $name }}
