@@ -112,6 +112,7 @@ func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
 	return &worker{
 		loop: loop,
 		tcp: tcp.NewServer(loop, tcp.Config{
+			Clock:        s.clock,
 			Text:         text,
 			Framing:      s.Framing,
 			MaxConns:     share,
@@ -122,6 +123,7 @@ func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
 			Counters:     tcp.NewCounters(loop),
 		}),
 		udp: udp.Config{
+			Clock:    s.clock,
 			Dialect:  text,
 			Guard:    guard.New(guard.Config{Ports: s.ports(), IsAnswer: answer.Own, Limiter: s.limiter()}),
 			Logger:   s.log,

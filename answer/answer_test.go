@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"regexp"
 	"strconv"
@@ -56,10 +57,20 @@ func TestEachWordGetsItsForm(t *testing.T) {
 	} {
 		x := f.text(zone(t, "Asia/Shanghai"), DateTime)
 		for _, req := range []string{word, strings.ToUpper(word), " \t" + word + "\r\n", word + "\x00\x00\n"} {
-			if got := string(x.Append(nil, x.Form([]byte(req)))); got != want {
+			if got := string(x.Append(nil, x.Form([]byte(req)), f.now)); got != want {
 				t.Errorf("%q: %q, want %q", req, got, want)
 			}
 		}
+	}
+}
+
+func TestWordsHaveTheLengthsThatAreLookedFor(t *testing.T) {
+	least, most := math.MaxInt, 0
+	for _, w := range Words() {
+		least, most = min(least, len(w)), max(most, len(w))
+	}
+	if least != shortest || most != longest {
+		t.Errorf("they have from %d to %d bytes", least, most)
 	}
 }
 
@@ -67,7 +78,7 @@ func TestOtherRequestsGetTheDefault(t *testing.T) {
 	f := &fake{now: moment}
 	for _, req := range []string{"", "\n", "hello sock", "unixx", "uni", "json!", "date time", "\xff\xfe", strings.Repeat("x", 1000)} {
 		x := f.text(time.UTC, UnixMS)
-		if got := string(x.Append(nil, x.Form([]byte(req)))); got != "1795195062813\n" {
+		if got := string(x.Append(nil, x.Form([]byte(req)), f.now)); got != "1795195062813\n" {
 			t.Errorf("%q: %q", req, got)
 		}
 	}
@@ -79,11 +90,11 @@ func TestUnknownErrorBoundIsSaid(t *testing.T) {
 		"no kernel to ask":    {now: moment, err: errors.New("no")},
 	} {
 		x := f.text(time.UTC, DateTime)
-		if got := string(x.Append(nil, Bound)); got != "- - unsynced\n" {
+		if got := string(x.Append(nil, Bound, f.now)); got != "- - unsynced\n" {
 			t.Errorf("%s: %q", name, got)
 		}
 		var j map[string]any
-		if err := json.Unmarshal(x.Append(nil, JSON), &j); err != nil {
+		if err := json.Unmarshal(x.Append(nil, JSON, f.now), &j); err != nil {
 			t.Fatal(err)
 		}
 		if j["earliest_unix_ns"] != nil || j["latest_unix_ns"] != nil || j["status"] != "unsynced" || j["tai_offset_s"] != nil {
@@ -94,7 +105,7 @@ func TestUnknownErrorBoundIsSaid(t *testing.T) {
 		}
 	}
 	faulty := &fake{now: moment, state: clock.State{Faulty: true, MaxError: time.Millisecond}}
-	if got := string(faulty.text(time.UTC, DateTime).Append(nil, Bound)); !strings.HasSuffix(got, "813729123 unsynced\n") && !strings.HasSuffix(got, " unsynced\n") || strings.HasPrefix(got, "-") {
+	if got := string(faulty.text(time.UTC, DateTime).Append(nil, Bound, faulty.now)); !strings.HasSuffix(got, "813729123 unsynced\n") && !strings.HasSuffix(got, " unsynced\n") || strings.HasPrefix(got, "-") {
 		t.Errorf("a faulty clock with a bound: %q", got)
 	}
 }
@@ -119,11 +130,11 @@ func TestTimesAgreeWithTheStandardLibrary(t *testing.T) {
 		for _, now := range moments() {
 			f.now = now
 			for form, layout := range map[Form]string{DateTime: "2006-01-02 15:04:05.000000", RFC3339: "2006-01-02T15:04:05.000000000Z07:00"} {
-				if got, want := string(x.Append(nil, form)), now.In(z).Format(layout)+"\n"; got != want {
+				if got, want := string(x.Append(nil, form, f.now)), now.In(z).Format(layout)+"\n"; got != want {
 					t.Errorf("%v: %q, want %q", form, got, want)
 				}
 			}
-			n, err := strconv.ParseInt(strings.TrimSpace(string(x.Append(nil, Unix))), 10, 64)
+			n, err := strconv.ParseInt(strings.TrimSpace(string(x.Append(nil, Unix, f.now))), 10, 64)
 			if err != nil || n != now.Unix() {
 				t.Errorf("unix: %d, %v, want %d", n, err, now.Unix())
 			}
@@ -139,7 +150,7 @@ func TestDatagramIsNeverMuchLongerThanItsRequest(t *testing.T) {
 			for _, word := range append(Words(), "", "hello") {
 				for _, pad := range []int{0, 1, 55, 64, 100, 200, 300, 400, 1400} {
 					req := append([]byte(word), make([]byte, pad)...)
-					b, got := x.AppendDatagram(nil, req, len(req))
+					b, got := x.AppendDatagram(nil, req, len(req), f.now)
 					if len(b) > max(Unpadded, len(req)) {
 						t.Errorf("%d bytes for %d of %q", len(b), len(req), word)
 					}
@@ -149,15 +160,15 @@ func TestDatagramIsNeverMuchLongerThanItsRequest(t *testing.T) {
 				}
 			}
 		}
-		if _, got := x.AppendDatagram(nil, []byte("json"), 4); got == JSON {
+		if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now); got == JSON {
 			t.Error("a long form for a short request")
 		}
 	}
 	x := f.text(time.UTC, Unix)
-	if _, got := x.AppendDatagram(nil, []byte("json"), 4); got != Unix {
+	if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now); got != Unix {
 		t.Errorf("a form that is too long gave way to %v, not the default", got)
 	}
-	if _, got := x.AppendDatagram(nil, []byte("bound"), 2000); got != Unix {
+	if _, got := x.AppendDatagram(nil, []byte("bound"), 2000, f.now); got != Unix {
 		t.Errorf("a datagram that is not all there was read as %v", got)
 	}
 }
@@ -169,7 +180,7 @@ func TestEveryAnswerIsKnownForOne(t *testing.T) {
 			x := f.text(zone(t, name), DateTime)
 			for _, f.now = range moments() {
 				for form := range NumForms {
-					b := x.Append(nil, form)
+					b := x.Append(nil, form, f.now)
 					if !Own(b) || !Own(bytes.TrimSpace(b)) || !Own(append(b, 0, 0)) {
 						t.Errorf("%v at %v: %q is taken for a request", form, f.now, b)
 					}
@@ -210,7 +221,7 @@ func TestHTTPAnswersPassTheStandardLibrarysReader(t *testing.T) {
 		{"GET unix HTTP/1.1\r\n\r\n", "bad request\n", "text/plain; charset=utf-8", 400},
 		{"GET  / HTTP/1.1\r\n\r\n", "bad request\n", "text/plain; charset=utf-8", 400},
 	} {
-		raw, form := x.AppendHTTP(nil, []byte(c.head))
+		raw, form := x.AppendHTTP(nil, []byte(c.head), f.now)
 		if (form != NumForms) != (c.code == 200) || len(raw) > MaxHTTP {
 			t.Errorf("%q: form %d, %d bytes", c.head, form, len(raw))
 		}
@@ -273,14 +284,14 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 	head := []byte("GET /json HTTP/1.1\r\nHost: x\r\n\r\n")
 	for form := range NumForms {
 		req := append([]byte(form.String()), make([]byte, 400)...)
-		if n := testing.AllocsPerRun(1000, func() { x.AppendDatagram(buf, req, len(req)) }); n != 0 {
+		if n := testing.AllocsPerRun(1000, func() { x.AppendDatagram(buf, req, len(req), c.Now()) }); n != 0 {
 			t.Errorf("%v: %v allocations", form, n)
 		}
 		if n := testing.AllocsPerRun(1000, func() { Own(req) }); n != 0 {
 			t.Errorf("Own of %v: %v allocations", form, n)
 		}
 	}
-	if n := testing.AllocsPerRun(1000, func() { x.AppendHTTP(buf, head) }); n != 0 {
+	if n := testing.AllocsPerRun(1000, func() { x.AppendHTTP(buf, head, c.Now()) }); n != 0 {
 		t.Errorf("HTTP: %v allocations", n)
 	}
 }
@@ -288,12 +299,13 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 func BenchmarkDatagram(b *testing.B) {
 	for _, req := range []string{"hi\n", "unixns\n", "bound\n"} {
 		b.Run(strings.TrimSpace(req), func(b *testing.B) {
-			x := NewText(clock.New(), time.UTC, DateTime, true)
+			c := clock.New()
+			x := NewText(c, time.UTC, DateTime, true)
 			buf := make([]byte, 0, MaxText)
 			r := []byte(req)
 			b.ReportAllocs()
 			for b.Loop() {
-				x.AppendDatagram(buf, r, len(r))
+				x.AppendDatagram(buf, r, len(r), c.Now())
 			}
 		})
 	}

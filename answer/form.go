@@ -24,6 +24,9 @@ const (
 
 var words = [NumForms]string{"datetime", "rfc3339", "unix", "unixms", "unixus", "unixns", "bound", "json", "help"}
 
+// The lengths of the words.
+const shortest, longest = len("unix"), len("datetime")
+
 // String returns the form's word.
 func (f Form) String() string { return words[f] }
 
@@ -44,6 +47,9 @@ func (f *Form) UnmarshalText(text []byte) error {
 // in any case, between any white space and NULs.
 func ParseForm(req []byte) (Form, bool) {
 	req = trim(req)
+	if len(req) < shortest || len(req) > longest { // nearly always
+		return 0, false
+	}
 	for f, w := range words {
 		if len(w) == len(req) && equalFold(w, req) {
 			return Form(f), true

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // MaxHead is how long the head of an HTTP request may be.
@@ -13,6 +14,9 @@ const MaxHead = 8 << 10
 // IsHTTP reports whether a request that starts with b is one in HTTP, and
 // whether it may still become one when more of it is there.
 func IsHTTP(b []byte) (is, maybe bool) {
+	if len(b) > 0 && b[0] != 'G' && b[0] != 'H' { // nearly always
+		return false, false
+	}
 	for _, method := range [...]string{"GET ", "HEAD "} {
 		if n := min(len(b), len(method)); string(b[:n]) == method[:n] {
 			is = is || n == len(method)
@@ -46,7 +50,7 @@ const MaxHTTP = MaxText + 512
 // AppendHTTP appends the answer to a request in HTTP/1.0 or 1.1, of which head
 // holds everything up to the blank line: RFC 9112. The path's word chooses the
 // form. It returns the form, or NumForms where no time was given.
-func (t *Text) AppendHTTP(b, head []byte) ([]byte, Form) {
+func (t *Text) AppendHTTP(b, head []byte, now time.Time) ([]byte, Form) {
 	line, _, _ := bytes.Cut(head, []byte("\n"))
 	method, rest, _ := strings.Cut(string(bytes.TrimSuffix(line, []byte("\r"))), " ")
 	target, version, _ := strings.Cut(rest, " ")
@@ -55,34 +59,39 @@ func (t *Text) AppendHTTP(b, head []byte) ([]byte, Form) {
 		target = "/" + target
 	}
 	if !strings.HasPrefix(version, "HTTP/1.") || !strings.HasPrefix(target, "/") {
-		return t.AppendHTTPError(b, http.StatusBadRequest), NumForms
+		return t.AppendHTTPError(b, http.StatusBadRequest, now), NumForms
 	}
 	path, _, _ := strings.Cut(target[1:], "?")
 	f := t.form
 	if path != "" {
 		var ok bool
 		if f, ok = ParseForm([]byte(path)); !ok {
-			return t.appendHTTP(b, http.StatusNotFound, "text/plain; charset=utf-8", []byte("not found; there are: /"+strings.Join(words[:], " /")+"\n"), method), NumForms
+			return appendHTTP(b, http.StatusNotFound, plain, []byte(notFound), method, now), NumForms
 		}
 	}
-	kind := "text/plain; charset=utf-8"
+	kind := plain
 	if f == JSON {
 		kind = "application/json"
 	}
 	var body [MaxText]byte
-	return t.appendHTTP(b, http.StatusOK, kind, t.Append(body[:0], f), method), f
+	return appendHTTP(b, http.StatusOK, kind, t.Append(body[:0], f, now), method, now), f
 }
 
 // AppendHTTPError appends an answer that gives no time: http.StatusBadRequest,
 // say.
-func (t *Text) AppendHTTPError(b []byte, code int) []byte {
-	return t.appendHTTP(b, code, "text/plain; charset=utf-8", []byte(strings.ToLower(http.StatusText(code))+"\n"), http.MethodGet)
+func (t *Text) AppendHTTPError(b []byte, code int, now time.Time) []byte {
+	body := strings.ToLower(http.StatusText(code)) + "\n"
+	return appendHTTP(b, code, plain, []byte(body), http.MethodGet, now)
 }
 
-func (t *Text) appendHTTP(b []byte, code int, kind string, body []byte, method string) []byte {
+const plain = "text/plain; charset=utf-8"
+
+var notFound = "not found; there are: /" + strings.Join(words[:], " /") + "\n"
+
+func appendHTTP(b []byte, code int, kind string, body []byte, method string, now time.Time) []byte {
 	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(code), 10)
 	b = append(append(b, ' '), http.StatusText(code)...)
-	b = t.clock.Now().UTC().AppendFormat(append(b, "\r\nDate: "...), http.TimeFormat)
+	b = now.UTC().AppendFormat(append(b, "\r\nDate: "...), http.TimeFormat)
 	b = append(append(b, "\r\nContent-Type: "...), kind...)
 	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), int64(len(body)), 10)
 	b = append(b, "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"...)

@@ -31,8 +31,8 @@ const MaxText = 512
 // that a sender of false addresses cannot have much more sent than he sends.
 const Unpadded = 64
 
-// NewText returns a Text that reads c, tells local time in zone, and ends its
-// answers in a newline if that is wanted. form is the one of an answer to a
+// NewText returns a Text that tells local time in zone and c's quality, and ends
+// its answers in a newline if that is wanted. form is the one of an answer to a
 // request that has none of the words.
 func NewText(c *clock.Clock, zone *time.Location, form Form, newline bool) *Text {
 	return &Text{clock: c, zone: zone, form: form, newline: newline, second: math.MinInt64}
@@ -46,9 +46,9 @@ func (t *Text) Form(req []byte) Form {
 	return t.form
 }
 
-// Append appends the time, as of now, in the form given.
-func (t *Text) Append(b []byte, f Form) []byte {
-	b = t.append(b, f, t.clock.Now())
+// Append appends the time now in the form given.
+func (t *Text) Append(b []byte, f Form, now time.Time) []byte {
+	b = t.append(b, f, now)
 	if t.newline {
 		b = append(b, '\n')
 	}
@@ -58,19 +58,19 @@ func (t *Text) Append(b []byte, f Form) []byte {
 // AppendDatagram appends the answer to a datagram of which req holds the
 // beginning and size is the length. An answer that is too long for the request
 // gives way to the default, and that to the plain time.
-func (t *Text) AppendDatagram(b, req []byte, size int) ([]byte, Form) {
+func (t *Text) AppendDatagram(b, req []byte, size int, now time.Time) ([]byte, Form) {
 	f := t.form
 	if size == len(req) {
 		f = t.Form(req)
 	}
 	start := len(b)
 	for _, f := range [...]Form{f, t.form} {
-		if b = t.Append(b, f); len(b)-start <= max(Unpadded, size) {
+		if b = t.Append(b, f, now); len(b)-start <= max(Unpadded, size) {
 			return b, f
 		}
 		b = b[:start]
 	}
-	return t.Append(b, DateTime), DateTime
+	return t.Append(b, DateTime, now), DateTime
 }
 
 func (t *Text) append(b []byte, f Form, now time.Time) []byte {

@@ -87,7 +87,7 @@ func (c *conn) receive() ([]byte, bool) {
 // mark is where in the output an answer ends, and how far it brings its
 // connection.
 type mark struct {
-	out, in int
+	out, in int32
 	form    answer.Form
 	progress
 }
@@ -129,11 +129,16 @@ func (c *conn) serve(in []byte) {
 }
 
 // answer appends the answers to the requests in in, up to a chunk of them,
-// marks where each ends, and returns the piece that it came to last.
+// marks where each ends, and returns the piece that it came to last. All are of
+// the same time, since they leave together; so one that is asked for the way
+// the one before it was is the same.
 func (c *conn) answer(out, in []byte) ([]byte, piece) {
 	s := c.server
-	s.marks = append(s.marks[:0], mark{len(out), 0, noForm, c.progress})
+	s.marks = append(s.marks[:0], mark{int32(len(out)), 0, noForm, c.progress})
+	now := s.Clock.Now()
 	at, p := 0, piece{kind: line}
+	var before []byte // the last answer in text, of the form:
+	formBefore := noForm
 	for len(out) < chunk && !c.closing {
 		p = c.cutOff(in[at:], c.eof || s.stopping)
 		if p.kind == rest {
@@ -143,20 +148,24 @@ func (c *conn) answer(out, in []byte) ([]byte, piece) {
 			p = piece{kind: line} // it hung up without a word: it wants the time
 		}
 		at += p.size
-		form := noForm
+		form, start := noForm, len(out)
 		switch p.kind {
 		case skipped:
 		case line:
-			form = s.Text.Form(p.text)
-			out = s.Text.Append(out, form)
+			if form = s.Text.Form(p.text); form == formBefore {
+				out = append(out, before...)
+				break
+			}
+			out = s.Text.Append(out, form, now)
+			before, formBefore = out[start:], form
 		case head:
-			out, form = s.Text.AppendHTTP(out, p.text)
+			out, form = s.Text.AppendHTTP(out, p.text, now)
 		default:
-			out, form = s.Text.AppendHTTPError(out, statuses[p.kind]), errorForm
+			out, form = s.Text.AppendHTTPError(out, statuses[p.kind], now), errorForm
 		}
 		c.asked = c.asked || p.kind != skipped
 		c.closing = p.kind >= head
-		s.marks = append(s.marks, mark{len(out), at, form, c.progress})
+		s.marks = append(s.marks, mark{int32(len(out)), int32(at), form, c.progress})
 	}
 	return out, p
 }
@@ -175,7 +184,7 @@ func (c *conn) sent(out []byte, n int) (in int) {
 	i := len(s.marks) - 1
 	if n < len(out) {
 		i = 0
-		for s.marks[i].out < n {
+		for int(s.marks[i].out) < n {
 			i++
 		}
 	}
@@ -186,10 +195,10 @@ func (c *conn) sent(out []byte, n int) (in int) {
 	}
 	m := &s.marks[i]
 	c.progress = m.progress
-	if c.cut = append(c.cut[:0], out[n:max(n, m.out)]...); len(c.cut) == 0 {
+	if c.cut = append(c.cut[:0], out[n:max(n, int(m.out))]...); len(c.cut) == 0 {
 		c.cut = nil
 	}
-	return m.in
+	return int(m.in)
 }
 
 // settle is for a connection whose answers are all with the kernel. in is the

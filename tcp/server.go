@@ -3,9 +3,9 @@
 // loop.
 //
 // The way of a request: the connection is readable, what there is is read, and
-// the handler turns to PollOut; in that turn the requests are told apart, each
-// is answered, with the clock read for it, and the answers are written at once.
-// If the kernel takes them all, the handler turns back to PollIn.
+// the handler turns to PollOut; in that turn the clock is read, the requests are
+// told apart, and their answers are made and written together. If the kernel
+// takes them all, the handler turns back to PollIn.
 package tcp
 
 import (
@@ -17,12 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nowd/answer"
+	"nowd/clock"
 	"nowd/reactor"
 	"nowd/socket"
 )
 
 // Config says what a Server needs to know.
 type Config struct {
+	Clock        *clock.Clock
 	Text         *answer.Text
 	Framing      Framing
 	MaxConns     int           // at the cap the longest idle connection makes room

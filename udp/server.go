@@ -2,31 +2,34 @@
 //
 // The way of a datagram: the socket is readable, and a batch is received; the
 // guard drops what may not be answered; if anything is left the handler turns
-// to PollOut, and in that turn the dialect makes each answer, with the clock
-// read for it, and the batch is sent. Then it turns back to PollIn.
+// to PollOut, and in that turn the clock is read, the dialect makes the answers,
+// and they are sent. Then it turns back to PollIn.
 package udp
 
 import (
 	"errors"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"nowd/answer"
+	"nowd/clock"
 	"nowd/guard"
 	"nowd/reactor"
 )
 
 // Dialect makes the answers.
 type Dialect interface {
-	// AppendDatagram appends the answer to a datagram of which req holds the
-	// beginning and size is the length. It appends nothing to what is no
-	// request.
-	AppendDatagram(b, req []byte, size int) ([]byte, answer.Form)
+	// AppendDatagram appends the answer, as of now, to a datagram of which req
+	// holds the beginning and size is the length. It appends nothing to what
+	// is no request.
+	AppendDatagram(b, req []byte, size int, now time.Time) ([]byte, answer.Form)
 }
 
 // Config says what a Server needs to know.
 type Config struct {
+	Clock    *clock.Clock
 	Dialect  Dialect
 	Guard    *guard.Guard
 	Logger   *slog.Logger
@@ -150,14 +153,16 @@ func (s *Server) send() error {
 	return nil
 }
 
-// answer makes the answers that are owed. What is no request is owed none.
+// answer makes the answers that are owed. They are of the same time, since they
+// leave together. What is no request is owed none.
 func (s *Server) answer() {
 	requests := s.batch.owed
 	s.batch.owed = requests[:0]
+	now := s.Clock.Now()
 	for _, slot := range requests {
 		req, size := s.batch.request(slot)
 		i := len(s.batch.owed)
-		b, form := s.Dialect.AppendDatagram(s.batch.answer(i), req, size)
+		b, form := s.Dialect.AppendDatagram(s.batch.answer(i), req, size, now)
 		if len(b) == 0 {
 			s.Counters.c.Add(counterDrops+int(guard.Invalid), 1)
 			continue

@@ -50,8 +50,10 @@ func server(t testing.TB, port uint16) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := clock.New()
 	return &Server{loop: l, batch: newBatch(), Config: Config{
-		Dialect:  answer.NewText(clock.New(), time.UTC, answer.DateTime, true),
+		Clock:    c,
+		Dialect:  answer.NewText(c, time.UTC, answer.DateTime, true),
 		Guard:    guard.New(guard.Config{Ports: []uint16{port}, IsAnswer: answer.Own}),
 		Logger:   slog.New(slog.DiscardHandler),
 		Counters: NewCounters(l),
