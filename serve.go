@@ -11,11 +11,15 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/caarlos0/env/v11"
 
 	"nowd/answer"
 	"nowd/clock"
@@ -56,6 +60,11 @@ func serve(environ []string, stderr io.Writer) int {
 	for _, name := range unknown(environ) {
 		log.Warn("no such setting", "variable", name)
 	}
+	if zone := strings.TrimPrefix(env.ToMap(environ)["TZ"], ":"); zone != "" {
+		if _, err := time.LoadLocation(zone); err != nil {
+			log.Warn("unknown time zone, so local time is UTC", "TZ", zone)
+		}
+	}
 	// Before anything is announced, so that no signal finds us unprepared.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -78,6 +87,10 @@ func newLogger(c config, w io.Writer) *slog.Logger {
 
 // build makes the loops, and has them open their sockets when they run.
 func (s *service) build() error {
+	// A loop that waits in the kernel keeps its right to run Go code, unless
+	// others need it. With one to spare nobody takes it away in every wait, for
+	// the loop to get it back with the scheduler's lock.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), int(s.Loops)+1))
 	for i := range int(s.Loops) {
 		loop, err := reactor.New(reactor.Config{Poller: s.Poller, Logger: s.log})
 		if err != nil {

@@ -1,0 +1,60 @@
+package reactor
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkRequest is a request that is read, answered at once and waited for
+// again; what the sockets cost is in it.
+func BenchmarkRequest(b *testing.B) {
+	for _, name := range Pollers() {
+		b.Run(name, func(b *testing.B) {
+			l := newLoop(b, name)
+			server, client := pair(b)
+			add(b, l, server, PollIn, &answerer{t: b, l: l})
+			req, ans := []byte("?"), make([]byte, 16)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := unix.Write(client, req); err != nil {
+					b.Fatal(err)
+				}
+				if err := l.turn(); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := unix.Read(client, ans); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkModify is what it costs to turn to PollOut and back in an event.
+func BenchmarkModify(b *testing.B) {
+	l := newLoop(b, "auto")
+	fd, _ := pair(b)
+	add(b, l, fd, PollIn, &recorder{})
+	l.running, l.turning = event{fd: int32(fd), tag: l.regs[fd].tag}, mayTurn
+	b.ReportAllocs()
+	for b.Loop() {
+		_ = l.Modify(fd, PollOut)
+		_ = l.Modify(fd, PollIn)
+		l.turning = mayTurn
+	}
+}
+
+// BenchmarkTimer is what it costs to set a timer and to stop it, among many.
+func BenchmarkTimer(b *testing.B) {
+	l := newLoop(b, "auto")
+	for i := range 1000 {
+		l.After(time.Duration(i)*time.Hour, func() {})
+	}
+	t := l.After(time.Hour, func() {})
+	b.ReportAllocs()
+	for b.Loop() {
+		t.Reset(30 * time.Minute)
+	}
+}
