@@ -35,7 +35,6 @@ type Loop struct {
 	ready   queue[event] // what the last wait found
 	turned  queue[event] // handlers that turned to PollOut and had no turn yet
 	running event        // whose handler runs; its tag is 0 when none does
-	turning turning      // how far that one is with its turn to write
 	fault   error        // why it is to be removed
 
 	now    time.Duration // as of the last wait, or of the last handler's end
@@ -46,15 +45,6 @@ type Loop struct {
 	counters *Counters
 	all      []*Counters
 }
-
-// turning says what becomes of the running handler's turn to PollOut.
-type turning uint8
-
-const (
-	mustQueue turning = iota // it has its turn after others
-	mayTurn                  // it would have its turn as soon as it returns
-	mustTurn                 // it will
-)
 
 // registration is what the loop knows of one descriptor.
 type registration struct {
@@ -183,12 +173,8 @@ func (l *Loop) Modify(fd int, mask Events) error {
 		return fmt.Errorf("modify descriptor %d: %w", fd, ErrNotRegistered)
 	}
 	r := &l.regs[fd]
-	if mask&^r.want&PollOut != 0 {
-		if r.tag == l.running.tag && l.turning != mustQueue {
-			l.turning = mustTurn
-		} else {
-			l.turned.push(event{fd: int32(fd), tag: r.tag, events: PollOut})
-		}
+	if mask&^r.want&PollOut != 0 && r.tag != l.running.tag { // call sees to the one that runs
+		l.turned.push(event{fd: int32(fd), tag: r.tag, events: PollOut})
 	}
 	r.want = mask
 	if !r.changed {
@@ -255,35 +241,32 @@ func (l *Loop) timeout() time.Duration {
 func (l *Loop) runReady() {
 	for l.ready.len() > 0 {
 		ev := l.ready.pop()
-		l.call(ev, mayTurn)
-		if l.turning == mustTurn {
-			ev.events = PollOut
-			l.call(ev, mustQueue)
+		if l.call(ev) {
+			l.call(event{ev.fd, ev.tag, PollOut})
 		}
 		l.account()
 	}
 }
 
 // runTurned gives their turn to the handlers that turned to PollOut otherwise.
-// One that does so again meanwhile has its next turn after the others.
 func (l *Loop) runTurned() {
 	for n := l.turned.len(); n > 0; n-- {
-		l.call(l.turned.pop(), mustQueue)
+		l.call(l.turned.pop())
 		l.account()
 	}
 }
 
 // call calls the handler that ev is for, with those of the events that it
-// still asks for.
-func (l *Loop) call(ev event, t turning) {
-	l.turning = t
+// still asks for, and reports whether it has turned to PollOut.
+func (l *Loop) call(ev event) (turned bool) {
 	r := l.find(ev)
 	if r == nil {
-		return
+		return false
 	}
 	if ev.events &= r.want | faults; ev.events == 0 {
-		return
+		return false
 	}
+	before := r.want
 	l.running = ev
 	handled := r.handler.Ready(int(ev.fd), ev.events)
 	if left := ev.events & faults &^ (handled &^ PollNval); left != 0 {
@@ -291,6 +274,8 @@ func (l *Loop) call(ev event, t turning) {
 		l.dropRunning()
 	}
 	l.running = event{}
+	r = l.find(ev)
+	return r != nil && r.want&^before&PollOut != 0
 }
 
 // account takes the time of the handler that has run, its turn to write
@@ -308,7 +293,7 @@ func (l *Loop) account() {
 // still, and tells the handler why.
 func (l *Loop) dropRunning() {
 	ev := l.running
-	l.running, l.turning = event{}, mustQueue // a panic in Removed is not the descriptor's any more
+	l.running = event{} // a panic in Removed is not the descriptor's any more
 	r := l.find(ev)
 	if r == nil {
 		return

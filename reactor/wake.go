@@ -22,7 +22,7 @@ type wake struct {
 // Post runs f on the loop's goroutine, after what was posted before. It may be
 // called from any goroutine, the loop's own too; it does not wait for f. It
 // reports false, and f will not run, once the loop is closed. What was posted
-// before Stop is run.
+// before Stop is run; what is posted after it may not be.
 func (l *Loop) Post(f func()) bool {
 	w := &l.wake
 	w.mu.Lock()
