@@ -3,6 +3,7 @@
 package health
 
 import (
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -29,7 +30,7 @@ func Handler(loops *Loops, ready []Check, metrics prometheus.Gatherer) http.Hand
 	mux := http.NewServeMux()
 	mux.Handle("/live", detailed(checks.LiveEndpoint))
 	mux.Handle("/ready", detailed(checks.ReadyEndpoint))
-	mux.Handle("/metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
 }
 
@@ -47,11 +48,12 @@ func detailed(endpoint http.HandlerFunc) http.Handler {
 	})
 }
 
-// Server returns a server for handler. It is not the loops': it is alive when
-// they are not.
-func Server(handler http.Handler) *http.Server {
+// Server returns a server for handler, which logs its errors. It is not the
+// loops': it is alive when they are not.
+func Server(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -37,25 +38,36 @@ func (c *Loops) Check() error {
 	for i, p := range c.pings {
 		answers[i] = p.send()
 	}
-	late := time.NewTimer(c.timeout)
-	defer late.Stop()
+	late, cancel := context.WithTimeout(context.Background(), c.timeout)
+	defer cancel()
 	var silent []string
 	for i, answer := range answers {
-		select {
-		case <-answer:
-		case <-late.C:
-			late.Reset(0) // for those behind
-			select {
-			case <-answer: // just so
-			default:
-				silent = append(silent, fmt.Sprintf("loop %d", i))
-			}
+		if !came(answer, late) {
+			silent = append(silent, fmt.Sprintf("loop %d", i))
 		}
 	}
 	if silent == nil {
 		return nil
 	}
 	return fmt.Errorf("%s: %w within %v", strings.Join(silent, ", "), ErrSilent, c.timeout)
+}
+
+// came waits for an answer. One that is there counts, however late it is.
+func came(answer <-chan struct{}, late context.Context) bool {
+	if answer == nil {
+		return false
+	}
+	select {
+	case <-answer:
+		return true
+	case <-late.Done():
+	}
+	select {
+	case <-answer:
+		return true
+	default:
+		return false
+	}
 }
 
 // ErrSilent is the error of loops that do not answer.
@@ -70,7 +82,7 @@ type ping struct {
 	pending chan struct{} // closed by the answer; nil before the first
 }
 
-// send returns what is closed when the loop answers.
+// send returns what is closed when the loop answers, or nil if it has ended.
 func (p *ping) send() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,7 +94,9 @@ func (p *ping) send() <-chan struct{} {
 		}
 	}
 	answer := make(chan struct{})
+	if !p.loop.Post(func() { close(answer) }) {
+		return nil
+	}
 	p.pending = answer
-	p.loop.Post(func() { close(answer) })
 	return answer
 }
