@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"github.com/caarlos0/env/v11"
+	"golang.org/x/sys/unix"
 
 	"nowd/answer"
 	"nowd/clock"
@@ -34,19 +34,19 @@ import (
 // service is a running nowd.
 type service struct {
 	config
-	log       *slog.Logger
-	clock     *clock.Clock
-	workers   []*worker
-	endpoints []*endpoint
-	stopping  atomic.Bool
+	log         *slog.Logger
+	clock       *clock.Clock
+	workers     []*worker
+	endpoints   []*endpoint
+	healthAddrs []netip.AddrPort
+	stopping    atomic.Bool
 }
 
 // worker is a loop and what runs on it.
 type worker struct {
-	loop    *reactor.Loop
-	tcp     *tcp.Server
-	udp     udp.Config
-	sockets []*udp.Server
+	loop *reactor.Loop
+	tcp  *tcp.Server
+	udp  udp.Config
 }
 
 // serve runs until it is told to stop.
@@ -91,6 +91,7 @@ func (s *service) build() error {
 	// others need it. With one to spare nobody takes it away in every wait, for
 	// the loop to get it back with the scheduler's lock.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), int(s.Loops)+1))
+	s.fit()
 	for i := range int(s.Loops) {
 		loop, err := reactor.New(reactor.Config{Poller: s.Poller, Logger: s.log})
 		if err != nil {
@@ -99,21 +100,50 @@ func (s *service) build() error {
 		s.workers = append(s.workers, s.newWorker(loop, i))
 	}
 	for _, l := range []struct {
-		network socket.Network
+		network  socket.Network
+		variable string
 		listen
-	}{{socket.UDP, s.UDP}, {socket.TCP, s.TCP}} {
+	}{{socket.UDP, "NOWD_UDP_LISTEN", s.UDP}, {socket.TCP, "NOWD_TCP_LISTEN", s.TCP}} {
 		addrs, err := l.addrs()
 		if err != nil {
-			return err
+			return fmt.Errorf("%s=%q: %w", l.variable, l.listen, err)
 		}
 		for _, addr := range addrs {
-			e := &endpoint{service: s, network: l.network, addr: addr, optional: l.host == "" && addr.Addr().Is6()}
+			e := &endpoint{service: s, network: l.network, addr: addr, optional: len(addrs) > 1 && addr.Addr().Is6(), close: make([]func(), len(s.workers))}
 			e.fail(errors.New("not opened yet"))
 			s.endpoints = append(s.endpoints, e)
 			s.workers[0].loop.Prepare(e.open)
 		}
 	}
+	var err error
+	if s.healthAddrs, err = s.Health.addrs(); err != nil {
+		return fmt.Errorf("NOWD_HEALTH_LISTEN=%q: %w", s.Health, err)
+	}
 	return nil
+}
+
+// fit lowers the cap on connections to what the process may have open, less
+// what the rest of it needs: the health endpoint must not go without because
+// of clients.
+func (s *service) fit() {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		s.log.Warn("the limit of open files is not known", "error", err)
+		return
+	}
+	files := int(min(limit.Cur, 1<<30))
+	if s.Poller == "select" {
+		files = min(files, unix.FD_SETSIZE)
+	}
+	reserve := min(files/2, 64+8*int(s.Loops))
+	most := s.MaxConns
+	for most+tcp.Lingering(most) > files-reserve && most > int(s.Loops) {
+		most--
+	}
+	if most < s.MaxConns {
+		s.log.Warn("fewer connections than NOWD_TCP_MAX_CONNS, for no more files may be open", "connections", most, "files", files)
+		s.MaxConns = most
+	}
 }
 
 func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
@@ -139,7 +169,6 @@ func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
 			Clock:    s.clock,
 			Dialect:  text,
 			Guard:    guard.New(guard.Config{Ports: s.ports(), IsAnswer: answer.Own, Limiter: s.limiter()}),
-			Logger:   s.log,
 			Counters: udp.NewCounters(loop),
 		},
 	}
@@ -164,14 +193,20 @@ func (s *service) ports() []uint16 {
 
 // endpoint is an address that the loops serve at, each with a socket of its
 // own. They are opened together, on the first loop, which tries again until the
-// address is free.
+// address is free; and if one is lost they are opened anew.
 type endpoint struct {
 	*service
 	network  socket.Network
 	addr     netip.AddrPort
-	optional bool // where there is no IPv6, IPv4 does
-	again    time.Duration
+	optional bool                  // where there is no IPv6, IPv4 does
 	err      atomic.Pointer[error] // why it is not served; nil if it is
+
+	// The first loop's own.
+	again time.Duration // how long the last attempt was put off
+	told  string        // the error that was logged last
+	opens int           // how often it was opened
+
+	close []func() // for each loop, its own: closes its socket; nil if there is none
 }
 
 func (e *endpoint) String() string { return fmt.Sprintf("%v %v", e.network, e.addr) }
@@ -198,13 +233,14 @@ func (e *endpoint) open() (again time.Duration) {
 		return 0
 	}
 	fds, err := socket.Open(e.network, e.addr, len(e.workers))
-	if err != nil && e.optional && (errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)) {
+	if err != nil && e.optional && noIPv6(err) {
 		e.log.Debug("no IPv6 on this host", "error", err)
 		e.err.Store(nil)
 		return 0
 	}
 	if err != nil {
-		if e.again == 0 {
+		if e.told != err.Error() {
+			e.told = err.Error()
 			e.log.Warn("cannot listen; trying again until it works", "error", err)
 		}
 		e.fail(err)
@@ -212,34 +248,75 @@ func (e *endpoint) open() (again time.Duration) {
 		return e.again
 	}
 	e.log.Info("listening", "network", e.network.String(), "address", e.addr.String())
+	e.again, e.told = 0, ""
+	e.opens++
 	e.err.Store(nil)
-	for i, w := range e.workers {
-		w.loop.Post(func() {
-			if err := w.serve(e.network, fds[i]); err != nil {
-				e.log.Error("cannot serve", "endpoint", e.String(), "error", err)
-				e.fail(err)
-			}
-		})
+	for i, fd := range fds {
+		e.serve(i, fd, e.opens)
 	}
 	return 0
 }
 
-func (w *worker) serve(network socket.Network, fd int) error {
-	if network == socket.TCP {
-		return w.tcp.Listen(fd)
-	}
-	server, err := udp.Serve(w.loop, fd, w.udp)
-	if err == nil {
-		w.sockets = append(w.sockets, server)
-	}
-	return err
+// noIPv6 reports whether err is that of a host without IPv6.
+func noIPv6(err error) bool {
+	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }
 
-// stop has w answer what it owes, and calls stopped when it has.
-func (w *worker) stop(stopped func()) {
+// serve has a loop serve at its socket.
+func (e *endpoint) serve(i, fd, opened int) {
+	w := e.workers[i]
 	w.loop.Post(func() {
-		for _, server := range w.sockets {
-			server.Close()
+		var err error
+		gone := func(why error) {
+			e.close[i] = nil
+			e.lost(why, opened)
+		}
+		switch e.network {
+		case socket.TCP:
+			err = w.tcp.Listen(fd, gone)
+			e.close[i] = func() { w.tcp.Unlisten(fd) }
+		case socket.UDP:
+			var server *udp.Server
+			if server, err = udp.Serve(w.loop, fd, w.udp, gone); err == nil {
+				e.close[i] = server.Close
+			}
+		}
+		if err != nil {
+			gone(err)
+		}
+	})
+}
+
+// lost opens all sockets anew, since one of those that were opened together is
+// gone. It is called on that one's loop.
+func (e *endpoint) lost(why error, opened int) {
+	e.log.Error("a socket is gone; opening it anew", "endpoint", e.String(), "error", why)
+	e.fail(why)
+	for i, w := range e.workers {
+		w.loop.Post(func() {
+			if e.close[i] != nil {
+				e.close[i]()
+				e.close[i] = nil
+			}
+		})
+	}
+	first := e.workers[0].loop
+	first.Post(func() {
+		if e.opens == opened { // no other one was lost, too, and has had it opened
+			e.opens++
+			first.After(firstRetry, func() { first.Prepare(e.open) })
+		}
+	})
+}
+
+// stop has a loop answer what it owes, and calls stopped when it has.
+func (s *service) stop(i int, stopped func()) {
+	w := s.workers[i]
+	w.loop.Post(func() {
+		for _, e := range s.endpoints {
+			if e.network == socket.UDP && e.close[i] != nil {
+				e.close[i]()
+			}
 		}
 		w.tcp.Shutdown(stopped)
 	})
@@ -269,11 +346,7 @@ func (s *service) run(signals <-chan os.Signal) int {
 	case got := <-signals:
 		s.log.Info("stopping", "signal", got.String())
 	}
-	go func() {
-		got := <-signals
-		s.log.Warn("stopping at once", "signal", got.String())
-		os.Exit(128 + int(got.(syscall.Signal)))
-	}()
+	go s.hurry(signals)
 
 	s.stopping.Store(true)
 	time.Sleep(s.DrainDelay)
@@ -291,11 +364,26 @@ func (s *service) run(signals <-chan os.Signal) int {
 	return 0
 }
 
+// sameSignal is how long another signal counts as the first one: some programs
+// send it to the process and, at once, to its group as well.
+const sameSignal = 100 * time.Millisecond
+
+// hurry ends the process at once when another signal comes.
+func (s *service) hurry(signals <-chan os.Signal) {
+	first := time.Now()
+	for got := range signals {
+		if time.Since(first) >= sameSignal {
+			s.log.Warn("stopping at once", "signal", got.String())
+			os.Exit(128 + int(got.(syscall.Signal)))
+		}
+	}
+}
+
 // drain waits until all loops have given the answers that they owe.
 func (s *service) drain() {
 	stopped := make(chan struct{}, len(s.workers))
-	for _, w := range s.workers {
-		w.stop(func() { stopped <- struct{}{} })
+	for i := range s.workers {
+		s.stop(i, func() { stopped <- struct{}{} })
 	}
 	late := time.NewTimer(s.ShutdownTimeout)
 	defer late.Stop()
@@ -312,13 +400,9 @@ func (s *service) drain() {
 // serveHealth serves /live, /ready and /metrics until ctx ends. What it returns
 // waits for its end.
 func (s *service) serveHealth(ctx context.Context) (wait func()) {
-	addrs, err := s.Health.addrs()
-	if err != nil {
-		s.log.Error("no health endpoint", "error", err)
-	}
-	server := health.Server(s.health())
+	server := health.Server(s.health(), s.log)
 	var running sync.WaitGroup
-	for _, addr := range addrs {
+	for _, addr := range s.healthAddrs {
 		running.Go(func() {
 			if l := s.listenHealth(ctx, addr); l != nil {
 				_ = server.Serve(l) // until it is shut down
@@ -347,7 +431,7 @@ func (s *service) listenHealth(ctx context.Context, addr netip.AddrPort) net.Lis
 		case err == nil:
 			s.log.Info("listening", "network", "health", "address", addr.String())
 			return l
-		case s.Health.host == "" && addr.Addr().Is6() && (errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)):
+		case len(s.healthAddrs) > 1 && addr.Addr().Is6() && noIPv6(err):
 			return nil
 		case again == 0:
 			s.log.Warn("cannot listen; trying again until it works", "error", err)
@@ -386,7 +470,7 @@ func (s *service) health() http.Handler {
 	if s.RequireSync {
 		checks = append(checks, health.Check{Name: "clock", Check: s.checkClock})
 	}
-	return health.Handler(health.NewLoops(s.LivenessTimeout, loops), slices.Clip(checks), metrics.Registry())
+	return health.Handler(health.NewLoops(s.LivenessTimeout, loops), checks, metrics.Registry())
 }
 
 func (s *service) checkClock() error {

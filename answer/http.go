@@ -59,7 +59,7 @@ func (t *Text) AppendHTTP(b, head []byte, now time.Time) ([]byte, Form) {
 		target = "/" + target
 	}
 	if !strings.HasPrefix(version, "HTTP/1.") || !strings.HasPrefix(target, "/") {
-		return t.AppendHTTPError(b, http.StatusBadRequest, now), NumForms
+		return appendHTTPError(b, http.StatusBadRequest, method, now), NumForms
 	}
 	path, _, _ := strings.Cut(target[1:], "?")
 	f := t.form
@@ -77,11 +77,16 @@ func (t *Text) AppendHTTP(b, head []byte, now time.Time) ([]byte, Form) {
 	return appendHTTP(b, http.StatusOK, kind, t.Append(body[:0], f, now), method, now), f
 }
 
-// AppendHTTPError appends an answer that gives no time: http.StatusBadRequest,
-// say.
-func (t *Text) AppendHTTPError(b []byte, code int, now time.Time) []byte {
+// AppendHTTPError appends the answer to a head that is not all there, which
+// gives no time: http.StatusRequestTimeout, say.
+func (t *Text) AppendHTTPError(b, head []byte, code int, now time.Time) []byte {
+	method, _, _ := strings.Cut(string(head[:min(len(head), len("HEAD "))]), " ")
+	return appendHTTPError(b, code, method, now)
+}
+
+func appendHTTPError(b []byte, code int, method string, now time.Time) []byte {
 	body := strings.ToLower(http.StatusText(code)) + "\n"
-	return appendHTTP(b, code, plain, []byte(body), http.MethodGet, now)
+	return appendHTTP(b, code, plain, []byte(body), method, now)
 }
 
 const plain = "text/plain; charset=utf-8"

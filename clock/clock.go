@@ -47,22 +47,29 @@ func (c *Clock) Steps() uint64 { return c.steps.Load() }
 // What is returned is not changed any more.
 func (c *Clock) Quality(now time.Time) *Quality {
 	q := c.last.Load()
-	if q != nil {
-		if age := now.Sub(q.At); 0 <= age && age < Refresh {
-			return q
-		}
-		if !c.refresh.TryLock() {
-			return q // somebody else is at it
-		}
-	} else {
-		c.refresh.Lock()
+	if q.fresh(now) {
+		return q
 	}
+	c.refresh.Lock()
 	defer c.refresh.Unlock()
+	if q := c.last.Load(); q.fresh(now) {
+		return q // somebody else has been at it
+	}
 	c.watch()
 	state, err := c.kernel.State()
 	q = &Quality{State: state, Err: err, At: now}
 	c.last.Store(q)
 	return q
+}
+
+// fresh reports whether q is to be had, and good enough at now. Another loop may
+// have read the clock a moment later.
+func (q *Quality) fresh(now time.Time) bool {
+	if q == nil {
+		return false
+	}
+	age := now.Sub(q.At)
+	return -Refresh < age && age < Refresh
 }
 
 // stepSize is what the wall clock and the monotonic clock may differ by between

@@ -41,3 +41,13 @@ func Read(fd int, b []byte) (int, error) { return unix.Read(fd, b) }
 // Write writes to a non-blocking socket as much as it has room for. A
 // connection that is gone gives EPIPE; Go keeps the signal from doing harm.
 func Write(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
+
+// Unsent returns how many bytes written to a connection its peer has not
+// acknowledged yet. It returns 0 where that is not known.
+func Unsent(fd int) int {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NWRITE)
+	if err != nil {
+		return 0
+	}
+	return n
+}

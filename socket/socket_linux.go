@@ -41,3 +41,13 @@ func Write(fd int, b []byte) (int, error) {
 	}
 	return int(n), nil
 }
+
+// Unsent returns how many bytes written to a connection its peer has not
+// acknowledged yet: tcp(7), SIOCOUTQ. It returns 0 where that is not known.
+func Unsent(fd int) int {
+	n, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ)
+	if err != nil {
+		return 0
+	}
+	return n
+}

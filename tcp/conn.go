@@ -20,7 +20,8 @@ type conn struct {
 	since      time.Duration // when it came to its place there
 	rest       []byte        // what was read and is not answered yet
 	cut        []byte        // what is left of an answer that was sent in part
-	fd         int32
+	fd         int32         // -1 if the connection is closed
+	queued     int32         // what the client had not taken when it was looked at last, while writing
 	state      state
 	eof        bool // the client sends nothing more
 	progress
@@ -52,8 +53,16 @@ func (c *conn) Ready(fd int, ev reactor.Events) reactor.Events {
 		}
 		s.input, s.inputOf = nil, nil
 		c.serve(in)
+		if s.stopping && c.waits() {
+			c.last()
+		}
 	}
 	return ev
+}
+
+// waits reports whether c is open and waits for its client to ask.
+func (c *conn) waits() bool {
+	return c.fd >= 0 && (c.state == idle || c.state == resting || c.state == heading)
 }
 
 // Removed closes the connection.
@@ -115,7 +124,7 @@ func (c *conn) serve(in []byte) {
 			in = in[c.sent(out, n):]
 			if n < len(out) {
 				c.keep(in)
-				c.enter(writing, n > 0)
+				c.waitForRoom(n > 0)
 				return
 			}
 		} else {
@@ -140,7 +149,7 @@ func (c *conn) answer(out, in []byte) ([]byte, piece) {
 	var before []byte // the last answer in text, of the form:
 	formBefore := noForm
 	for len(out) < chunk && !c.closing {
-		p = c.cutOff(in[at:], c.eof || s.stopping)
+		p = c.cutOff(in[at:], c.eof)
 		if p.kind == rest {
 			if !c.eof || c.asked {
 				break
@@ -161,7 +170,7 @@ func (c *conn) answer(out, in []byte) ([]byte, piece) {
 		case head:
 			out, form = s.Text.AppendHTTP(out, p.text, now)
 		default:
-			out, form = s.Text.AppendHTTPError(out, statuses[p.kind], now), errorForm
+			out, form = s.Text.AppendHTTPError(out, p.text, statuses[p.kind], now), errorForm
 		}
 		c.asked = c.asked || p.kind != skipped
 		c.closing = p.kind >= head
@@ -205,7 +214,7 @@ func (c *conn) sent(out []byte, n int) (in int) {
 // beginning of its next request, if anything.
 func (c *conn) settle(in []byte, wait state, answered bool) {
 	switch {
-	case c.closing || c.server.stopping:
+	case c.closing:
 		c.finish()
 	case c.eof:
 		c.close()
@@ -237,24 +246,75 @@ func (c *conn) enter(st state, anew bool) {
 	s.arm(now + s.lists[st].timeout)
 }
 
+// renew gives c the whole time of its state, and the last place in it.
+func (c *conn) renew() {
+	l := &c.server.lists[c.state]
+	l.remove(c)
+	l.push(c, c.server.loop.Now())
+}
+
+// waitForRoom has c wait until the client has read some of its answers.
+func (c *conn) waitForRoom(progress bool) {
+	c.enter(writing, progress)
+	c.queued = int32(socket.Unsent(int(c.fd)))
+	_ = c.server.loop.Modify(int(c.fd), reactor.PollOut)
+}
+
 // expire is called when c has been in its state for as long as it may.
 func (c *conn) expire() {
 	s := c.server
 	switch c.state {
-	case idle:
-		s.Counters.c.Add(counterIdled, 1)
-		c.finish()
-	case resting, heading:
-		c.expired = true
-		c.enter(writing, false)
-		_ = s.loop.Modify(int(c.fd), reactor.PollOut)
+	case idle, resting, heading:
+		// What it waits for may have come, and we been late to look.
+		st, since := c.state, c.since
+		if in, ok := c.receive(); ok {
+			c.serve(in)
+		}
+		switch {
+		case c.fd < 0 || c.state != st || c.since != since:
+		case st == idle:
+			s.Counters.c.Add(counterIdled, 1)
+			c.finish()
+		default:
+			c.expired = true
+			c.serve(c.rest)
+		}
 	case writing:
+		// The kernel says that there is room only when there is a lot. A
+		// client that reads slowly is one that reads.
+		if n := int32(socket.Unsent(int(c.fd))); n < c.queued {
+			c.queued = n
+			c.enter(writing, true)
+			return
+		}
 		s.Counters.c.Add(counterStalled, 1)
 		// What it does not read is not worth keeping in the kernel either.
 		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 		c.close()
 	case lingering:
 		c.close()
+	}
+}
+
+// last answers what the client has sent by now, and then closes the connection.
+// If that is a lot it does a part of it, and is called again with the next
+// event.
+func (c *conn) last() {
+	for range lastReads {
+		in, ok := c.receive()
+		if !ok {
+			if c.waits() { // for nothing more: what is left is a request
+				c.expired = true
+				c.serve(c.rest)
+			}
+			if c.waits() {
+				c.finish()
+			}
+			return
+		}
+		if c.serve(in); !c.waits() {
+			return
+		}
 	}
 }
 

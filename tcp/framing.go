@@ -118,11 +118,11 @@ func (f *framer) lookHead(in []byte, eof bool) piece {
 	case end >= 0:
 		return piece{kind: head, text: in[:end], size: end}
 	case len(in) >= answer.MaxHead:
-		return piece{kind: longHead, size: len(in)}
+		return piece{kind: longHead, text: in, size: len(in)}
 	case eof:
-		return piece{kind: badHead, size: len(in)}
+		return piece{kind: badHead, text: in, size: len(in)}
 	case f.expired:
-		return piece{kind: slowHead, size: len(in)}
+		return piece{kind: slowHead, text: in, size: len(in)}
 	}
 	return piece{wait: heading}
 }

@@ -45,6 +45,12 @@ const (
 	// maxBacklog is how many a closing listener accepts: all that can wait,
 	// but not what goes on arriving for ever.
 	maxBacklog = 1 << 16
+	// lastReads is how often a connection is read from in one event when the
+	// server shuts down.
+	lastReads = 16
+	// evictTries is how many connections are looked at for one from whose
+	// client nothing has come in the meantime.
+	evictTries = 8
 	// acceptBatch is how many connections are accepted in one event.
 	acceptBatch = 64
 
@@ -58,7 +64,7 @@ const (
 type Server struct {
 	Config
 	loop      *reactor.Loop
-	listeners map[int]*listener
+	listeners map[int]listener
 
 	lists [numStates]list
 	slack time.Duration // how much later than it might an idle connection may be closed
@@ -84,7 +90,7 @@ func NewServer(loop *reactor.Loop, c Config) *Server {
 	s := &Server{
 		Config:    c,
 		loop:      loop,
-		listeners: make(map[int]*listener),
+		listeners: make(map[int]listener),
 		// An idle connection's place in its list is kept to this only: moving
 		// it for each request would touch its neighbours' memory too.
 		slack: min(time.Second, c.IdleTimeout/8),
@@ -100,9 +106,10 @@ func NewServer(loop *reactor.Loop, c Config) *Server {
 }
 
 // Listen accepts connections from fd, a non-blocking listener, which the server
-// owns from now on and closes when it fails.
-func (s *Server) Listen(fd int) error {
-	l := &listener{s, fd}
+// owns from now on and closes when it fails. Should it be lost later, gone is
+// called.
+func (s *Server) Listen(fd int, gone func(why error)) error {
+	l := listener{s, gone}
 	err := s.loop.Add(fd, reactor.PollIn, l)
 	if err == nil && s.NoDelay {
 		// What is accepted inherits it.
@@ -119,29 +126,34 @@ func (s *Server) Listen(fd int) error {
 	return nil
 }
 
-// Shutdown takes in what clients have sent by now, answers it, closes the
-// connections, and calls stopped when the last one is closed: a client that
-// takes its time is waited for.
-func (s *Server) Shutdown(stopped func()) {
-	s.stopping, s.stopped = true, stopped
-	for fd, l := range s.listeners {
-		// Connections that wait to be accepted would be reset.
-		for n := 0; n < maxBacklog && s.accept(l); n++ {
-		}
+// Unlisten stops accepting connections from fd and closes it.
+func (s *Server) Unlisten(fd int) {
+	if _, ok := s.listeners[fd]; ok {
+		delete(s.listeners, fd)
 		_ = s.loop.Remove(fd)
 		_ = unix.Close(fd)
-		delete(s.listeners, fd)
 	}
-	for _, st := range [...]state{idle, resting, heading} {
-		for c := s.lists[st].head; c != nil; c = s.lists[st].head {
-			in, ok := c.receive()
-			switch {
-			case ok:
-				c.serve(in)
-			case c.fd >= 0 && c.state == st:
-				c.serve(c.rest)
-			}
+}
+
+// Shutdown answers what clients have sent by now, closes the connections, and
+// calls stopped when the last one is closed: a client that takes its time to
+// read is waited for.
+func (s *Server) Shutdown(stopped func()) {
+	s.stopping, s.stopped = true, stopped
+	for fd := range s.listeners {
+		// Connections that wait to be accepted would be reset.
+		for n := 0; n < maxBacklog && s.accept(fd); n++ {
 		}
+		s.Unlisten(fd)
+	}
+	var waiting []*conn
+	for _, st := range [...]state{idle, resting, heading} {
+		for c := s.lists[st].head; c != nil; c = c.next {
+			waiting = append(waiting, c)
+		}
+	}
+	for _, c := range waiting {
+		c.last()
 	}
 	s.closed()
 }
@@ -162,7 +174,7 @@ func (s *Server) open(fd int) {
 	s.Counters.c.Add(counterAccepted, 1)
 	s.Counters.c.Set(counterOpen, uint64(s.conns()))
 	if err := s.loop.Add(fd, reactor.PollIn, c); err != nil {
-		s.Logger.Error("a connection cannot be watched", "error", err)
+		s.Counters.c.Add(counterFailed, 1)
 		c.release()
 	}
 }
@@ -208,20 +220,39 @@ func (s *Server) leastActive() *conn {
 	return nil
 }
 
-// makeRoom closes a connection if there are as many as there may be.
+// makeRoom closes a connection if there are as many as there may be. One whose
+// client has asked something that was not looked at yet is answered, and not
+// taken for idle unless all are like that.
 func (s *Server) makeRoom() {
-	if s.full() {
-		s.Counters.c.Add(counterEvicted, 1)
-		s.leastActive().finish()
+	for tries := 0; s.full(); tries++ {
+		c := s.leastActive()
+		if c == nil {
+			return
+		}
+		if in, ok := c.receive(); ok {
+			if c.serve(in); c.waits() && tries < evictTries {
+				c.renew()
+				continue
+			}
+		}
+		if c.waits() {
+			s.Counters.c.Add(counterEvicted, 1)
+			c.finish()
+		}
 	}
 }
 
-// trim bounds the connections that only linger, which count for no cap.
+// trim bounds the connections that only linger, which do not count for the cap.
+// When the server shuts down, time bounds them.
 func (s *Server) trim() {
-	for l := &s.lists[lingering]; l.len > max(16, s.MaxConns/8); {
+	for l := &s.lists[lingering]; l.len > Lingering(s.MaxConns) && !s.stopping; {
 		l.head.close()
 	}
 }
+
+// Lingering is how many connections may be open beyond a cap of maxConns
+// because their clients have not closed them yet.
+func Lingering(maxConns int) int { return max(16, maxConns/8) }
 
 // arm has expire called at a time on the loop's clock, if nothing has it called
 // earlier.
@@ -257,13 +288,13 @@ func (s *Server) expire() {
 // listener is the handler of a listening socket.
 type listener struct {
 	server *Server
-	fd     int
+	gone   func(why error)
 }
 
 // Ready accepts a batch of connections.
-func (l *listener) Ready(fd int, ev reactor.Events) reactor.Events {
+func (l listener) Ready(fd int, ev reactor.Events) reactor.Events {
 	for range acceptBatch {
-		if !l.server.accept(l) {
+		if !l.server.accept(fd) {
 			break
 		}
 	}
@@ -271,21 +302,21 @@ func (l *listener) Ready(fd int, ev reactor.Events) reactor.Events {
 }
 
 // Removed closes the socket.
-func (l *listener) Removed(fd int, why error) {
+func (l listener) Removed(fd int, why error) {
 	_ = unix.Close(fd)
 	delete(l.server.listeners, fd)
 	if !errors.Is(why, reactor.ErrClosed) {
-		l.server.Logger.Error("a TCP listener is gone", "error", why)
+		l.gone(why)
 	}
 }
 
 // accept accepts one connection and reports whether there may be more.
-func (s *Server) accept(l *listener) bool {
+func (s *Server) accept(listener int) bool {
 	if !s.room() {
 		s.pause(true) // until a connection is closed
 		return false
 	}
-	fd, err := socket.Accept(l.fd)
+	fd, err := socket.Accept(listener)
 	switch {
 	case err == nil:
 		s.makeRoom()

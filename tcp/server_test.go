@@ -55,7 +55,7 @@ func start(t testing.TB, change func(*Config)) service {
 		change(&c)
 	}
 	s := NewServer(l, c)
-	if err := s.Listen(fds[0]); err != nil {
+	if err := s.Listen(fds[0], func(why error) { t.Errorf("the listener is gone: %v", why) }); err != nil {
 		t.Fatal(err)
 	}
 	var running sync.WaitGroup
@@ -611,6 +611,7 @@ func TestDescriptorsRunningOutPausesAccepting(t *testing.T) {
 	eventually(t, "not accepted", func() bool { return s.Counters.Stats().Accepted == 3 })
 	_ = waiting.Close()
 	_ = c.Close()
+	eventually(t, "not closed", func() bool { return s.Counters.Stats().Open == 1 })
 	var fds []int
 	defer func() {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {

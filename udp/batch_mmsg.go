@@ -32,9 +32,6 @@ type batch struct {
 	used          int // slots that the last receive filled
 }
 
-// maxControl has room for an in6_pktinfo, the largest message asked for.
-const maxControl = 64
-
 func newBatch() *batch {
 	b := &batch{owed: make([]int, 0, batchSize), used: batchSize}
 	for i := range batchSize {
@@ -82,9 +79,6 @@ func (b *batch) request(slot int) ([]byte, int) {
 	return b.requests[slot][:min(size, maxRequest)], size
 }
 
-// answer returns the memory for answer i, empty.
-func (b *batch) answer(i int) []byte { return b.answers[i][:0] }
-
 // reply makes the next answer the one to a slot's datagram. It leaves from the
 // address that the datagram was sent to.
 func (b *batch) reply(slot int, answer []byte) {
@@ -111,6 +105,3 @@ func (b *batch) send(fd int) (sent int, err error) {
 	}
 	return sent, nil
 }
-
-// settle strikes the first n off owed.
-func (b *batch) settle(n int) { b.owed = b.owed[:copy(b.owed, b.owed[n:])] }

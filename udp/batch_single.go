@@ -28,8 +28,6 @@ type datagram struct {
 	from    unix.Sockaddr
 }
 
-const maxControl = 64
-
 func newBatch() *batch { return &batch{owed: make([]int, 0, batchSize)} }
 
 // receive fills the slots from 0 on and returns how many.
@@ -71,9 +69,6 @@ func (b *batch) request(slot int) ([]byte, int) {
 	return d.data[:min(d.size, maxRequest)], d.size
 }
 
-// answer returns the memory for answer i, empty.
-func (b *batch) answer(i int) []byte { return b.answers[i][:0] }
-
 // reply makes the next answer the one to a slot's datagram. It leaves from the
 // address that the datagram was sent to.
 func (b *batch) reply(slot int, answer []byte) {
@@ -92,6 +87,3 @@ func (b *batch) send(fd int) (sent int, err error) {
 	}
 	return len(b.owed), nil
 }
-
-// settle strikes the first n off owed.
-func (b *batch) settle(n int) { b.owed = b.owed[:copy(b.owed, b.owed[n:])] }

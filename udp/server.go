@@ -8,7 +8,6 @@ package udp
 
 import (
 	"errors"
-	"log/slog"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,7 +31,6 @@ type Config struct {
 	Clock    *clock.Clock
 	Dialect  Dialect
 	Guard    *guard.Guard
-	Logger   *slog.Logger
 	Counters *Counters
 }
 
@@ -41,15 +39,17 @@ type Config struct {
 type Server struct {
 	Config
 	loop  *reactor.Loop
-	fd    int
+	fd    int // -1 if the socket is closed
+	gone  func(why error)
 	batch *batch
 	forms [batchSize]answer.Form // of the answers made last
 }
 
 // Serve answers what arrives at fd, a non-blocking socket, which it owns from
-// now on and closes when it fails. Call it on the loop's goroutine.
-func Serve(loop *reactor.Loop, fd int, c Config) (*Server, error) {
-	s := &Server{Config: c, loop: loop, fd: fd, batch: newBatch()}
+// now on and closes when it fails. Should it be lost later, gone is called.
+// Call Serve on the loop's goroutine.
+func Serve(loop *reactor.Loop, fd int, c Config, gone func(why error)) (*Server, error) {
+	s := &Server{Config: c, loop: loop, fd: fd, gone: gone, batch: newBatch()}
 	err := askForAddress(fd)
 	if err == nil {
 		err = loop.Add(fd, reactor.PollIn, s)
@@ -104,7 +104,7 @@ func (s *Server) Removed(fd int, why error) {
 	_ = unix.Close(fd)
 	s.fd = -1
 	if !errors.Is(why, reactor.ErrClosed) {
-		s.Logger.Error("a UDP socket is gone", "error", why)
+		s.gone(why)
 	}
 }
 

@@ -2,7 +2,6 @@ package udp
 
 import (
 	"bytes"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -36,7 +35,7 @@ func start(t testing.TB, addr string) (netip.AddrPort, *Server) {
 func serve(t testing.TB, fd int, port uint16) *Server {
 	t.Helper()
 	made := server(t, port)
-	s, err := Serve(made.loop, fd, made.Config)
+	s, err := Serve(made.loop, fd, made.Config, func(why error) { t.Errorf("the socket is gone: %v", why) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +54,6 @@ func server(t testing.TB, port uint16) *Server {
 		Clock:    c,
 		Dialect:  answer.NewText(c, time.UTC, answer.DateTime, true),
 		Guard:    guard.New(guard.Config{Ports: []uint16{port}, IsAnswer: answer.Own}),
-		Logger:   slog.New(slog.DiscardHandler),
 		Counters: NewCounters(l),
 	}}
 }

@@ -9,4 +9,13 @@ const (
 	// batch's datagrams, as a rule all that is looked at, out of each other's
 	// way in the cache.
 	maxRequest = 23 * 64
+
+	// maxControl has room for an in6_pktinfo, the largest message asked for.
+	maxControl = 64
 )
+
+// answer returns the memory for answer i, empty.
+func (b *batch) answer(i int) []byte { return b.answers[i][:0] }
+
+// settle strikes the first n off owed.
+func (b *batch) settle(n int) { b.owed = b.owed[:copy(b.owed, b.owed[n:])] }

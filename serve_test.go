@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/clock"
+)
+
+// started is a service in this process, with the ports that it serves at.
+func started(t *testing.T, environ ...string) (s *service, log *syncBuffer) {
+	t.Helper()
+	environ = append([]string{"NOWD_UDP_LISTEN=" + freeAddr(t), "NOWD_TCP_LISTEN=" + freeAddr(t), "NOWD_HEALTH_LISTEN=off"}, environ...)
+	c, err := loadConfig(environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log = &syncBuffer{}
+	s = &service{config: c, log: slog.New(slog.NewTextHandler(log, nil)), clock: clock.New()}
+	if err := s.build(); err != nil {
+		t.Fatal(err)
+	}
+	signals, ended := make(chan os.Signal, 1), make(chan int)
+	go func() { ended <- s.run(signals) }()
+	t.Cleanup(func() {
+		signals <- syscall.SIGTERM
+		if code := <-ended; code != 0 {
+			t.Errorf("status %d", code)
+		}
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	return s, log
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// freeAddr returns an address of loopback that is free for UDP and TCP.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := net.ListenPacket("udp", l.Addr().String())
+		_ = l.Close()
+		if err == nil {
+			_ = p.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("no address is free")
+	return ""
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(what)
+		}
+	}
+}
+
+func asked(network string, l listen) bool {
+	c, err := net.DialTimeout(network, l.String(), time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(300 * time.Millisecond))
+	if _, err := io.WriteString(c, "unix\n"); err != nil {
+		return false
+	}
+	b := make([]byte, 64)
+	n, err := c.Read(b)
+	return err == nil && n == 11
+}
+
+func TestServiceAnswersOnAllLoops(t *testing.T) {
+	for _, loops := range []int{1, 3} {
+		t.Run(strconv.Itoa(loops), func(t *testing.T) {
+			s, _ := started(t, fmt.Sprintf("NOWD_LOOPS=%d", loops))
+			for range 50 {
+				eventually(t, "no answer", func() bool { return asked("udp", s.UDP) && asked("tcp", s.TCP) })
+			}
+		})
+	}
+}
+
+// TestLostSocketIsOpenedAnew: a listener that is shut down under us is not
+// listened at any more; it hangs up.
+func TestLostSocketIsOpenedAnew(t *testing.T) {
+	for _, loops := range []int{1, 2} {
+		t.Run(strconv.Itoa(loops), func(t *testing.T) {
+			s, log := started(t, fmt.Sprintf("NOWD_LOOPS=%d", loops))
+			eventually(t, "no answer", func() bool { return asked("tcp", s.TCP) })
+			if n := shutListeners(t, s.TCP); n != loops {
+				t.Fatalf("%d listeners, want %d", n, loops)
+			}
+			eventually(t, "the loss went unnoticed", func() bool { return strings.Contains(log.String(), "a socket is gone") })
+			eventually(t, "not opened anew", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.TCP) })
+			for range 20 {
+				if !asked("tcp", s.TCP) {
+					t.Error("no answer afterwards")
+				}
+			}
+			if n := strings.Count(log.String(), "network=tcp"); n != 2 {
+				t.Errorf("it has listened %d times, want 2", n)
+			}
+		})
+	}
+}
+
+// shutListeners shuts the listeners at an address down, and returns how many.
+func shutListeners(t *testing.T, at listen) (n int) {
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("without /proc the descriptors cannot be found")
+	}
+	for _, e := range fds {
+		fd, _ := strconv.Atoi(e.Name())
+		listening, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+		if err != nil || listening == 0 {
+			continue
+		}
+		if sa, err := unix.Getsockname(fd); err == nil {
+			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at.port) {
+				if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
+					t.Error(err)
+				}
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func TestTakenAddressIsTriedAgain(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	s, log := started(t, "NOWD_TCP_LISTEN="+taken.Addr().String())
+	eventually(t, "it is not said", func() bool { return strings.Contains(log.String(), "address already in use") })
+	if err := s.endpoints[1].check(); err == nil {
+		t.Error("ready without its address")
+	}
+	_ = taken.Close()
+	eventually(t, "it never came up", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.TCP) })
+	if n := strings.Count(log.String(), "cannot listen"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
+}
+
+func TestUnknownHostIsAMistakeInTheSetting(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run([]string{"serve"}, []string{"NOWD_TCP_LISTEN=no-such-host.invalid:3333"}, &out, &errs); code != 2 || !strings.Contains(errs.String(), `NOWD_TCP_LISTEN="no-such-host.invalid:3333": `) {
+		t.Errorf("status %d, %q", code, errs.String())
+	}
+}
+
+func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	tight := limit
+	tight.Cur = 256
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &tight); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	}()
+	var log bytes.Buffer
+	s := &service{log: slog.New(slog.NewTextHandler(&log, nil))}
+	s.Loops, s.MaxConns = 1, 10000
+	s.fit()
+	if s.MaxConns < 100 || s.MaxConns > 170 || !strings.Contains(log.String(), "NOWD_TCP_MAX_CONNS") {
+		t.Errorf("%d connections with 256 files; %s", s.MaxConns, log.String())
+	}
+}
