@@ -22,7 +22,8 @@ import (
 
 // config has the settings. The tags say all that there is to say of one: its
 // variable, its default, what it is for, and what is allowed (want); min is the
-// least number or time that is. A billion is the most of any number.
+// least number or time that is. A billion is the most of any number,
+// and a year (longest) of any time.
 type config struct {
 	UDP    listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"where to answer datagrams" want:"host:port, :port for all addresses, or off"`
 	TCP    listen `env:"NOWD_TCP_LISTEN" envDefault:":3333" desc:"where to accept connections, for lines of text and HTTP" want:"host:port, :port for all addresses, or off"`
@@ -36,23 +37,25 @@ type config struct {
 
 	Framing      tcp.Framing   `env:"NOWD_TCP_FRAMING" envDefault:"burst" desc:"what a request on a connection is: a line, or also what a client sends before it pauses" want:"line or burst"`
 	MaxConns     int           `env:"NOWD_TCP_MAX_CONNS" envDefault:"10000" desc:"connections at a time; at the cap the longest idle one makes room" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS" min:"1"`
-	IdleTimeout  time.Duration `env:"NOWD_TCP_IDLE_TIMEOUT" envDefault:"5m" desc:"how long a client may be silent" want:"a time from 1ms on, such as 5m" min:"1ms"`
-	WriteTimeout time.Duration `env:"NOWD_TCP_WRITE_TIMEOUT" envDefault:"10s" desc:"how long a client may leave its answers unread, or an HTTP request unfinished" want:"a time from 1ms on, such as 10s" min:"1ms"`
+	IdleTimeout  time.Duration `env:"NOWD_TCP_IDLE_TIMEOUT" envDefault:"5m" desc:"how long a client may be silent" want:"a time from 1ms to 8760h, such as 5m" min:"1ms"`
+	WriteTimeout time.Duration `env:"NOWD_TCP_WRITE_TIMEOUT" envDefault:"10s" desc:"how long a client may leave its answers unread, or an HTTP request unfinished" want:"a time from 1ms to 8760h, such as 10s" min:"1ms"`
 	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether answers leave at once, not gathered by Nagle's algorithm" want:"true or false"`
 
 	RateLimit rate `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; of more, a quarter is answered" want:"a number from 1 to 1000000000, or off"`
 	RateBurst int  `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while" want:"a number from 1 to 1000000000" min:"1"`
 
 	RequireSync   bool          `env:"NOWD_REQUIRE_SYNC" envDefault:"false" desc:"whether /ready fails while the clock is not trusted" want:"true or false"`
-	ClockMaxError time.Duration `env:"NOWD_CLOCK_MAX_ERROR" envDefault:"1s" desc:"the error bound above which the clock is not trusted" want:"a time above 0, such as 100ms" min:"1ns"`
+	ClockMaxError time.Duration `env:"NOWD_CLOCK_MAX_ERROR" envDefault:"1s" desc:"the error bound above which the clock is not trusted" want:"a time above 0 and up to 8760h, such as 100ms" min:"1ns"`
 
-	LivenessTimeout time.Duration `env:"NOWD_LIVENESS_TIMEOUT" envDefault:"500ms" desc:"how long a loop may take to answer when /live asks" want:"a time from 1ms on, such as 500ms" min:"1ms"`
-	DrainDelay      time.Duration `env:"NOWD_DRAIN_DELAY" envDefault:"0s" desc:"how long service goes on after SIGTERM, while /ready fails already" want:"0s or a longer time, such as 10s" min:"0s"`
-	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may then take to read their last answers" want:"0s or a longer time, such as 5s" min:"0s"`
+	LivenessTimeout time.Duration `env:"NOWD_LIVENESS_TIMEOUT" envDefault:"500ms" desc:"how long a loop may take to answer when /live asks" want:"a time from 1ms to 8760h, such as 500ms" min:"1ms"`
+	DrainDelay      time.Duration `env:"NOWD_DRAIN_DELAY" envDefault:"0s" desc:"how long service goes on after SIGTERM, while /ready fails already" want:"a time from 0s to 8760h, such as 10s" min:"0s"`
+	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may then take to read their last answers" want:"a time from 0s to 8760h, such as 5s" min:"0s"`
 
 	LogLevel  slog.Level `env:"NOWD_LOG_LEVEL" envDefault:"info" desc:"what is logged, to standard error" want:"debug, info, warn or error"`
 	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"how it is written" want:"text or json"`
 }
+
+const longest = 365 * 24 * time.Hour
 
 // loopCount is a number of loops.
 type loopCount int
@@ -128,7 +131,7 @@ func (c *config) check(bad map[string]bool) {
 		switch got := v.FieldByName(s.field).Interface().(type) {
 		case time.Duration:
 			least, _ := time.ParseDuration(s.min)
-			bad[s.field] = bad[s.field] || got < least
+			bad[s.field] = bad[s.field] || got < least || got > longest
 		case int:
 			least, _ := strconv.Atoi(s.min)
 			bad[s.field] = bad[s.field] || got < least || got > 1e9

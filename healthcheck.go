@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -23,13 +24,21 @@ func healthcheck(environ []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "nowd healthcheck: NOWD_HEALTH_LISTEN is off")
 		return 1
 	}
-	host := c.Health.host
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "localhost"
+	// Whom to connect to is told apart from the URL: a zone does not belong
+	// there, and a name takes a file that not every image has.
+	var dialer net.Dialer
+	client := http.Client{
+		Timeout: c.LivenessTimeout + 2*time.Second,
+		Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (conn net.Conn, err error) {
+			for _, host := range c.Health.reachable() {
+				if conn, err = dialer.DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(int(c.Health.port)))); err == nil {
+					return conn, nil
+				}
+			}
+			return nil, err
+		}},
 	}
-	url := "http://" + net.JoinHostPort(host, strconv.Itoa(int(c.Health.port))) + "/live"
-	client := http.Client{Timeout: c.LivenessTimeout + 2*time.Second, Transport: &http.Transport{}} // no proxy
-	r, err := client.Get(url)
+	r, err := client.Get("http://nowd/live")
 	if err != nil {
 		fmt.Fprintln(stderr, "nowd healthcheck:", err)
 		return 1
@@ -37,8 +46,23 @@ func healthcheck(environ []string, stderr io.Writer) int {
 	defer r.Body.Close()
 	if r.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
-		fmt.Fprintf(stderr, "nowd healthcheck: %s: %s: %s\n", url, r.Status, strings.TrimSpace(string(body)))
+		fmt.Fprintf(stderr, "nowd healthcheck: %s: %s\n", r.Status, strings.TrimSpace(string(body)))
 		return 1
 	}
 	return 0
+}
+
+// reachable returns the hosts by which what listens there can be reached from
+// here.
+func (l listen) reachable() []string {
+	ip, err := netip.ParseAddr(l.host)
+	switch {
+	case l.host == "":
+		return []string{"127.0.0.1", "::1"}
+	case err == nil && ip.IsUnspecified() && ip.Is4():
+		return []string{"127.0.0.1"}
+	case err == nil && ip.IsUnspecified():
+		return []string{"::1"}
+	}
+	return []string{l.host}
 }

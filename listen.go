@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,12 +29,23 @@ func (l *listen) UnmarshalText(text []byte) error {
 	if err != nil {
 		return err
 	}
+	if _, err := netip.ParseAddr(host); err != nil && (strings.HasPrefix(string(text), "[") || strings.ContainsAny(host, " \t/") || host != "" && strings.Trim(host, "0123456789.") == "") {
+		return errors.New("no host")
+	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
 		return errors.New("no port")
 	}
 	*l = listen{host: host, port: uint16(n)}
 	return nil
+}
+
+// String returns what UnmarshalText accepts.
+func (l listen) String() string {
+	if l.off {
+		return "off"
+	}
+	return net.JoinHostPort(l.host, strconv.Itoa(int(l.port)))
 }
 
 // addrs returns the addresses to listen at. All addresses are those of IPv4 and
@@ -57,5 +70,6 @@ func (l listen) addrs() ([]netip.AddrPort, error) {
 	for _, ip := range ips {
 		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), l.port))
 	}
-	return addrs, nil
+	slices.SortFunc(addrs, netip.AddrPort.Compare)
+	return slices.Compact(addrs), nil // hosts files repeat themselves
 }

@@ -2,16 +2,19 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"nowd/answer"
 )
@@ -57,32 +60,32 @@ func query(args []string, stdout, stderr io.Writer) int {
 	case *count < 0:
 		return wrong("-n=%d: want 0 or more", *count)
 	case *interval < 0 || *timeout <= 0:
-		return wrong("-i=%v -timeout=%v: want times above 0", *interval, *timeout)
+		return wrong("-i=%v -timeout=%v: want times that are not negative, and a time-out above 0", *interval, *timeout)
 	case !ok:
 		return wrong("-ask=%q: want one of %s", *ask, strings.Join(answer.Words(), ", "))
 	}
 
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
-	defer signal.Stop(stop)
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer cancel()
 	a := &asker{network: *proto, target: target, timeout: *timeout, request: padded(form, *proto)}
 	defer a.hangUp()
 	answered := 0
-	for i := 0; *count == 0 || i < *count; i++ {
+	for i := 0; (*count == 0 || i < *count) && ctx.Err() == nil; i++ {
 		if i > 0 {
 			select {
-			case <-stop:
-				return status(answered)
+			case <-ctx.Done():
+				continue
 			case <-time.After(*interval):
 			}
 		}
-		r, err := a.ask()
-		if err != nil {
+		r, err := a.ask(ctx)
+		switch {
+		case err == nil:
+			answered++
+			fmt.Fprintln(stdout, r)
+		case ctx.Err() == nil:
 			fmt.Fprintln(stderr, "nowd query:", err)
-			continue
 		}
-		answered++
-		fmt.Fprintln(stdout, r)
 	}
 	return status(answered)
 }
@@ -118,38 +121,50 @@ type reply struct {
 	sent, received time.Time
 }
 
-func (a *asker) ask() (r reply, err error) {
+// maxReply is how much is read of an answer without an end.
+const maxReply = 64 << 10
+
+func (a *asker) ask(ctx context.Context) (r reply, err error) {
+	keep := false
 	defer func() {
-		if err != nil {
-			a.hangUp() // a late answer must not be taken for the next one
+		if !keep { // what comes late must not be taken for the next answer
+			a.hangUp()
 		}
 	}()
-	deadline := time.Now().Add(a.timeout)
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
 	if a.conn == nil {
-		if a.conn, err = (&net.Dialer{Deadline: deadline}).Dial(a.network, a.target); err != nil {
+		if a.conn, err = new(net.Dialer).DialContext(ctx, a.network, a.target); err != nil {
 			return r, err
 		}
 	}
-	if err := a.conn.SetDeadline(deadline); err != nil {
-		return r, err
-	}
+	conn := a.conn
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 	r.sent = time.Now()
-	if _, err := a.conn.Write(a.request); err != nil {
+	if _, err := conn.Write(a.request); err != nil {
 		return r, err
 	}
 	var b []byte
-	for buf := make([]byte, answer.MaxText); ; {
-		n, err := a.conn.Read(buf)
+	buf := make([]byte, 4096)
+	for len(b) < maxReply {
+		n, err := conn.Read(buf)
 		r.received = time.Now()
 		b = append(b, buf[:n]...)
-		if a.network == "udp" && err == nil || bytes.HasSuffix(b, []byte("\n")) {
+		if a.network == "udp" && err == nil || bytes.IndexByte(buf[:n], '\n') >= 0 {
+			keep = true
+			break
+		}
+		// An answer need not end in a newline, if it ends.
+		if err != nil && len(b) > 0 {
 			break
 		}
 		if err != nil {
 			return r, err
 		}
 	}
-	r.text = strings.TrimSpace(string(b))
+	line, more, _ := bytes.Cut(b, []byte("\n"))
+	keep = keep && len(more) == 0
+	r.text = strings.TrimSpace(string(line))
 	return r, nil
 }
 
@@ -166,10 +181,45 @@ func (a *asker) hangUp() {
 // it.
 func (r reply) String() string {
 	trip := r.received.Sub(r.sent)
-	s := fmt.Sprintf("%s  round trip %v", r.text, trip.Round(time.Microsecond))
-	if t, err := time.Parse(time.RFC3339Nano, r.text); err == nil {
+	s := fmt.Sprintf("%s  round trip %v", printable(r.text), trip.Round(time.Microsecond))
+	if t, ok := r.time(); ok {
 		offset := t.Sub(r.sent.Add(trip / 2))
 		s += fmt.Sprintf("  offset %+.6fs ±%.6fs", offset.Seconds(), (trip / 2).Seconds())
 	}
 	return s
+}
+
+// printable quotes what could do things to a terminal.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// time returns the time that the answer tells, if it is precise enough to
+// compare and does not hang on a zone.
+func (r reply) time() (time.Time, bool) {
+	if t, err := time.Parse(time.RFC3339Nano, r.text); err == nil {
+		return t, true
+	}
+	var j struct {
+		UnixNS int64 `json:"unix_ns"`
+	}
+	if json.Unmarshal([]byte(r.text), &j) == nil && j.UnixNS != 0 {
+		return time.Unix(0, j.UnixNS), true
+	}
+	n, err := strconv.ParseInt(r.text, 10, 64)
+	if err != nil {
+		return time.Time{}, false
+	}
+	switch len(r.text) { // digits, in this age of the world
+	case 13:
+		return time.UnixMilli(n), true
+	case 16:
+		return time.UnixMicro(n), true
+	case 19:
+		return time.Unix(0, n), true
+	}
+	return time.Time{}, false
 }
