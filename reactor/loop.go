@@ -37,10 +37,11 @@ type Loop struct {
 	running event        // whose handler runs; its tag is 0 when none does
 	fault   error        // why it is to be removed
 
-	now    time.Duration // as of the last wait, or of the last handler's end
-	timers timers
-	wake   wake
-	done   bool // set by Stop: the turn that is under way is the last
+	now     time.Duration // as of the last wait, or of the last handler's end
+	yielded time.Duration // when yield was last to some effect
+	timers  timers
+	wake    wake
+	done    bool // set by Stop: the turn that is under way is the last
 
 	counters *Counters
 	all      []*Counters
@@ -74,8 +75,9 @@ func New(c Config) (*Loop, error) {
 	return l, nil
 }
 
-// Run runs the loop until Stop. It keeps its goroutine on one thread. The
-// error is the poller's, which is not expected to fail.
+// Run runs the loop until Stop. It keeps its goroutine on one thread, but for
+// the moments in which it yields. The error is the poller's, which is not
+// expected to fail.
 func (l *Loop) Run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -96,11 +98,32 @@ func (l *Loop) turn() error {
 	l.safely((*Loop).runTurned)
 	l.safely((*Loop).tellKernel)
 	l.publish()
+	l.yield()
 	if err := l.wait(); err != nil {
 		return err
 	}
 	l.safely((*Loop).runReady)
 	return nil
+}
+
+// yieldEvery is below the 10 ms after which Go's scheduler takes a goroutine for
+// one that does not yield.
+const yieldEvery = 5 * time.Millisecond
+
+// yield tells Go's scheduler now and then that the loop has had its turn. Waits
+// in the kernel do not count as yielding; without this it would try to preempt
+// the loop all the time, by signals and by taking its processor away in every
+// wait. The goroutine leaves its thread for that moment, since giving way with
+// a thread of its own takes two switches of threads; as a rule it comes back to
+// the same one.
+func (l *Loop) yield() {
+	if l.now-l.yielded < yieldEvery {
+		return
+	}
+	l.yielded = l.now
+	runtime.UnlockOSThread()
+	runtime.Gosched()
+	runtime.LockOSThread()
 }
 
 // Stop ends Run after the turn that is under way. It may be called from any
