@@ -1,0 +1,194 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// With nothing to do a loop waits in the kernel, and does not come back for as long as there is nothing.
+func TestIdleLoopMakesNoSystemCall(t *testing.T) {
+	t.Parallel()
+	watch := 2 * time.Second
+	if inCI() {
+		watch = 10 * time.Second
+	}
+	for _, c := range configurations {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			n := start(t, c.env...)
+			conn := dial(t, "tcp", n.tcp)
+			if _, err := exchange(conn, "hello\n"); err != nil { // now it is idle, and not just not accepted yet
+				t.Fatal(err)
+			}
+			trace := attach(t, n.pid())
+			sockets := trace.findSockets(t, n, c.loops)
+			var loops []int
+			for _, fd := range sockets {
+				loops = append(loops, trace.awaitWait(t, n, fd))
+			}
+			before := trace.read(t)
+			time.Sleep(watch)
+			during := trace.read(t)[len(before):]
+			for _, loop := range loops {
+				if calls := during.of(loop); len(calls) > 0 {
+					t.Errorf("thread %d, in which a loop waits, made system calls in %v of idleness:\n%s",
+						loop, watch, strings.Join(calls, "\n"))
+				}
+			}
+			trace.detach(t)
+			answer, s := askOn(t, conn, "unixns\n")
+			if err := verify("unixns", answer, time.UTC, s); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// tracer is an strace of all threads of a process.
+type tracer struct {
+	file   string
+	cmd    *exec.Cmd
+	stderr transcript
+	exited chan struct{}
+}
+
+func attach(t *testing.T, pid int) *tracer {
+	t.Helper()
+	tr := &tracer{file: filepath.Join(t.TempDir(), "trace"), exited: make(chan struct{})}
+	tr.cmd = exec.Command(tool(t, "strace"), "-f", "-p", strconv.Itoa(pid), "-o", tr.file)
+	tr.cmd.Stderr = &tr.stderr
+	nursery().start(t, tr.cmd)
+	go func() {
+		_ = tr.cmd.Wait()
+		close(tr.exited)
+	}()
+	t.Cleanup(func() { tr.detach(t) })
+	eventually(t, patience, func() error {
+		said := tr.stderr.String()
+		if strings.Contains(said, "not permitted") || strings.Contains(said, "not implemented") {
+			lacking(t, "processes may not be traced here: "+said)
+		}
+		if !strings.Contains(said, " attached") {
+			return fmt.Errorf("strace says %q", said)
+		}
+		return nil
+	})
+	return tr
+}
+
+// detach ends the trace. It may be called again.
+func (tr *tracer) detach(t *testing.T) {
+	t.Helper()
+	_ = tr.cmd.Process.Signal(syscall.SIGINT)
+	select {
+	case <-tr.exited:
+	case <-time.After(patience):
+		_ = tr.cmd.Process.Kill()
+		t.Errorf("strace does not end: %s", tr.stderr.String())
+	}
+}
+
+// trace is what strace has written: a line for each system call, as it begins, and as it ends if another thread's comes
+// in between. It starts with the thread's number.
+type trace []byte
+
+func (tr *tracer) read(t *testing.T) trace {
+	t.Helper()
+	b, err := os.ReadFile(tr.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// of returns what a thread did.
+func (tr trace) of(thread int) (calls []string) {
+	for line := range strings.Lines(string(tr)) {
+		if number, call, ok := strings.Cut(line, " "); ok && number == strconv.Itoa(thread) {
+			calls = append(calls, strings.TrimSpace(call))
+		}
+	}
+	return calls
+}
+
+// last returns what each thread did last.
+func (tr trace) last() map[int]string {
+	last := make(map[int]string)
+	for line := range strings.Lines(string(tr)) {
+		number, call, _ := strings.Cut(line, " ")
+		if thread, err := strconv.Atoi(number); err == nil {
+			last[thread] = strings.TrimSpace(call)
+		}
+	}
+	return last
+}
+
+var receiving = regexp.MustCompile(`(?m)^\d+ +recv\w*\((\d+),`)
+
+// findSockets finds the sockets at which datagrams are received: each loop has one.
+func (tr *tracer) findSockets(t *testing.T, n *nowd, want int) []int {
+	t.Helper()
+	found := make(map[int]bool)
+	eventually(t, patience, func() error {
+		n.checkTime(t, "udp") // from another port each time, which is another loop's by chance
+		for _, m := range receiving.FindAllSubmatch(tr.read(t), -1) {
+			fd, _ := strconv.Atoi(string(m[1]))
+			found[fd] = true
+		}
+		if len(found) != want {
+			return fmt.Errorf("datagrams are received at %d sockets, want %d", len(found), want)
+		}
+		return nil
+	})
+	return slices.Collect(maps.Keys(found))
+}
+
+// awaitWait waits until a thread waits for datagrams at a socket, and returns that thread. It is the loop's at least
+// until the wait is over.
+func (tr *tracer) awaitWait(t *testing.T, n *nowd, fd int) (thread int) {
+	t.Helper()
+	wait := regexp.MustCompile(fmt.Sprintf(
+		`^(p?poll\(.*\{fd=%[1]d, |p?select6?\(\d+, \[(\d+ )*%[1]d[ \]]|epoll_p?wait2?\(%[2]d, )`, fd, epollOf(t, n.pid(), fd)))
+	eventually(t, patience, func() error {
+		var others []string
+		for id, call := range tr.read(t).last() {
+			if wait.MatchString(call) && !strings.Contains(call, " = ") {
+				thread = id
+				return nil
+			}
+			others = append(others, call)
+		}
+		return fmt.Errorf("no thread waits for descriptor %d; they are in\n%s", fd, strings.Join(others, "\n"))
+	})
+	return thread
+}
+
+// epollOf returns the epoll instance of a process that watches a descriptor, or -1 if none does.
+func epollOf(t *testing.T, pid, fd int) int {
+	t.Helper()
+	watches := regexp.MustCompile(fmt.Sprintf(`(?m)^tfd: +%d `, fd))
+	infos, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, info := range infos {
+		// One that is closed meanwhile is not it.
+		if b, _ := os.ReadFile(info); watches.Match(b) {
+			epoll, _ := strconv.Atoi(filepath.Base(info))
+			return epoll
+		}
+	}
+	return -1
+}

@@ -1,0 +1,116 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestStoppedProcessIsNotAliveUntilItGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, c := range configurations {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			n := start(t, c.env...)
+			n.stop(t)
+			// As the kubelet asks, whose time-out is a second unless it is told another.
+			if status, said, err := n.get("/live", time.Second); err == nil {
+				t.Errorf("/live of a stopped process is %d: %s", status, said)
+			}
+			n.signal(t, syscall.SIGCONT)
+			eventually(t, patience, func() error {
+				status, said, err := n.get("/live", time.Second)
+				if status != http.StatusOK {
+					return fmt.Errorf("/live is %d, %v: %s", status, err, said)
+				}
+				return nil
+			})
+			n.checkTime(t, "udp")
+			n.checkTime(t, "tcp")
+		})
+	}
+}
+
+func TestProbesAnswerGETAndHEADAlone(t *testing.T) {
+	t.Parallel()
+	n := start(t)
+	for _, path := range []string{"/live", "/ready", "/metrics"} {
+		for method, want := range map[string]int{"GET": 200, "HEAD": 200, "POST": 405} {
+			r, err := http.NewRequest(method, "http://"+n.health+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got.Body.Close()
+			if got.StatusCode != want {
+				t.Errorf("%s %s: %s, want %d", method, path, got.Status, want)
+			}
+		}
+	}
+}
+
+// A busy loop is no dead one.
+func TestLoopIsAliveUnderFullLoad(t *testing.T) {
+	for _, c := range configurations {
+		t.Run(c.name, func(t *testing.T) {
+			n := start(t, append(c.env, "NOWD_RATE_LIMIT=off")...)
+			load := flood(t, n)
+			var longest time.Duration
+			for i := range 50 {
+				var status int
+				var said string
+				var err error
+				s := during(func() { status, said, err = n.get("/live", patience) })
+				longest = max(longest, s.after.Sub(s.before))
+				if status != http.StatusOK {
+					t.Fatalf("%d: /live is %d, %v: %s", i, status, err, said)
+				}
+			}
+			load.end()
+			t.Logf("/live took %v at the most", longest.Round(time.Millisecond))
+			n.checkTime(t, "udp")
+			n.checkTime(t, "tcp")
+		})
+	}
+}
+
+// flood has n busy with datagrams for whose answers nobody waits, and with lines as fast as it takes them.
+func flood(t *testing.T, n *nowd) *background {
+	t.Helper()
+	b := new(background)
+	t.Cleanup(b.end)
+	for range 3 {
+		conn := dial(t, "udp", n.udp)
+		b.running.Go(func() {
+			for !b.stopping.Load() {
+				_, _ = io.WriteString(conn, "hello")
+			}
+		})
+	}
+	for range 2 {
+		conn := dial(t, "tcp", n.tcp)
+		b.running.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+		b.running.Go(func() {
+			defer conn.(*net.TCPConn).CloseWrite()
+			lines := strings.Repeat("hello\n", 1000)
+			for !b.stopping.Load() {
+				_ = conn.SetDeadline(time.Now().Add(patience))
+				if _, err := io.WriteString(conn, lines); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	return b
+}
