@@ -375,7 +375,7 @@ func TestEventOfAClosedDescriptorDoesNotReachItsSuccessor(t *testing.T) {
 				if err := l.Remove(other); err != nil {
 					t.Error(err)
 				}
-				if err := syscall.Dup2(fresh, other); err != nil {
+				if err := unix.Dup2(fresh, other); err != nil {
 					t.Error(err)
 				}
 				add(t, l, other, PollIn, successor)
