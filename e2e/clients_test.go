@@ -40,7 +40,7 @@ var clients = []client{
 	{name: "traditional netcat", program: "nc.traditional", command: "echo hi | nc -u -w1 127.0.0.1 3333"},
 	{name: "traditional netcat", program: "nc.traditional", command: "echo hi | nc -q1 127.0.0.1 3333"},
 
-	{name: "Ncat", program: "ncat", command: "(echo hi; sleep .2) | ncat -u 127.0.0.1 3333", hasty: true},
+	{name: "Ncat", program: "ncat", command: "(echo hi; sleep 1) | ncat -u 127.0.0.1 3333", hasty: true},
 	{name: "Ncat", program: "ncat", command: "echo hi | ncat 127.0.0.1 3333"},
 	{name: "Ncat", program: "ncat", command: "echo hi | ncat -6 ::1 3333"},
 
@@ -64,10 +64,9 @@ var clients = []client{
 	{name: "bash", program: "bash", command: "exec 3<>/dev/tcp/127.0.0.1/3333; echo hi >&3; head -n 1 <&3"},
 }
 
-// pitfalls are commands that look as good and are not.
+// pitfalls are commands that look as good and are not. (That OpenBSD netcat shows no answer with -u -q1 is true of most
+// hosts but not of busy ones, so it is not among them.)
 var pitfalls = []client{
-	// It waits a second with nothing but its input in mind.
-	{name: "OpenBSD netcat", program: "nc.openbsd", command: "echo hi | nc -u -q1 127.0.0.1 3333", verify: verifyNothing},
 	// They wait for the server to close, which waits for their next request: they do not half-close.
 	{name: "OpenBSD netcat", program: "nc.openbsd", command: "echo hi | timeout 1 nc 127.0.0.1 3333", status: 124},
 	{name: "traditional netcat", program: "nc.traditional", command: "echo hi | timeout 1 nc 127.0.0.1 3333", status: 124},

@@ -250,6 +250,7 @@ func launchIn(t *testing.T, ns *namespace, env ...string) *nowd {
 	port, healthPort := freePort(t), freePort(t)
 	all := append([]string{
 		"TZ=UTC",
+		"GORACE=atexit_sleep_ms=0", // nobody else is to report a race at the end
 		"NOWD_UDP_LISTEN=127.0.0.1:" + port,
 		"NOWD_TCP_LISTEN=127.0.0.1:" + port,
 		"NOWD_HEALTH_LISTEN=127.0.0.1:" + healthPort,
