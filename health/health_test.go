@@ -22,12 +22,18 @@ import (
 	"nowd/udp"
 )
 
-// running returns a loop that runs.
-func running(t *testing.T) *reactor.Loop {
+func newLoop(t *testing.T) *reactor.Loop {
 	l, err := reactor.New(reactor.Config{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// running returns a loop that runs.
+func running(t *testing.T) *reactor.Loop {
+	l := newLoop(t)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := l.Run(); err != nil {
@@ -37,7 +43,6 @@ func running(t *testing.T) *reactor.Loop {
 	t.Cleanup(func() {
 		l.Stop()
 		wg.Wait()
-		_ = l.Close()
 	})
 	return l
 }
@@ -191,7 +196,7 @@ func metrics(t *testing.T) *Metrics {
 	m := NewMetrics(clock.New(), "1.2.3")
 	var u, c []Traffic
 	for range 2 {
-		l := running(t)
+		l := newLoop(t)
 		m.AddLoop(l)
 		u, c = append(u, udp.NewCounters(l)), append(c, tcp.NewCounters(l))
 	}
