@@ -1,0 +1,348 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be what the program is: the yardsticks and the
+// load, too.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "load") {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// quick measures scenarios as briefly as can be.
+func quick(t *testing.T, args ...string) *report {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	if status := run(append([]string{"-quick", "-o", "json"}, args...), &stdout, &stderr); status != 0 {
+		t.Fatalf("exit status %d: %s", status, &stderr)
+	}
+	rep := new(report)
+	if err := json.Unmarshal(stdout.Bytes(), rep); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(rep.Notes)
+	return rep
+}
+
+func TestEachServerAnswersOverUDPAndTCP(t *testing.T) {
+	chart := filepath.Join(t.TempDir(), "ratios.svg")
+	rep := quick(t, "-run", "^(udp/4x64|tcp/64x16)$", "-svg", chart)
+	seen := 0
+	for _, r := range rep.Rows {
+		if r.Figure != answersPerSecond.name {
+			continue
+		}
+		seen++
+		if r.Name != "nowd" || len(r.Values) != 1 || r.Values[0] <= 0 || len(r.Rivals) != 2 {
+			t.Errorf("%+v", r)
+		}
+		for i, name := range []string{"net", "min"} {
+			if v := r.Rivals[i]; v.Name != name || len(v.Values) != 1 || v.Values[0] <= 0 || math.Abs(v.Ratio.Median-r.Values[0]/v.Values[0]) > 1e-9 {
+				t.Errorf("%s: %+v", r.Scenario, v)
+			}
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d scenarios, want 2", seen)
+	}
+	b, err := os.ReadFile(chart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := wellFormed(b); err != nil || !bytes.Contains(b, []byte(">tcp/64x16: CPU<")) {
+		t.Errorf("%v in %s", err, b)
+	}
+}
+
+func TestAnswersHaveAnAge(t *testing.T) {
+	rep := quick(t, "-run", "^age/")
+	if len(rep.Rows) != 6 {
+		t.Fatalf("%d rows; %q", len(rep.Rows), rep.Notes)
+	}
+	for _, r := range rep.Rows {
+		for i, v := range [][]float64{r.Values, r.Rivals[0].Values, r.Rivals[1].Values} {
+			if len(v) != 1 || v[0] <= 0 || v[0] > 10e6 {
+				t.Errorf("%s, %s, server %d: %v", r.Scenario, r.Figure, i, v)
+			}
+		}
+	}
+}
+
+func TestIdleConnectionsAreWeighed(t *testing.T) {
+	rep := quick(t, "-run", "^idle/tcp/15000$")
+	// A goroutine's stack alone is 2 KiB.
+	if len(rep.Rows) != 1 || rep.Rows[0].Rivals[0].Values[0] < 2048 {
+		t.Errorf("%+v, %q", rep.Rows, rep.Notes)
+	}
+}
+
+func TestCallsAreCounted(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	rep := quick(t, "-run", "^calls/tcp/64x16$")
+	if len(rep.Rows) != 1 {
+		t.Fatalf("%d rows; %q", len(rep.Rows), rep.Notes)
+	}
+	// No server does with less than to read and to write once for a batch.
+	const least = 2. / 16
+	if r := rep.Rows[0]; min(r.Values[0], r.Rivals[0].Values[0], r.Rivals[1].Values[0]) < least {
+		t.Errorf("%+v", r)
+	}
+}
+
+// TestYardsticksAnswerEachLine: they speak nowd's protocol.
+func TestYardsticksAnswerEachLine(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"net", "min"} {
+		for _, form := range []string{datetime, unixns} {
+			srv, err := yardstick(self, name).start(t.Context(), "", "tcp", form)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer srv.stop()
+			c, err := net.Dial("tcp", srv.addr.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			for _, lines := range []int{1, 3, 16} {
+				if _, err := io.WriteString(c, strings.Repeat("hi\n", lines)); err != nil {
+					t.Fatal(err)
+				}
+				size := map[string]int{datetime: layoutSize, unixns: 20}[form]
+				b := make([]byte, lines*size)
+				if _, err := io.ReadFull(c, b); err != nil {
+					t.Fatalf("%s, %s, %d lines: %v", name, form, lines, err)
+				}
+				for i := range lines {
+					if err := checkTime(string(b[i*size:(i+1)*size]), form); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestMinimumFormatsAsTheStandardLibrary(t *testing.T) {
+	a := minAnswer{form: datetime}
+	at := time.Date(2026, 11, 20, 17, 17, 42, 813729999, time.Local)
+	for _, d := range []time.Duration{0, time.Microsecond, time.Second, 187 * time.Millisecond, 24 * time.Hour, -time.Hour} {
+		at = at.Add(d)
+		if got, want := string(a.at(at)), at.Format(layout); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestServerThatDoesNotStartSaysWhy(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := yardstick(self, "none").start(t.Context(), "", "udp", datetime); err == nil || !strings.Contains(err.Error(), "no such server") {
+		t.Error(err)
+	}
+}
+
+func TestMistakesAreSaid(t *testing.T) {
+	for _, args := range [][]string{
+		{"measure"}, {"-pairs", "0"}, {"-seconds", "0"}, {"-seconds", "NaN"}, {"-run", "("}, {"-run", "sctp"}, {"-o", "xml"}, {"-x"},
+		{"serve"}, {"serve", "net", "udp", "here"}, {"serve", "net", "sctp", "127.0.0.1:1"}, {"serve", "min", "udp", "127.0.0.1:1", "json"},
+		{"load", "-network", "sctp"}, {"load", "-depth", "65"}, {"load", "-sockets", "0"}, {"load", "now"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if status := run(args, &stdout, &stderr); status != 2 || stderr.Len() == 0 || stdout.Len() != 0 {
+			t.Errorf("%q: %d %s", args, status, &stderr)
+		}
+	}
+}
+
+func TestQuartilesLieBetweenNeighbours(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   spread
+	}{
+		{nil, spread{}},
+		{[]float64{3}, spread{3, 3, 3}},
+		{[]float64{2, 1}, spread{1.25, 1.5, 1.75}},
+		{[]float64{5, 1, 4, 2, 3}, spread{2, 3, 4}},
+		{[]float64{7, 1, 3, 5}, spread{2.5, 4, 5.5}},
+		{[]float64{1, 1, 1, 100, 1, 1, 1}, spread{1, 1, 1}},
+	} {
+		if got := spreadOf(c.values); got != c.want {
+			t.Errorf("%v: %v, want %v", c.values, got, c.want)
+		}
+	}
+}
+
+func TestRatiosAreTakenWithinRounds(t *testing.T) {
+	// The machine was half as fast in the second round.
+	if got := ratiosOf([]float64{10, 20, 10}, []float64{20, 40, 0}); len(got) != 2 || got[0] != 0.5 || got[1] != 0.5 {
+		t.Error(got)
+	}
+}
+
+func TestFirstContestantIsMeasuredBetweenTheOthers(t *testing.T) {
+	for n, want := range map[int]string{2: "1001", 3: "102201"} {
+		var got strings.Builder
+		for round := range 2 {
+			for _, i := range orderOf(n, round) {
+				fmt.Fprint(&got, i)
+			}
+		}
+		if got.String() != want {
+			t.Errorf("%d contestants: %s, want %s", n, &got, want)
+		}
+	}
+}
+
+func TestHistogramTellsTimesToOnePartIn128(t *testing.T) {
+	for _, d := range []time.Duration{0, 1, 63, 64, 127, 128, 129, 1000, 12345, time.Millisecond, time.Second, 10 * time.Minute} {
+		var h histogram
+		h.add(d)
+		h.add(time.Hour)
+		if got := h.quantile(0.5); (got - d).Abs() > d/128 {
+			t.Errorf("%d: %d", d, got)
+		}
+		if h.times().Max != time.Hour {
+			t.Error(h.times())
+		}
+	}
+	var h histogram
+	if h.times() != (times{}) {
+		t.Error(h.times())
+	}
+	for d := range time.Duration(101) {
+		h.add(100 - d)
+	}
+	if got, want := h.times(), (times{50, 99, 100}); got != want {
+		t.Errorf("%v, want %v", got, want)
+	}
+	h = histogram{}
+	h.add(-5)
+	if h.times() != (times{}) {
+		t.Error(h.times())
+	}
+}
+
+func TestCallsAreAddedUpWhateverTheVersionOfStrace(t *testing.T) {
+	for table, want := range map[string]uint64{
+		`% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 60.00    0.000300           3       100           recvmmsg
+ 40.00    0.000200           2       100         7 sendmmsg
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.000500           2       200         7 total
+`: 200,
+		`% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+  0.00    0.000000           0        42           epoll_pwait
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.000000                    42           total
+`: 42,
+	} {
+		if got, err := sumCalls([]byte(table)); err != nil || got != want {
+			t.Errorf("%d, %v; want %d", got, err, want)
+		}
+	}
+	if _, err := sumCalls([]byte("no such process\n")); err == nil {
+		t.Error("nothing was taken for a count")
+	}
+}
+
+// sample has what a report may have to cope with.
+func sample() *report {
+	r := newReport("A <note> & more.")
+	r.Machine = "A <machine> & more"
+	rivals := func(ratios ...float64) (all []rival) {
+		for i, ratio := range ratios {
+			v := rival{Name: []string{"net", "min"}[i], Median: 100}
+			if ratio > 0 {
+				v.Ratios = []float64{ratio}
+				v.Ratio = spread{ratio / 2, ratio, ratio * 2}
+			}
+			all = append(all, v)
+		}
+		return all
+	}
+	r.Rows = []row{
+		{Scenario: "udp/4x64", Figure: "CPU, ns/answer", Main: true, Name: "nowd", Median: 2345, Rivals: rivals(0.5, 1.1)},
+		{Scenario: "udp/4x64", Figure: "answers/s", More: true, Name: "nowd", Median: 2e5, Rivals: rivals(2, 1)},
+		{Scenario: "idle/tcp", Figure: "bytes/connection", Main: true, Name: "nowd", Median: 0, Rivals: rivals(0.001, 0)},
+		{Scenario: "loops/udp", Figure: "CPU, ns/answer", Main: true, Name: "two loops", Median: 9.5, Rivals: []rival{{Name: "one loop", Ratio: spread{1, 1, 1}, Ratios: []float64{1}}}},
+	}
+	return r
+}
+
+func wellFormed(b []byte) error {
+	for d := xml.NewDecoder(bytes.NewReader(b)); ; {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+func TestChartIsWellFormed(t *testing.T) {
+	for _, r := range []*report{sample(), {}} {
+		b := r.svg()
+		if err := wellFormed(b); err != nil {
+			t.Errorf("%v in %s", err, b)
+		}
+		for _, bad := range []string{"NaN", "Inf", "href", `width="-`} {
+			if bytes.Contains(b, []byte(bad)) {
+				t.Errorf("%s in %s", bad, b)
+			}
+		}
+	}
+}
+
+func TestTablesHaveARowForEachFigure(t *testing.T) {
+	var b bytes.Buffer
+	if err := sample().print(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"A <note> & more.\n",
+		"scenario  figure            nowd  net  against net       min  against min\n",
+		"udp/4x64  CPU, ns/answer    2345  100  0.50 [0.25–1.00]  100  1.10 [0.55–2.20]\n",
+		"idle/tcp  bytes/connection  0.00  100  0.00 [0.00–0.00]  100  -\n",
+		"loops/udp  CPU, ns/answer  9.50       0.00      1.00 [1.00–1.00]\n",
+		"answers/s (more is better)  200000  ",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, &b)
+		}
+	}
+}

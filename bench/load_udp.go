@@ -1,0 +1,117 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// udpLoad asks with datagrams.
+type udpLoad struct {
+	meter   meter
+	sockets []udpSocket
+	polled  []unix.PollFd // the same, for poll(2)
+	in, out *messages
+}
+
+type udpSocket struct {
+	fd   int
+	owed int
+	sent time.Duration // the last request
+	last time.Duration // something was sent or received
+}
+
+func newUDPLoad(c loadConfig) (*udpLoad, error) {
+	ages := c.Request == unixns
+	l := &udpLoad{meter: meter{loadConfig: c}, in: newMessages(false, ages), out: newMessages(false, false)}
+	for i := range batchSize {
+		l.out.set(i, c.requests(1))
+	}
+	for range c.Sockets {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, os.NewSyscallError("socket", err)
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
+			return nil, os.NewSyscallError("setsockopt", err)
+		}
+		if ages {
+			if err := stamped(fd); err != nil {
+				return nil, err
+			}
+		}
+		if err := unix.Connect(fd, sockaddr(c.Addr)); err != nil {
+			return nil, os.NewSyscallError("connect", err)
+		}
+		l.sockets = append(l.sockets, udpSocket{fd: fd})
+		l.polled = append(l.polled, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+	}
+	return l, nil
+}
+
+func (l *udpLoad) turn(now time.Duration, drain bool) (busy bool, err error) {
+	for i := range l.sockets {
+		s := &l.sockets[i]
+		if s.owed > 0 {
+			got, err := l.receive(s, now)
+			if err != nil {
+				return busy, err
+			}
+			busy = busy || got
+		}
+		// Not for each answer at once: a call for many costs less.
+		if free := l.meter.Depth - s.owed; !drain && free >= max(1, l.meter.Depth/4) {
+			s.sent = l.meter.now()
+			n, err := l.out.send(s.fd, free)
+			if err != nil && !errors.Is(err, unix.EAGAIN) {
+				return busy, os.NewSyscallError("sendmmsg", err)
+			}
+			s.owed += n
+			s.last = s.sent
+			busy = busy || n > 0
+		}
+	}
+	if !busy && !l.meter.Spin {
+		_, _ = unix.Poll(l.polled, 1)
+	}
+	return busy, nil
+}
+
+// receive takes in what has come, and gives up what has not come for long.
+func (l *udpLoad) receive(s *udpSocket, now time.Duration) (bool, error) {
+	n, err := l.in.receive(s.fd, batchSize)
+	switch {
+	case err == nil:
+	case errors.Is(err, unix.EAGAIN):
+		if now-s.last > patience {
+			l.meter.result.Lost += uint64(s.owed)
+			s.owed = 0
+		}
+		return false, nil
+	default: // ECONNREFUSED: the server is gone
+		return false, os.NewSyscallError("recvmmsg", err)
+	}
+	s.last = now
+	if l.meter.Depth == 1 {
+		l.meter.roundTrip.add(l.meter.now() - s.sent)
+	}
+	for i := range n {
+		arrived, known := l.in.arrived(i)
+		if err := l.meter.answered(l.in.get(i), arrived, known); err != nil {
+			return true, err
+		}
+	}
+	s.owed = max(0, s.owed-n) // one that was given up may have come after all
+	return true, nil
+}
+
+func (l *udpLoad) underWay() (n int) {
+	for i := range l.sockets {
+		n += l.sockets[i].owed
+	}
+	return n
+}

@@ -1,0 +1,200 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
+)
+
+// report is what came out.
+type report struct {
+	Machine string   `json:"machine"`
+	Notes   []string `json:"notes"`
+	Rows    []row    `json:"rows"`
+}
+
+// row compares one figure.
+type row struct {
+	Scenario string  `json:"scenario"`
+	Figure   string  `json:"figure"`
+	More     bool    `json:"more_is_better"`
+	Main     bool    `json:"main"` // it is what the scenario is for
+	Name     string  `json:"name"`
+	Median   float64 `json:"median"`
+	Rivals   []rival `json:"rivals"`
+
+	Values []float64 `json:"values"` // by round
+}
+
+// rival is who a row's subject is compared with.
+type rival struct {
+	Name   string    `json:"name"`
+	Median float64   `json:"median"`
+	Ratio  spread    `json:"ratio"` // of the subject's to this one's
+	Ratios []float64 `json:"ratios"`
+	Values []float64 `json:"values"`
+}
+
+func newReport(placement string) *report {
+	r := &report{Machine: machine()}
+	r.note(placement)
+	return r
+}
+
+func (r *report) note(s string) { r.Notes = append(r.Notes, s) }
+
+// machine says what this was measured on.
+func machine() string {
+	kernel := "Linux"
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		kernel += " " + unix.ByteSliceToString(u.Release[:])
+	}
+	return fmt.Sprintf("%s, %d processors, %s, %s/%s, %s", cpuModel(), runtime.NumCPU(), kernel, runtime.GOOS, runtime.GOARCH, runtime.Version())
+}
+
+func cpuModel() string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err == nil {
+		for line := range bytes.Lines(b) {
+			if name, value, _ := strings.Cut(string(line), ":"); strings.TrimSpace(name) == "model name" {
+				return strings.TrimSpace(value)
+			}
+		}
+	}
+	return "some processor"
+}
+
+// add adds a scenario's figures. Results are by contestant, then by round.
+func (r *report) add(s scenario, contestants []contestant, results [][]result) {
+	for i, f := range s.figures {
+		values := make([][]float64, len(contestants))
+		for c := range contestants {
+			for _, res := range results[c] {
+				values[c] = append(values[c], f.of(res))
+			}
+		}
+		row := row{Scenario: s.name, Figure: f.name, More: f.more, Main: i == 0,
+			Name: contestants[0].name, Values: values[0], Median: spreadOf(values[0]).Median}
+		for c := 1; c < len(contestants); c++ {
+			ratios := ratiosOf(values[0], values[c])
+			row.Rivals = append(row.Rivals, rival{
+				Name: contestants[c].name, Values: values[c], Median: spreadOf(values[c]).Median,
+				Ratios: ratios, Ratio: spreadOf(ratios),
+			})
+		}
+		r.Rows = append(r.Rows, row)
+	}
+}
+
+// noteIdle says where a server had time to spare. The loads are such that,
+// with a processor each, it is the slower one.
+func (r *report) noteIdle() {
+	var names []string
+	for _, row := range r.Rows {
+		least := row.Median
+		for _, v := range row.Rivals {
+			least = min(least, v.Median)
+		}
+		if row.Figure == busy.name && least < saturated {
+			names = append(names, row.Scenario)
+		}
+	}
+	if len(names) > 0 {
+		r.note(fmt.Sprintf("A server was not kept busy, or something else had its processor: %s. Answers a second and round trips say little there.", strings.Join(names, ", ")))
+	}
+}
+
+// saturated is how busy a server is, in percent, that has all the work that it
+// can do.
+const saturated = 90
+
+// ratiosOf divides within each round. One in which there is nothing to divide
+// by has no ratio.
+func ratiosOf(a, b []float64) []float64 {
+	ratios := []float64{}
+	for i := range a {
+		if b[i] > 0 {
+			ratios = append(ratios, a[i]/b[i])
+		}
+	}
+	return ratios
+}
+
+// print writes tables: first what each scenario is for, then all else.
+func (r *report) print(w io.Writer) error {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, r.Machine)
+	for _, n := range r.Notes {
+		fmt.Fprintln(&b, n)
+	}
+	fmt.Fprint(&b, "Medians; and of the ratios within each round the median, with its quartiles. Below 1 is less.\n")
+	for _, main := range []bool{true, false} {
+		var header []string
+		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		for _, row := range r.Rows {
+			if row.Main != main {
+				continue
+			}
+			if h := row.header(); !slices.Equal(h, header) {
+				_ = t.Flush() // into memory
+				fmt.Fprintln(&b)
+				fmt.Fprintln(t, strings.Join(h, "\t"))
+				header = h
+			}
+			fmt.Fprintln(t, strings.Join(row.cells(), "\t"))
+		}
+		_ = t.Flush()
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (r row) header() []string {
+	h := []string{"scenario", "figure", r.Name}
+	for _, v := range r.Rivals {
+		h = append(h, v.Name, "against "+v.Name)
+	}
+	return h
+}
+
+func (r row) cells() []string {
+	f := r.Figure
+	if r.More {
+		f += " (more is better)"
+	}
+	c := []string{r.Scenario, f, number(r.Median)}
+	for _, v := range r.Rivals {
+		c = append(c, number(v.Median), v.ratio())
+	}
+	return c
+}
+
+func (v rival) ratio() string {
+	if len(v.Ratios) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f [%.2f–%.2f]", v.Ratio.Median, v.Ratio.Q1, v.Ratio.Q3)
+}
+
+// number writes three digits or more.
+func number(v float64) string {
+	decimals := 0
+	if a := math.Abs(v); a < 10 {
+		decimals = 2
+	} else if a < 100 {
+		decimals = 1
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
+}
