@@ -1,8 +1,13 @@
 package udp
 
 const (
-	// batchSize is how many datagrams are taken in and answered at a time.
+	// batchSize is how many datagrams are taken in at a time.
 	batchSize = 16
+
+	// sendSize is how many answers leave together. The kernel sends one after
+	// the other, so the last one's time is older when it leaves by what the
+	// others take.
+	sendSize = 4
 
 	// maxRequest is how much of a datagram is read: what an Ethernet frame
 	// holds. Being an odd number of cache lines, it keeps the beginnings of a
@@ -17,5 +22,8 @@ const (
 // answer returns the memory for answer i, empty.
 func (b *batch) answer(i int) []byte { return b.answers[i][:0] }
 
-// settle strikes the first n off owed.
+// forget strikes one off owed.
+func (b *batch) forget(i int) { b.owed = append(b.owed[:i], b.owed[i+1:]...) }
+
+// settle strikes the first n, whose answers have left, off owed.
 func (b *batch) settle(n int) { b.owed = b.owed[:copy(b.owed, b.owed[n:])] }

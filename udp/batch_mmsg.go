@@ -23,13 +23,16 @@ type mmsghdr struct {
 type batch struct {
 	owed []int // the slots whose datagrams are to be answered
 
-	in, out       [batchSize]mmsghdr // out belongs to owed, one by one
-	inVec, outVec [batchSize]unix.Iovec
-	names         [batchSize]unix.RawSockaddrInet6 // one of IPv4 fits in
-	control       [batchSize][maxControl]byte
-	requests      [batchSize][maxRequest]byte
-	answers       [batchSize][answer.MaxText]byte
-	used          int // slots that the last receive filled
+	in       [batchSize]mmsghdr
+	inVec    [batchSize]unix.Iovec
+	names    [batchSize]unix.RawSockaddrInet6 // one of IPv4 fits in
+	control  [batchSize][maxControl]byte
+	requests [batchSize][maxRequest]byte
+	used     int // slots that the last receive filled
+
+	out     [sendSize]mmsghdr
+	outVec  [sendSize]unix.Iovec
+	answers [sendSize][answer.MaxText]byte
 }
 
 func newBatch() *batch {
@@ -37,12 +40,15 @@ func newBatch() *batch {
 	for i := range batchSize {
 		b.inVec[i].Base = &b.requests[i][0]
 		b.inVec[i].SetLen(maxRequest)
-		b.outVec[i].Base = &b.answers[i][0]
-		b.in[i].Name = (*byte)(unsafe.Pointer(&b.names[i]))
-		b.in[i].Iov, b.out[i].Iov = &b.inVec[i], &b.outVec[i]
+		b.in[i].Iov = &b.inVec[i]
 		b.in[i].SetIovlen(1)
-		b.out[i].SetIovlen(1)
+		b.in[i].Name = (*byte)(unsafe.Pointer(&b.names[i]))
 		b.in[i].Control = &b.control[i][0]
+	}
+	for i := range sendSize {
+		b.outVec[i].Base = &b.answers[i][0]
+		b.out[i].Iov = &b.outVec[i]
+		b.out[i].SetIovlen(1)
 	}
 	return b
 }
@@ -79,11 +85,9 @@ func (b *batch) request(slot int) ([]byte, int) {
 	return b.requests[slot][:min(size, maxRequest)], size
 }
 
-// reply makes the next answer the one to a slot's datagram. It leaves from the
-// address that the datagram was sent to.
-func (b *batch) reply(slot int, answer []byte) {
-	i := len(b.owed)
-	b.owed = append(b.owed, slot)
+// reply makes answer i the one to a slot's datagram. It leaves from the address
+// that the datagram was sent to.
+func (b *batch) reply(i, slot int, answer []byte) {
 	in, out := &b.in[slot], &b.out[i]
 	b.outVec[i].SetLen(len(answer))
 	out.Name, out.Namelen = in.Name, in.Namelen
@@ -93,15 +97,15 @@ func (b *batch) reply(slot int, answer []byte) {
 	}
 }
 
-// send sends the answers, the first of owed first, and returns how many the
-// kernel took. If that is not all, the error is that of the first one left.
-func (b *batch) send(fd int) (sent int, err error) {
-	for sent < len(b.owed) {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[sent])), uintptr(len(b.owed)-sent), unix.MSG_DONTWAIT, 0, 0)
+// send sends the first n answers and returns how many of them the kernel took.
+// If that is not all, the error is that of the first one left.
+func (b *batch) send(fd, n int) (sent int, err error) {
+	for sent < n {
+		took, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[sent])), uintptr(n-sent), unix.MSG_DONTWAIT, 0, 0)
 		if errno != 0 {
 			return sent, errno
 		}
-		sent += int(n) // after fewer than all, the next call tells why
+		sent += int(took) // after fewer than all, the next call tells why
 	}
 	return sent, nil
 }

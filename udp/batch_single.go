@@ -16,8 +16,8 @@ type batch struct {
 	owed []int // the slots whose datagrams are to be answered
 
 	in      [batchSize]datagram
-	answers [batchSize][answer.MaxText]byte
-	lengths [batchSize]int // of the answers, which belong to owed, one by one
+	answers [sendSize][answer.MaxText]byte
+	lengths [sendSize]int // of the answers
 }
 
 type datagram struct {
@@ -69,21 +69,18 @@ func (b *batch) request(slot int) ([]byte, int) {
 	return d.data[:min(d.size, maxRequest)], d.size
 }
 
-// reply makes the next answer the one to a slot's datagram. It leaves from the
-// address that the datagram was sent to.
-func (b *batch) reply(slot int, answer []byte) {
-	b.lengths[len(b.owed)] = len(answer)
-	b.owed = append(b.owed, slot)
-}
+// reply makes answer i the one to a slot's datagram. It leaves from the address
+// that the datagram was sent to.
+func (b *batch) reply(i, slot int, answer []byte) { b.lengths[i] = len(answer) }
 
-// send sends the answers, the first of owed first, and returns how many the
-// kernel took. If that is not all, the error is that of the first one left.
-func (b *batch) send(fd int) (sent int, err error) {
-	for i, slot := range b.owed {
+// send sends the first n answers and returns how many of them the kernel took.
+// If that is not all, the error is that of the first one left.
+func (b *batch) send(fd, n int) (sent int, err error) {
+	for i, slot := range b.owed[:n] {
 		d := &b.in[slot]
 		if err := unix.Sendmsg(fd, b.answers[i][:b.lengths[i]], d.ctl, d.from, 0); err != nil {
 			return i, err
 		}
 	}
-	return len(b.owed), nil
+	return n, nil
 }

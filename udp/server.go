@@ -42,7 +42,7 @@ type Server struct {
 	fd    int // -1 if the socket is closed
 	gone  func(why error)
 	batch *batch
-	forms [batchSize]answer.Form // of the answers made last
+	forms [sendSize]answer.Form // of the answers made last
 }
 
 // Serve answers what arrives at fd, a non-blocking socket, which it owns from
@@ -132,8 +132,8 @@ func (s *Server) receive() bool {
 // all of it; the rest is answered when it has, with the time as of then.
 func (s *Server) send() error {
 	for len(s.batch.owed) > 0 {
-		s.answer()
-		sent, err := s.batch.send(s.fd)
+		n := s.answer()
+		sent, err := s.batch.send(s.fd, n)
 		for _, form := range s.forms[:sent] {
 			s.Counters.c.Add(counterAnswers+int(form), 1)
 		}
@@ -153,23 +153,25 @@ func (s *Server) send() error {
 	return nil
 }
 
-// answer makes the answers that are owed. They are of the same time, since they
-// leave together. What is no request is owed none.
-func (s *Server) answer() {
-	requests := s.batch.owed
-	s.batch.owed = requests[:0]
+// answer makes the first answers that are owed, as many as leave together, and
+// returns their number. They are of the same time. What is no request is owed
+// none.
+func (s *Server) answer() (n int) {
 	now := s.Clock.Now()
-	for _, slot := range requests {
+	for n < min(len(s.batch.owed), sendSize) {
+		slot := s.batch.owed[n]
 		req, size := s.batch.request(slot)
-		i := len(s.batch.owed)
-		b, form := s.Dialect.AppendDatagram(s.batch.answer(i), req, size, now)
+		b, form := s.Dialect.AppendDatagram(s.batch.answer(n), req, size, now)
 		if len(b) == 0 {
+			s.batch.forget(n)
 			s.Counters.c.Add(counterDrops+int(guard.Invalid), 1)
 			continue
 		}
-		s.forms[i] = form
-		s.batch.reply(slot, b)
+		s.forms[n] = form
+		s.batch.reply(n, slot, b)
+		n++
 	}
+	return n
 }
 
 // failed takes note of an error in receiving. None is worth giving the socket
