@@ -43,11 +43,15 @@ func TestAnswerLeavesFromTheInterfacesSecondAddress(t *testing.T) {
 	t.Parallel()
 	server, client := newNamespace(t), newNamespace(t)
 	server.ip(t, "link", "add", "nowd0", "type", "veth", "peer", "name", "nowd1", "netns", strconv.Itoa(client.id))
-	hosts := []string{"192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "fe80::1"}
-	for _, host := range hosts {
+	servers, clients := []string{"192.0.2.1", "192.0.2.2"}, []string{"192.0.2.100"}
+	if haveIPv6() {
+		servers = append(servers, "2001:db8::1", "2001:db8::2", "fe80::1")
+		clients = append(clients, "2001:db8::100", "fe80::100")
+	}
+	for _, host := range servers {
 		server.addAddress(t, "nowd0", host)
 	}
-	for _, host := range []string{"192.0.2.100", "2001:db8::100", "fe80::100"} {
+	for _, host := range clients {
 		client.addAddress(t, "nowd1", host)
 	}
 	server.ip(t, "link", "set", "nowd0", "up")
@@ -57,7 +61,7 @@ func TestAnswerLeavesFromTheInterfacesSecondAddress(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			port := freePort(t)
 			startIn(t, server, append(everywhere(port), c.env...)...)
-			for _, host := range hosts {
+			for _, host := range servers {
 				if host == "fe80::1" {
 					host += "%" + client.index(t, "nowd1")
 				}

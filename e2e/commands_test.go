@@ -103,6 +103,24 @@ func TestQueryAsksForAnyForm(t *testing.T) {
 	}
 }
 
+// An answer over TCP that ends in no newline is waited for to its end, but was there before.
+func TestQueryMeasuresTheAnswerNotItsOwnPatience(t *testing.T) {
+	t.Parallel()
+	n := start(t, "NOWD_NEWLINE=false")
+	for _, network := range []string{"udp", "tcp"} {
+		const timeout = 2 * time.Second
+		r := run(t, nil, "query", "-proto", network, "-timeout", timeout.String(), n.at(network))
+		m := queried.FindStringSubmatch(strings.TrimSuffix(r.stdout, "\n"))
+		if r.status != 0 || m == nil {
+			t.Errorf("%s: exit status %d, shown %q, %s", network, r.status, r.stdout, r.stderr)
+			continue
+		}
+		if trip, err := time.ParseDuration(m[2]); err != nil || trip >= timeout {
+			t.Errorf("%s: shown %q: a round trip of the time-out, %v (%v)", network, r.stdout, timeout, err)
+		}
+	}
+}
+
 func TestQueryFailsIfNothingAnswers(t *testing.T) {
 	t.Parallel()
 	nobody := "127.0.0.1:" + freePort(t)
@@ -207,19 +225,7 @@ func TestConfigCanBeSourced(t *testing.T) {
 				t.Errorf("%q is neither a comment nor a setting", line)
 			}
 		}
-		cmd := exec.Command(tool(t, "sh"), "-c", `set -aeu; . /dev/stdin; exec env`)
-		cmd.Env = []string{"PATH=/usr/bin:/bin"}
-		cmd.Stdin = strings.NewReader(r.stdout)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		var sourced []string
-		for line := range strings.Lines(string(out)) {
-			if strings.HasPrefix(line, "NOWD_") {
-				sourced = append(sourced, strings.TrimSuffix(line, "\n"))
-			}
-		}
+		sourced := source(t, r.stdout)
 		if len(sourced) != settings {
 			t.Errorf("%d settings are shown, and a shell reads %d", settings, len(sourced))
 		}
@@ -232,6 +238,43 @@ func TestConfigCanBeSourced(t *testing.T) {
 			t.Errorf("what is sourced makes another configuration:\n%s%s", again.stdout, again.stderr)
 		}
 	}
+}
+
+// A value that is not refused is shown such that a shell takes it for a value.
+func TestConfigCanBeSourcedWhateverIsSet(t *testing.T) {
+	t.Parallel()
+	for _, odd := range []string{
+		"NOWD_FORMAT= unix ", "NOWD_UDP_LISTEN=$(echo nowhere):3333", "NOWD_TCP_LISTEN=a b:3333",
+		"NOWD_UDP_LISTEN=a;b:3333", "NOWD_LOG_LEVEL=info ", "NOWD_LOOPS= 1",
+	} {
+		r := run(t, []string{odd}, "config")
+		if r.status == 2 {
+			continue
+		}
+		if sourced := source(t, r.stdout); !slices.Contains(sourced, odd) {
+			t.Errorf("%q is set, which is no mistake, but a shell does not read it", odd)
+		}
+	}
+}
+
+// source returns the settings that a shell reads.
+func source(t *testing.T, config string) (settings []string) {
+	t.Helper()
+	cmd := exec.Command(tool(t, "sh"), "-c", `set -a; . /dev/stdin; exec env -0`)
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	cmd.Stdin = strings.NewReader(config)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || stderr.Len() > 0 {
+		t.Errorf("sh: %v: %s", err, stderr.String())
+	}
+	for variable := range strings.SplitSeq(string(out), "\x00") {
+		if strings.HasPrefix(variable, "NOWD_") {
+			settings = append(settings, variable)
+		}
+	}
+	return settings
 }
 
 func TestConfigTellsOfUnknownSettings(t *testing.T) {

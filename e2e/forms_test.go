@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -138,6 +139,33 @@ func TestHTTPRefusesWhatItDoesNotKnow(t *testing.T) {
 		if r, _ := request(t, n, http.MethodGet, path); r.StatusCode != want {
 			t.Errorf("GET %.20s: %s, want %d", path, r.Status, want)
 		}
+	}
+}
+
+// To close a connection before all that its client has sent is read is to reset it, which can overtake the answer.
+func TestAnswerIsNotLostToWhatFollowsItsRequest(t *testing.T) {
+	t.Parallel()
+	for _, c := range configurations {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			n := start(t, c.env...)
+			for range 20 {
+				conn := dial(t, "tcp", n.tcp)
+				if _, err := io.WriteString(conn, "GET /unix HTTP/1.0\r\n\r\n"+strings.Repeat("more\n", 20_000)); err != nil {
+					t.Fatal(err)
+				}
+				if answer, err := io.ReadAll(conn); err != nil || bytes.Count(answer, []byte("HTTP/1.1 ")) != 1 {
+					t.Errorf("got %q, %v; want one answer and the end", answer, err)
+				}
+				// What comes still later is taken, too.
+				for range 2 {
+					if _, err := io.WriteString(conn, "more\n"); err != nil {
+						t.Errorf("after the end: %v", err)
+					}
+				}
+				conn.Close()
+			}
+		})
 	}
 }
 

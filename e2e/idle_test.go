@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -32,7 +30,7 @@ func TestIdleLoopMakesNoSystemCall(t *testing.T) {
 			if _, err := exchange(conn, "hello\n"); err != nil { // now it is idle, and not just not accepted yet
 				t.Fatal(err)
 			}
-			trace := attach(t, n.pid())
+			trace := attach(t, n)
 			sockets := trace.findSockets(t, n, c.loops)
 			var loops []int
 			for _, fd := range sockets {
@@ -56,73 +54,6 @@ func TestIdleLoopMakesNoSystemCall(t *testing.T) {
 	}
 }
 
-// tracer is an strace of all threads of a process.
-type tracer struct {
-	file   string
-	cmd    *exec.Cmd
-	stderr transcript
-	exited chan struct{}
-}
-
-func attach(t *testing.T, pid int) *tracer {
-	t.Helper()
-	tr := &tracer{file: filepath.Join(t.TempDir(), "trace"), exited: make(chan struct{})}
-	tr.cmd = exec.Command(tool(t, "strace"), "-f", "-p", strconv.Itoa(pid), "-o", tr.file)
-	tr.cmd.Stderr = &tr.stderr
-	nursery().start(t, tr.cmd)
-	go func() {
-		_ = tr.cmd.Wait()
-		close(tr.exited)
-	}()
-	t.Cleanup(func() { tr.detach(t) })
-	eventually(t, patience, func() error {
-		said := tr.stderr.String()
-		if strings.Contains(said, "not permitted") || strings.Contains(said, "not implemented") {
-			lacking(t, "processes may not be traced here: "+said)
-		}
-		if !strings.Contains(said, " attached") {
-			return fmt.Errorf("strace says %q", said)
-		}
-		return nil
-	})
-	return tr
-}
-
-// detach ends the trace. It may be called again.
-func (tr *tracer) detach(t *testing.T) {
-	t.Helper()
-	_ = tr.cmd.Process.Signal(syscall.SIGINT)
-	select {
-	case <-tr.exited:
-	case <-time.After(patience):
-		_ = tr.cmd.Process.Kill()
-		t.Errorf("strace does not end: %s", tr.stderr.String())
-	}
-}
-
-// trace is what strace has written: a line for each system call, as it begins, and as it ends if another thread's comes
-// in between. It starts with the thread's number.
-type trace []byte
-
-func (tr *tracer) read(t *testing.T) trace {
-	t.Helper()
-	b, err := os.ReadFile(tr.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// of returns what a thread did.
-func (tr trace) of(thread int) (calls []string) {
-	for line := range strings.Lines(string(tr)) {
-		if number, call, ok := strings.Cut(line, " "); ok && number == strconv.Itoa(thread) {
-			calls = append(calls, strings.TrimSpace(call))
-		}
-	}
-	return calls
-}
-
 // undisturbed reports whether a thread that was in a wait has stayed there. Go's scheduler may interrupt it by a SIGURG
 // that was under way when the wait began, and it goes on waiting then; more than one or two there cannot be.
 func undisturbed(calls []string) bool {
@@ -142,18 +73,6 @@ func undisturbed(calls []string) bool {
 }
 
 var anyWait = regexp.MustCompile(`^(epoll_p?wait2?|p?poll|p?select6?)\(`)
-
-// last returns what each thread did last.
-func (tr trace) last() map[int]string {
-	last := make(map[int]string)
-	for line := range strings.Lines(string(tr)) {
-		number, call, _ := strings.Cut(line, " ")
-		if thread, err := strconv.Atoi(number); err == nil {
-			last[thread] = strings.TrimSpace(call)
-		}
-	}
-	return last
-}
 
 var receiving = regexp.MustCompile(`(?m)^\d+ +recv\w*\((\d+),`)
 

@@ -38,6 +38,42 @@ func TestStoppedProcessIsNotAliveUntilItGoesOn(t *testing.T) {
 	}
 }
 
+// The process is alive and answers probes, and one of its loops hangs: in a system call that should not block, say.
+func TestHungLoopIsNamedUntilItGoesOn(t *testing.T) {
+	t.Parallel()
+	for _, c := range configurations {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			// One processor is lost to the call.
+			n := start(t, append(c.env, "GOMAXPROCS=2", "NOWD_LIVENESS_TIMEOUT=200ms")...)
+			trace := attach(t, n, "-e", "trace=recvmmsg", "-e", "inject=recvmmsg:delay_exit=3s:when=1")
+			conn := dial(t, "udp", n.udp)
+			if _, err := io.WriteString(conn, "hello"); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, patience, func() error {
+				status, said, err := n.get("/live", patience)
+				if status != http.StatusServiceUnavailable || strings.Count(said, "loop ") != 1 {
+					return fmt.Errorf("/live is %d, %v: %s; want 503 and the name of one loop", status, err, said)
+				}
+				return nil
+			})
+			// It was not asked in vain.
+			if _, err := conn.Read(make([]byte, 100)); err != nil {
+				t.Error(err)
+			}
+			trace.detach(t)
+			eventually(t, patience, func() error {
+				status, said, err := n.get("/live", patience)
+				if status != http.StatusOK {
+					return fmt.Errorf("/live is %d, %v: %s", status, err, said)
+				}
+				return nil
+			})
+		})
+	}
+}
+
 func TestProbesAnswerGETAndHEADAlone(t *testing.T) {
 	t.Parallel()
 	n := start(t)
