@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // listen is where to listen.
@@ -29,7 +30,7 @@ func (l *listen) UnmarshalText(text []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := netip.ParseAddr(host); err != nil && (strings.HasPrefix(string(text), "[") || strings.ContainsAny(host, " \t/") || host != "" && strings.Trim(host, "0123456789.") == "") {
+	if _, err := netip.ParseAddr(host); err != nil && (strings.HasPrefix(string(text), "[") || !isHostName(host)) {
 		return errors.New("no host")
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
@@ -38,6 +39,15 @@ func (l *listen) UnmarshalText(text []byte) error {
 	}
 	*l = listen{host: host, port: uint16(n)}
 	return nil
+}
+
+// isHostName reports whether host may be a name, or is empty: letters, digits,
+// dots, hyphens and underscores, but not an address that is none.
+func isHostName(host string) bool {
+	odd := func(c rune) bool {
+		return c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("._-", c)
+	}
+	return !strings.ContainsFunc(host, odd) && (host == "" || strings.Trim(host, "0123456789.") != "")
 }
 
 // String returns what UnmarshalText accepts.

@@ -148,7 +148,9 @@ func (a *asker) ask(ctx context.Context) (r reply, err error) {
 	buf := make([]byte, 4096)
 	for len(b) < maxReply {
 		n, err := conn.Read(buf)
-		r.received = time.Now()
+		if n > 0 || a.network == "udp" {
+			r.received = time.Now()
+		}
 		b = append(b, buf[:n]...)
 		if a.network == "udp" && err == nil || bytes.IndexByte(buf[:n], '\n') >= 0 {
 			keep = true

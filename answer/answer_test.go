@@ -271,7 +271,7 @@ func TestDefaultFormIsAWordThatGivesATime(t *testing.T) {
 	if err := f.UnmarshalText([]byte("UnixMS")); err != nil || f != UnixMS {
 		t.Errorf("%v, %v", f, err)
 	}
-	for _, bad := range []string{"help", "", "iso"} {
+	for _, bad := range []string{"help", "", "iso", " unix", "unix\n"} {
 		if err := f.UnmarshalText([]byte(bad)); err == nil || !regexp.MustCompile(`datetime.*json`).MatchString(err.Error()) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -36,7 +36,7 @@ func Words() []string { return slices.Clone(words[:]) }
 // UnmarshalText accepts a word, in any case, that gives a time.
 func (f *Form) UnmarshalText(text []byte) error {
 	got, ok := ParseForm(text)
-	if !ok || got == Help {
+	if !ok || got == Help || len(text) != len(words[got]) {
 		return fmt.Errorf("want one of %s", strings.Join(words[:Help], ", "))
 	}
 	*f = got
