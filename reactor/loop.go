@@ -107,8 +107,8 @@ func (l *Loop) turn() error {
 }
 
 // yieldEvery is below the 10 ms after which Go's scheduler takes a goroutine for
-// one that does not yield.
-const yieldEvery = 5 * time.Millisecond
+// one that does not yield, by more than a turn of the loop takes.
+const yieldEvery = 8 * time.Millisecond
 
 // yield tells Go's scheduler now and then that the loop has had its turn. Waits
 // in the kernel do not count as yielding; without this it would try to preempt

@@ -111,6 +111,9 @@ func configure(fd int, network Network, family int) error {
 		}
 	}
 	if network == UDP {
+		if err := unfragmented(fd, family); err != nil {
+			return err
+		}
 		return set(fd, "SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	}
 	// What was accepted from the address earlier does not keep us from it.

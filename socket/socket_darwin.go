@@ -13,6 +13,9 @@ func create(family, kind int) (int, error) {
 	return prepared(fd, err)
 }
 
+// unfragmented is for kernels that can be talked into fragmenting.
+func unfragmented(fd, family int) error { return nil }
+
 // Accept takes a connection off a listener's queue, in non-blocking mode and
 // close-on-exec. It returns EAGAIN where there is none.
 func Accept(fd int) (int, error) {

@@ -10,6 +10,17 @@ func create(family, kind int) (int, error) {
 	return unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 }
 
+// unfragmented has datagrams leave whole, whatever the kernel has heard of the
+// path: ip(7), IP_MTU_DISCOVER. They are short. So nobody can have them split by
+// telling of a narrow path, their headers have no identification that could be
+// guessed from, and the kernel need not make one up for each.
+func unfragmented(fd, family int) error {
+	if family == unix.AF_INET6 {
+		return set(fd, "IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)
+	}
+	return set(fd, "IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+}
+
 // Accept takes a connection off a listener's queue, in non-blocking mode and
 // close-on-exec. It returns EAGAIN where there is none.
 func Accept(fd int) (int, error) {

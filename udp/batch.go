@@ -2,12 +2,12 @@ package udp
 
 const (
 	// batchSize is how many datagrams are taken in at a time.
-	batchSize = 16
+	batchSize = 64
 
 	// sendSize is how many answers leave together. The kernel sends one after
 	// the other, so the last one's time is older when it leaves by what the
 	// others take.
-	sendSize = 4
+	sendSize = 16
 
 	// maxRequest is how much of a datagram is read: what an Ethernet frame
 	// holds. Being an odd number of cache lines, it keeps the beginnings of a
