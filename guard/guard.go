@@ -18,13 +18,16 @@ const (
 	SourcePort         // from a port that clients do not use: 0, or one of the system's services
 	OwnPort            // from one of our own service ports
 	SourceAddr         // from an address that is nobody's, or many's
+	DestAddr           // to an address that many listen to
+	Short              // shorter than requests have to be
 	OwnAnswer          // it reads as an answer of ours
 	RateLimit          // its source has had as many answers as it gets
+	TotalLimit         // all sources together have
 	Invalid            // it is no request in the dialect that is spoken here
 	NumVerdicts
 )
 
-var verdicts = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "own_answer", "rate_limit", "invalid"}
+var verdicts = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "rate_limit", "total_limit", "invalid"}
 
 // String returns the verdict as metrics name it.
 func (v Verdict) String() string { return verdicts[v] }
@@ -37,8 +40,10 @@ const systemPorts = 1024
 type Config struct {
 	Ports    []uint16               // our own: whoever sends from them is a service like us
 	Clients  []uint16               // the system ports that clients of this dialect use all the same
+	MinSize  int                    // of a request
 	IsAnswer func(data []byte) bool // whether a datagram reads as one of our answers
 	Limiter  *Limiter               // nil for no limit
+	Total    *Bucket                // for all sources together; nil for no limit
 }
 
 // Guard judges the datagrams of one loop. It belongs to one goroutine.
@@ -47,8 +52,8 @@ type Guard struct{ Config }
 // New returns a guard.
 func New(c Config) *Guard { return &Guard{c} }
 
-// Judge judges a datagram by where it says that it is from and how it begins.
-// now is on a monotonic clock.
+// Judge judges a datagram by where it says that it is from and how it begins;
+// DestAddr is for the caller to find. now is on a monotonic clock.
 func (g *Guard) Judge(src netip.AddrPort, data []byte, now time.Duration) Verdict {
 	switch port := src.Port(); {
 	case slices.Contains(g.Clients, port):
@@ -60,11 +65,15 @@ func (g *Guard) Judge(src netip.AddrPort, data []byte, now time.Duration) Verdic
 	switch a := src.Addr(); {
 	case a.IsMulticast() || a.IsUnspecified() || a == broadcast:
 		return SourceAddr
+	case len(data) < g.MinSize:
+		return Short
 	case g.IsAnswer(data):
 		return OwnAnswer
 	// Last, so that nothing counts for a source that would not be answered.
 	case g.Limiter != nil && !g.Limiter.Allow(a, now):
 		return RateLimit
+	case g.Total != nil && !g.Total.Allow(now):
+		return TotalLimit
 	}
 	return Pass
 }

@@ -74,6 +74,35 @@ func TestOwnAnswersCountForNobody(t *testing.T) {
 	}
 }
 
+func TestShortRequestsAreDroppedWhereThereIsALeastSize(t *testing.T) {
+	g := New(Config{MinSize: 64, IsAnswer: func([]byte) bool { return false }})
+	src := netip.MustParseAddrPort("192.0.2.7:40000")
+	for size, want := range map[int]Verdict{0: Short, 63: Short, 64: Pass, 1400: Pass} {
+		if got := g.Judge(src, make([]byte, size), 0); got != want {
+			t.Errorf("%d bytes: %v, want %v", size, got, want)
+		}
+	}
+}
+
+func TestTotalLimitIsForAllSourcesTogether(t *testing.T) {
+	g := New(Config{IsAnswer: func([]byte) bool { return false }, Limiter: NewLimiter(10, 10), Total: NewBucket(1000, 100)})
+	passed := 0
+	const flood = 100_000
+	for i := range flood {
+		src := netip.AddrPortFrom(spoofed(i), 40000)
+		switch got := g.Judge(src, nil, time.Duration(i)*10*time.Second/flood); got {
+		case Pass:
+			passed++
+		case TotalLimit:
+		default:
+			t.Fatal(got)
+		}
+	}
+	if want := 10*1000 + 100; passed < want-1 || passed > want {
+		t.Errorf("%d answers in ten seconds at 1000 a second and 100 at once, want %d", passed, want)
+	}
+}
+
 func BenchmarkJudge(b *testing.B) {
 	g := New(Config{Ports: []uint16{3333}, IsAnswer: func([]byte) bool { return false }, Limiter: NewLimiter(1e9, 1e9)})
 	src := netip.MustParseAddrPort("127.0.0.1:40000")

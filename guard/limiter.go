@@ -18,19 +18,16 @@ import (
 //
 // It belongs to one goroutine.
 type Limiter struct {
-	interval int64 // between two answers at the limit, in nanoseconds
-	slack    int64 // how far ahead of its time a source may be
-	seed     maphash.Seed
-	sets     [][ways]bucket
-	random   *rand.ChaCha8
+	pace
+	seed   maphash.Seed
+	sets   [][ways]entry
+	random *rand.ChaCha8
 }
 
-// bucket is a token bucket, in the form of the generic cell rate algorithm
-// (ITU-T I.371, annex A): not the tokens are kept but the time at which it will
-// be full again. An empty one, and one whose time has passed, is full.
-type bucket struct {
+// entry is the bucket of one source. An empty one is full.
+type entry struct {
 	source uint64
-	full   int64 // on the clock of the caller
+	full   int64 // when, on the clock of the caller
 }
 
 const (
@@ -46,24 +43,22 @@ const (
 // NewLimiter returns a limiter of rate answers a second and burst at once, both
 // at least 1.
 func NewLimiter(rate, burst int) *Limiter {
-	interval := max(1, int64(time.Second)/int64(rate))
 	var seed [32]byte
 	for i := range seed {
 		seed[i] = byte(rand.Uint32())
 	}
 	return &Limiter{
-		interval: interval,
-		slack:    int64(burst-1) * interval,
-		seed:     maphash.MakeSeed(),
-		sets:     make([][ways]bucket, numSets),
-		random:   rand.NewChaCha8(seed),
+		pace:   newPace(rate, burst),
+		seed:   maphash.MakeSeed(),
+		sets:   make([][ways]entry, numSets),
+		random: rand.NewChaCha8(seed),
 	}
 }
 
 // Allow reports whether a datagram from src is to be answered at now, which is
 // on a monotonic clock, and counts it if it is.
 func (l *Limiter) Allow(src netip.Addr, now time.Duration) bool {
-	source := sourceOf(src)
+	source := Source(src)
 	set := &l.sets[maphash.Comparable(l.seed, source)%numSets]
 	b := &set[0]
 	for i := range set {
@@ -78,18 +73,19 @@ func (l *Limiter) Allow(src netip.Addr, now time.Duration) bool {
 	}
 	full := int64(now)
 	if b.source == source {
-		full = max(full, b.full)
+		full = b.full
 	}
-	if full-int64(now) > l.slack {
+	full, ok := l.take(full, now)
+	if !ok {
 		return l.random.Uint64()%leak == 0
 	}
-	b.source, b.full = source, full+l.interval
+	b.source, b.full = source, full
 	return true
 }
 
-// sourceOf returns what of an address stands for one client: all of IPv4's, and
+// Source returns what of an address stands for one client: all of IPv4's, and
 // of IPv6's the 64 bits that a network is assigned.
-func sourceOf(a netip.Addr) uint64 {
+func Source(a netip.Addr) uint64 {
 	if a.Is4() {
 		b := a.As4()
 		// IPv6 has no such prefix for a single client: it is multicast's.

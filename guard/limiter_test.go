@@ -49,7 +49,7 @@ func TestSourceOverItsRateIsAnsweredAtItAndALeak(t *testing.T) {
 func TestIPv6IsLimitedByNetwork(t *testing.T) {
 	l := NewLimiter(1, 1)
 	a, same, other := netip.MustParseAddr("2001:db8:0:1::1"), netip.MustParseAddr("2001:db8:0:1:ffff::2"), netip.MustParseAddr("2001:db8:0:2::1")
-	if sourceOf(a) != sourceOf(same) || sourceOf(a) == sourceOf(other) {
+	if Source(a) != Source(same) || Source(a) == Source(other) {
 		t.Error("not by /64")
 	}
 	if !l.Allow(a, 0) || !l.Allow(other, 0) {
