@@ -67,3 +67,18 @@ func TestAnswersWaitForRoom(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// BenchmarkReadingToCall is what lies between the reading of the clock for as
+// many answers as leave together and the system call that sends them.
+func BenchmarkReadingToCall(b *testing.B) {
+	s := server(b, 3333)
+	for slot := range sendSize {
+		s.batch.owed = append(s.batch.owed, slot)
+		s.batch.in[slot].Len = uint32(copy(s.batch.requests[slot][:], "hi\n"))
+	}
+	for b.Loop() {
+		if s.answer() != sendSize {
+			b.Fatal("not all are answered")
+		}
+	}
+}
