@@ -86,6 +86,7 @@ var trafficDescs = map[string]struct {
 	"answers":            {desc("", "answers_total", "Answers given, by their form; error is an HTTP answer without a time.", "protocol", "form"), prometheus.CounterValue},
 	"drops":              {desc("", "drops_total", "Requests not answered, by reason.", "protocol", "reason"), prometheus.CounterValue},
 	"receive_errors":     {desc("", "receive_errors_total", "Errors in receiving from a socket or accepting connections.", "protocol"), prometheus.CounterValue},
+	"receive_overflows":  {desc("", "receive_overflows_total", "Datagrams that the kernel dropped because the receive buffer was full.", "protocol"), prometheus.CounterValue},
 	"connections":        {desc("", "connections_total", "Connections accepted.", "protocol"), prometheus.CounterValue},
 	"connections_open":   {desc("", "connections_open", "Connections that are open.", "protocol"), prometheus.GaugeValue},
 	"connections_closed": {desc("", "connections_closed_total", "Connections closed otherwise than by their client, by reason.", "protocol", "reason"), prometheus.CounterValue},

@@ -54,3 +54,6 @@ func Unsent(fd int) int {
 	}
 	return n
 }
+
+// Drops is not told by this system.
+func Drops(fd int) (uint32, error) { return 0, unix.ENOTSUP }

@@ -62,3 +62,16 @@ func Unsent(fd int) int {
 	}
 	return n
 }
+
+// Drops is how many datagrams the kernel has dropped at a socket, since it was
+// opened, because they found its buffer full; it wraps: SO_MEMINFO of the
+// kernel's sock_diag.h.
+func Drops(fd int) (uint32, error) {
+	var info [unix.SK_MEMINFO_VARS]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return info[unix.SK_MEMINFO_DROPS], nil
+}

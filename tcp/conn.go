@@ -17,6 +17,7 @@ import (
 type conn struct {
 	server     *Server
 	prev, next *conn         // in the list of its state
+	source     uint64        // whom it counts for, if that is looked at
 	since      time.Duration // when it came to its place there
 	rest       []byte        // what was read and is not answered yet
 	cut        []byte        // what is left of an answer that was sent in part
@@ -80,13 +81,11 @@ func (c *conn) receive() ([]byte, bool) {
 	s := c.server
 	n := copy(s.in, c.rest)
 	m, err := socket.Read(int(c.fd), s.in[n:n+readSize])
-	switch {
-	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
-		return nil, false
-	case err != nil:
-		// ECONNRESET, ETIMEDOUT, EHOSTUNREACH: there is nobody to answer.
-		s.Counters.c.Add(counterFailed, 1)
-		c.close()
+	if err != nil {
+		if socket.FaultOf(socket.Reading, err) != socket.None {
+			s.Counters.c.Add(counterFailed, 1)
+			c.close()
+		}
 		return nil, false
 	}
 	c.eof = m == 0
@@ -115,8 +114,7 @@ func (c *conn) serve(in []byte) {
 		out, last := c.answer(append(s.out[:0], c.cut...), in)
 		if len(out) > 0 {
 			n, err := socket.Write(int(c.fd), out)
-			if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
-				// EPIPE, ECONNRESET, ETIMEDOUT: there is nobody to answer.
+			if socket.FaultOf(socket.Writing, err) != socket.None {
 				s.Counters.c.Add(counterFailed, 1)
 				c.close()
 				return
@@ -334,7 +332,7 @@ func (c *conn) finish() {
 
 func (c *conn) drain() {
 	n, err := socket.Read(int(c.fd), c.server.in)
-	if n == 0 && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+	if n == 0 && (err == nil || socket.FaultOf(socket.Reading, err) != socket.None) {
 		c.close()
 	}
 }
@@ -348,6 +346,9 @@ func (c *conn) close() {
 func (c *conn) release() {
 	s := c.server
 	_ = unix.Close(int(c.fd))
+	if s.Sources != nil {
+		s.Sources.give(c.source)
+	}
 	s.lists[c.state].remove(c)
 	*c = conn{server: s, fd: -1, next: s.free}
 	s.free = c

@@ -9,6 +9,7 @@ const (
 	counterAccepted = iota
 	counterOpen
 	counterAcceptErrors
+	counterRefused
 	counterEvicted
 	counterIdled
 	counterStalled
@@ -28,6 +29,7 @@ type Stats struct {
 	Accepted     uint64 // connections
 	Open         uint64 // of these, still
 	AcceptErrors uint64
+	Refused      uint64 // closed as soon as they were accepted: too many of one source, or no descriptor
 	Evicted      uint64 // closed because there were too many
 	Idle         uint64 // closed because they did not ask
 	Stalled      uint64 // closed because they did not read
@@ -42,6 +44,7 @@ func (c *Counters) Stats() Stats {
 		Accepted:     c.c.Load(counterAccepted),
 		Open:         c.c.Load(counterOpen),
 		AcceptErrors: c.c.Load(counterAcceptErrors),
+		Refused:      c.c.Load(counterRefused),
 		Evicted:      c.c.Load(counterEvicted),
 		Idle:         c.c.Load(counterIdled),
 		Stalled:      c.c.Load(counterStalled),
@@ -68,6 +71,7 @@ func (c *Counters) Each(f func(what, label string, n uint64)) {
 	f("receive_errors", "", s.AcceptErrors)
 	f("connections", "", s.Accepted)
 	f("connections_open", "", s.Open)
+	f("connections_closed", "refused", s.Refused)
 	f("connections_closed", "idle", s.Idle)
 	f("connections_closed", "evicted", s.Evicted)
 	f("connections_closed", "stalled", s.Stalled)

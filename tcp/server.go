@@ -18,6 +18,7 @@ import (
 
 	"nowd/answer"
 	"nowd/clock"
+	"nowd/guard"
 	"nowd/reactor"
 	"nowd/socket"
 )
@@ -28,6 +29,7 @@ type Config struct {
 	Text         *answer.Text
 	Framing      Framing
 	MaxConns     int           // at the cap the longest idle connection makes room
+	Sources      *Sources      // the cap for each source; nil for none
 	IdleTimeout  time.Duration // for a client that does not ask
 	WriteTimeout time.Duration // for one that does not read, and one that does not finish an HTTP request
 	NoDelay      bool
@@ -54,9 +56,14 @@ const (
 	// acceptBatch is how many connections are accepted in one event.
 	acceptBatch = 64
 
+	// tolerance is how many errors in a row a listener may have before it is
+	// left alone for a while: it may be one that does not go away.
+	tolerance = 100
+
 	restTimeout   = 50 * time.Millisecond
 	lingerTimeout = time.Second
 	acceptPause   = 100 * time.Millisecond
+	longIdle      = 3 * time.Second
 )
 
 // Server has the connections of one loop. Its methods belong to the loop's
@@ -74,6 +81,8 @@ type Server struct {
 	armed time.Duration  // what timer is set to, on the loop's clock; 0 if it is not
 
 	paused   bool // nothing is accepted
+	spare    *socket.Spare
+	failures int // of accept(2), in a row
 	stopping bool
 	stopped  func()
 
@@ -94,6 +103,7 @@ func NewServer(loop *reactor.Loop, c Config) *Server {
 		// An idle connection's place in its list is kept to this only: moving
 		// it for each request would touch its neighbours' memory too.
 		slack: min(time.Second, c.IdleTimeout/8),
+		spare: socket.NewSpare(),
 		in:    make([]byte, answer.MaxHead+readSize),
 		out:   make([]byte, 0, chunk+answer.MaxHTTP),
 	}
@@ -140,6 +150,7 @@ func (s *Server) Unlisten(fd int) {
 // read is waited for.
 func (s *Server) Shutdown(stopped func()) {
 	s.stopping, s.stopped = true, stopped
+	s.spare.Close()
 	for fd := range s.listeners {
 		// Connections that wait to be accepted would be reset.
 		for n := 0; n < maxBacklog && s.accept(fd); n++ {
@@ -159,7 +170,7 @@ func (s *Server) Shutdown(stopped func()) {
 }
 
 // open takes a new connection in.
-func (s *Server) open(fd int) {
+func (s *Server) open(fd int, source uint64) {
 	c := s.free
 	if c != nil {
 		s.free = c.next
@@ -167,7 +178,7 @@ func (s *Server) open(fd int) {
 	} else {
 		c = &conn{server: s}
 	}
-	c.fd = int32(fd)
+	c.fd, c.source = int32(fd), source
 	c.framing = s.Framing
 	s.lists[idle].push(c, s.loop.Now())
 	s.arm(s.loop.Now() + s.lists[idle].timeout)
@@ -317,29 +328,75 @@ func (s *Server) accept(listener int) bool {
 		return false
 	}
 	fd, err := socket.Accept(listener)
-	switch {
-	case err == nil:
-		s.makeRoom()
-		s.open(fd)
-		return true
-	case errors.Is(err, unix.EAGAIN):
-		return false
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
-		// The host is short of something. Who waits to be accepted waits a
-		// little longer, instead of our being told of him all the time.
-		if s.Counters.c.Own(counterAcceptErrors) == 0 {
-			s.Logger.Warn("no connection can be accepted; trying again all the time", "error", err)
-		}
-		s.Counters.c.Add(counterAcceptErrors, 1)
-		s.pause(true)
-		s.loop.After(acceptPause, func() { s.pause(false) })
-		return false
-	default:
-		// ECONNABORTED, and what accept(2) says of errors that were the new
-		// connection's already: ENETDOWN, EPROTO, EHOSTUNREACH and so on.
-		s.Counters.c.Add(counterAcceptErrors, 1)
+	if err == nil {
+		s.failures = 0
+		s.admit(fd)
 		return true
 	}
+	switch fault := socket.FaultOf(socket.Accepting, err); {
+	case fault == socket.None:
+		return false
+	case fault == socket.Broken:
+		s.lose(listener, err)
+		return false
+	case fault == socket.Short:
+		s.makeDo(listener, err)
+		return false
+	}
+	s.Counters.c.Add(counterAcceptErrors, 1)
+	if s.failures++; s.failures%tolerance == 0 {
+		s.pauseAWhile()
+		return false
+	}
+	return true
+}
+
+// admit takes in a connection that was accepted, unless its source has as many
+// as it may.
+func (s *Server) admit(fd int) {
+	var source uint64
+	if s.Sources != nil {
+		peer, err := socket.Peer(fd)
+		if source = guard.Source(peer.Addr()); err != nil || !s.Sources.take(source) {
+			_ = unix.Close(fd)
+			s.Counters.c.Add(counterRefused, 1)
+			return
+		}
+	}
+	s.makeRoom()
+	s.open(fd, source)
+}
+
+// lose gives up a listener that is none any more.
+func (s *Server) lose(fd int, why error) {
+	l := s.listeners[fd]
+	s.Counters.c.Add(counterAcceptErrors, 1)
+	s.Unlisten(fd)
+	l.gone(why)
+}
+
+// makeDo is for when no descriptor can be had. Who waits to be accepted waits
+// until one is closed; the connection that is idle for the longest time makes
+// room, if that is long. If there are none at all, he is told that there is no
+// place, which is better than to have him wait for ever.
+func (s *Server) makeDo(listener int, why error) {
+	if s.Counters.c.Own(counterAcceptErrors) == 0 {
+		s.Logger.Warn("no connection can be accepted; trying again all the time", "error", why)
+	}
+	s.Counters.c.Add(counterAcceptErrors, 1)
+	s.pauseAWhile()
+	if c := s.leastActive(); c != nil && s.loop.Now()-c.since > longIdle {
+		s.Counters.c.Add(counterEvicted, 1)
+		c.finish()
+	} else if s.conns() == 0 && s.spare.Refuse(listener) {
+		s.Counters.c.Add(counterRefused, 1)
+	}
+}
+
+// pauseAWhile has the listeners left alone for a while.
+func (s *Server) pauseAWhile() {
+	s.pause(true)
+	s.loop.After(acceptPause, func() { s.pause(false) })
 }
 
 // pause stops or resumes accepting.

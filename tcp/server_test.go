@@ -313,7 +313,8 @@ func TestPipelinedRequestsAreAnsweredTogether(t *testing.T) {
 // TestClientThatDoesNotReadHoldsBackItsOwnRequestsOnly: answers that the kernel
 // does not take wait, nothing is read meanwhile, and none is lost or cut.
 func TestClientThatDoesNotReadHoldsBackItsOwnRequestsOnly(t *testing.T) {
-	s := start(t, nil)
+	// Whole lines, so that it makes no difference when the client is held up in one.
+	s := start(t, func(c *Config) { c.Framing = Line })
 	c := s.dial(t)
 	const n = 400000
 	forms := []string{"unix\n", "datetime\n", "json\n", strings.Repeat("x", 1500) + "\n", "rfc3339\n", "\n"}
@@ -592,52 +593,17 @@ func TestShutdownAnswersWhatHasArrived(t *testing.T) {
 }
 
 func TestDescriptorsRunningOutPausesAccepting(t *testing.T) {
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
 	s := start(t, nil)
 	before := s.dial(t)
 	before.send("hi\n")
 	before.line()
-	// A descriptor number that is already in use is the limit, so the next one
-	// cannot be had.
-	c := s.dial(t)
-	eventually(t, "not accepted", func() bool { return s.Counters.Stats().Accepted == 2 })
-	waiting, err := net.Dial("tcp", s.at.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "not accepted", func() bool { return s.Counters.Stats().Accepted == 3 })
-	_ = waiting.Close()
-	_ = c.Close()
-	eventually(t, "not closed", func() bool { return s.Counters.Stats().Open == 1 })
-	var fds []int
-	defer func() {
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
-			t.Error(err)
-		}
-		for _, fd := range fds {
-			_ = unix.Close(fd)
-		}
-	}()
 	late, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fds = append(fds, late)
-	tight := old
-	tight.Cur = 64
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &tight); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-		if err != nil {
-			break
-		}
-		fds = append(fds, fd)
-	}
+	defer unix.Close(late)
+	giveBack := useUpDescriptors(t)
+	defer giveBack()
 	if err := unix.Connect(late, &unix.SockaddrInet4{Port: int(s.at.Port()), Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -649,9 +615,7 @@ func TestDescriptorsRunningOutPausesAccepting(t *testing.T) {
 	if n := s.loop.Stats().Turns - turns; n > 20 {
 		t.Errorf("%d turns of the loop: it spins", n)
 	}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
-		t.Fatal(err)
-	}
+	giveBack()
 	if _, err := unix.Write(late, []byte("unix\n")); err != nil {
 		t.Fatal(err)
 	}

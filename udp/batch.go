@@ -15,9 +15,15 @@ const (
 	// way in the cache.
 	maxRequest = 23 * 64
 
-	// maxControl has room for an in6_pktinfo, the largest message asked for.
-	maxControl = 64
+	// maxControl has room for an in6_pktinfo and a timespec, each with its header.
+	maxControl = 128
 )
+
+// debt is an answer that is owed.
+type debt struct {
+	slot int  // of the datagram
+	kiss bool // it is to be told to ask less often
+}
 
 // answer returns the memory for answer i, empty.
 func (b *batch) answer(i int) []byte { return b.answers[i][:0] }

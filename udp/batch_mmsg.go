@@ -21,13 +21,14 @@ type mmsghdr struct {
 // sendmmsg(2) want it. The headers point to the other parts of it, so it stays
 // where it was made, on the heap.
 type batch struct {
-	owed []int // the slots whose datagrams are to be answered
+	owed []debt // what is to be answered
 
 	in       [batchSize]mmsghdr
 	inVec    [batchSize]unix.Iovec
 	names    [batchSize]unix.RawSockaddrInet6 // one of IPv4 fits in
 	control  [batchSize][maxControl]byte
 	requests [batchSize][maxRequest]byte
+	about    [batchSize]ancillary
 	used     int // slots that the last receive filled
 
 	out     [sendSize]mmsghdr
@@ -36,7 +37,7 @@ type batch struct {
 }
 
 func newBatch() *batch {
-	b := &batch{owed: make([]int, 0, batchSize), used: batchSize}
+	b := &batch{owed: make([]debt, 0, batchSize), used: batchSize}
 	for i := range batchSize {
 		b.inVec[i].Base = &b.requests[i][0]
 		b.inVec[i].SetLen(maxRequest)
@@ -66,6 +67,9 @@ func (b *batch) receive(fd int) (int, error) {
 		return 0, errno
 	}
 	b.used = int(n)
+	for i := range b.used {
+		b.about[i] = readControl(b.control[i][:min(int(b.in[i].Controllen), maxControl)])
+	}
 	return b.used, nil
 }
 
@@ -91,10 +95,8 @@ func (b *batch) reply(i, slot int, answer []byte) {
 	in, out := &b.in[slot], &b.out[i]
 	b.outVec[i].SetLen(len(answer))
 	out.Name, out.Namelen = in.Name, in.Namelen
-	out.Control, out.Controllen = in.Control, in.Controllen
-	if !turnAround(b.control[slot][:in.Controllen]) {
-		out.Control, out.Controllen = nil, 0
-	}
+	out.Control = unsafe.SliceData(b.about[slot].pin)
+	out.SetControllen(len(b.about[slot].pin))
 }
 
 // send sends the first n answers and returns how many of them the kernel took.

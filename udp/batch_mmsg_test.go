@@ -73,7 +73,7 @@ func TestAnswersWaitForRoom(t *testing.T) {
 func BenchmarkReadingToCall(b *testing.B) {
 	s := server(b, 3333)
 	for slot := range sendSize {
-		s.batch.owed = append(s.batch.owed, slot)
+		s.batch.owed = append(s.batch.owed, debt{slot: slot})
 		s.batch.in[slot].Len = uint32(copy(s.batch.requests[slot][:], "hi\n"))
 	}
 	for b.Loop() {

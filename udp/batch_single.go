@@ -13,9 +13,10 @@ import (
 // batch is memory for some datagrams and their answers, where the system has
 // calls for one at a time only.
 type batch struct {
-	owed []int // the slots whose datagrams are to be answered
+	owed []debt // what is to be answered
 
 	in      [batchSize]datagram
+	about   [batchSize]ancillary
 	answers [sendSize][answer.MaxText]byte
 	lengths [sendSize]int // of the answers
 }
@@ -24,11 +25,10 @@ type datagram struct {
 	data    [maxRequest]byte
 	size    int
 	control [maxControl]byte
-	ctl     []byte // what of control goes with the answer
 	from    unix.Sockaddr
 }
 
-func newBatch() *batch { return &batch{owed: make([]int, 0, batchSize)} }
+func newBatch() *batch { return &batch{owed: make([]debt, 0, batchSize)} }
 
 // receive fills the slots from 0 on and returns how many.
 func (b *batch) receive(fd int) (int, error) {
@@ -41,13 +41,11 @@ func (b *batch) receive(fd int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		d.size, d.from, d.ctl = n, from, nil
+		d.size, d.from = n, from
 		if flags&unix.MSG_TRUNC != 0 {
 			d.size++ // longer than what is there, by how much is not told
 		}
-		if turnAround(d.control[:ctl]) {
-			d.ctl = d.control[:ctl]
-		}
+		b.about[i] = readControl(d.control[:ctl])
 	}
 	return batchSize, nil
 }
@@ -76,9 +74,8 @@ func (b *batch) reply(i, slot int, answer []byte) { b.lengths[i] = len(answer) }
 // send sends the first n answers and returns how many of them the kernel took.
 // If that is not all, the error is that of the first one left.
 func (b *batch) send(fd, n int) (sent int, err error) {
-	for i, slot := range b.owed[:n] {
-		d := &b.in[slot]
-		if err := unix.Sendmsg(fd, b.answers[i][:b.lengths[i]], d.ctl, d.from, 0); err != nil {
+	for i, debt := range b.owed[:n] {
+		if err := unix.Sendmsg(fd, b.answers[i][:b.lengths[i]], b.about[debt.slot].pin, b.in[debt.slot].from, 0); err != nil {
 			return i, err
 		}
 	}

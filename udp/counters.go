@@ -10,6 +10,7 @@ const (
 	counterRequests = iota
 	counterReceiveErrors
 	counterSendErrors
+	counterOverflows
 	counterAnswers                                         // one for each form
 	counterDrops   = counterAnswers + int(answer.NumForms) // one for each verdict
 	numCounters    = counterDrops + int(guard.NumVerdicts)
@@ -29,6 +30,7 @@ type Stats struct {
 	Drops         [guard.NumVerdicts]uint64
 	SendErrors    uint64 // the drops of answers that the kernel did not take
 	ReceiveErrors uint64
+	Overflows     uint64 // datagrams that found the receive buffer full; they are no requests
 }
 
 // Stats may be called from any goroutine.
@@ -37,6 +39,7 @@ func (c *Counters) Stats() Stats {
 		Requests:      c.c.Load(counterRequests),
 		SendErrors:    c.c.Load(counterSendErrors),
 		ReceiveErrors: c.c.Load(counterReceiveErrors),
+		Overflows:     c.c.Load(counterOverflows),
 	}
 	for i := range s.Answers {
 		s.Answers[i] = c.c.Load(counterAnswers + i)
@@ -60,4 +63,5 @@ func (c *Counters) Each(f func(what, label string, n uint64)) {
 	}
 	f("drops", "send_error", s.SendErrors)
 	f("receive_errors", "", s.ReceiveErrors)
+	f("receive_overflows", "", s.Overflows)
 }

@@ -16,14 +16,22 @@ import (
 	"nowd/clock"
 	"nowd/guard"
 	"nowd/reactor"
+	"nowd/socket"
 )
 
 // Dialect makes the answers.
 type Dialect interface {
-	// AppendDatagram appends the answer, as of now, to a datagram of which req
-	// holds the beginning and size is the length. It appends nothing to what
-	// is no request.
-	AppendDatagram(b, req []byte, size int, now time.Time) ([]byte, answer.Form)
+	// AppendDatagram appends the answer, as of now, to a datagram that arrived
+	// as it says, of which req holds the beginning and size is the length. It
+	// appends nothing to what is no request.
+	AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, answer.Form)
+}
+
+// Kisser is a Dialect in which a client can be told that it asks too often.
+type Kisser interface {
+	// AppendKiss appends that to be told, in no more bytes than the request
+	// has. It appends nothing to what is no request.
+	AppendKiss(b, req []byte, size int) ([]byte, answer.Form)
 }
 
 // Config says what a Server needs to know.
@@ -32,6 +40,9 @@ type Config struct {
 	Dialect  Dialect
 	Guard    *guard.Guard
 	Counters *Counters
+	// Precise has the kernel tell when each datagram arrived, and fewer answers
+	// leave together, so that their time is not old when they do.
+	Precise bool
 }
 
 // Server is the handler of one socket. Its methods belong to the loop's
@@ -43,14 +54,33 @@ type Server struct {
 	gone  func(why error)
 	batch *batch
 	forms [sendSize]answer.Form // of the answers made last
+
+	together int           // how many answers leave at a time
+	kisser   Kisser        // nil if the dialect has no such answer
+	kissed   time.Duration // when, last
+	failures int           // of receiving, in a row
+	backlog  backlog
 }
+
+const (
+	// preciseSize is sendSize where it matters how old the time is.
+	preciseSize = 4
+	// kissEvery is how often one of those who ask too often is told so.
+	kissEvery = time.Second
+	// tolerance is how many errors in a row a socket may have before it is
+	// given up: it may be one that does not go away.
+	tolerance = 100
+)
 
 // Serve answers what arrives at fd, a non-blocking socket, which it owns from
 // now on and closes when it fails. Should it be lost later, gone is called.
 // Call Serve on the loop's goroutine.
 func Serve(loop *reactor.Loop, fd int, c Config, gone func(why error)) (*Server, error) {
-	s := &Server{Config: c, loop: loop, fd: fd, gone: gone, batch: newBatch()}
+	s := newServer(loop, fd, c, gone)
 	err := askForAddress(fd)
+	if err == nil && c.Precise {
+		err = askForArrival(fd)
+	}
 	if err == nil {
 		err = loop.Add(fd, reactor.PollIn, s)
 	}
@@ -59,6 +89,15 @@ func Serve(loop *reactor.Loop, fd int, c Config, gone func(why error)) (*Server,
 		return nil, err
 	}
 	return s, nil
+}
+
+func newServer(loop *reactor.Loop, fd int, c Config, gone func(why error)) *Server {
+	s := &Server{Config: c, loop: loop, fd: fd, gone: gone, batch: newBatch(), together: sendSize, kissed: -kissEvery}
+	s.kisser, _ = c.Dialect.(Kisser)
+	if c.Precise {
+		s.together = preciseSize
+	}
+	return s
 }
 
 // Close answers what has arrived by now, as far as it can be sent without
@@ -72,6 +111,7 @@ func (s *Server) Close() {
 			break
 		}
 	}
+	s.backlog.look(s)
 	_ = s.loop.Remove(s.fd)
 	_ = unix.Close(s.fd)
 	s.fd = -1
@@ -88,11 +128,11 @@ func (s *Server) Ready(fd int, ev reactor.Events) reactor.Events {
 	case ev&reactor.PollErr != 0:
 		s.failed(pending(fd))
 	case ev&reactor.PollIn != 0:
-		if s.receive(); len(s.batch.owed) > 0 {
+		if s.receive(); len(s.batch.owed) > 0 && s.fd >= 0 {
 			_ = s.loop.Modify(fd, reactor.PollOut)
 		}
 	case ev&reactor.PollOut != 0:
-		if !errors.Is(s.send(), unix.EAGAIN) {
+		if err := s.send(); !errors.Is(err, unix.EAGAIN) && s.fd >= 0 {
 			_ = s.loop.Modify(fd, reactor.PollIn)
 		}
 	}
@@ -116,16 +156,30 @@ func (s *Server) receive() bool {
 		s.failed(err)
 		return false
 	}
+	s.failures = 0
 	s.Counters.c.Add(counterRequests, uint64(n))
 	for slot := range n {
-		req, _ := s.batch.request(slot)
-		if v := s.Guard.Judge(s.batch.source(slot), req, s.loop.Now()); v == guard.Pass {
-			s.batch.owed = append(s.batch.owed, slot)
-		} else {
+		v := s.judge(slot)
+		switch {
+		case v == guard.Pass:
+			s.batch.owed = append(s.batch.owed, debt{slot: slot})
+		case v == guard.RateLimit && s.kisser != nil && s.loop.Now()-s.kissed >= kissEvery:
+			s.kissed = s.loop.Now()
+			s.batch.owed = append(s.batch.owed, debt{slot, true})
+		default:
 			s.Counters.c.Add(counterDrops+int(v), 1)
 		}
 	}
+	s.backlog.saw(s, n)
 	return true
+}
+
+func (s *Server) judge(slot int) guard.Verdict {
+	if s.batch.about[slot].toMany {
+		return guard.DestAddr
+	}
+	req, _ := s.batch.request(slot)
+	return s.Guard.Judge(s.batch.source(slot), req, s.loop.Now())
 }
 
 // send answers what is owed. It returns EAGAIN if the socket has no room for
@@ -138,14 +192,14 @@ func (s *Server) send() error {
 			s.Counters.c.Add(counterAnswers+int(form), 1)
 		}
 		s.batch.settle(sent)
-		switch {
-		case err == nil || errors.Is(err, unix.EINTR):
+		switch fault := socket.FaultOf(socket.Sending, err); {
 		case errors.Is(err, unix.EAGAIN):
 			return err
-		default:
-			// The kernel refuses this one datagram: its source cannot be
-			// reached, a filter forbids it, the address that it was sent to
-			// is gone. It costs the others nothing.
+		case fault == socket.Broken:
+			s.lose(err)
+			return err
+		case fault != socket.None:
+			// It costs the others nothing.
 			s.batch.settle(1)
 			s.Counters.c.Add(counterSendErrors, 1)
 		}
@@ -158,30 +212,55 @@ func (s *Server) send() error {
 // none.
 func (s *Server) answer() (n int) {
 	now := s.Clock.Now()
-	for n < min(len(s.batch.owed), sendSize) {
-		slot := s.batch.owed[n]
-		req, size := s.batch.request(slot)
-		b, form := s.Dialect.AppendDatagram(s.batch.answer(n), req, size, now)
+	for n < min(len(s.batch.owed), s.together) {
+		b, form := s.append(s.batch.answer(n), s.batch.owed[n], now)
 		if len(b) == 0 {
 			s.batch.forget(n)
 			s.Counters.c.Add(counterDrops+int(guard.Invalid), 1)
 			continue
 		}
 		s.forms[n] = form
-		s.batch.reply(n, slot, b)
+		s.batch.reply(n, s.batch.owed[n].slot, b)
 		n++
 	}
 	return n
 }
 
-// failed takes note of an error in receiving. None is worth giving the socket
-// up: EINTR and EAGAIN mean that there is nothing; ENOMEM and ENOBUFS that the
-// host is short of memory just now; and those of the network (ENETDOWN, say)
-// belong to one datagram, not to the socket.
-func (s *Server) failed(err error) {
-	if err != nil && !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
-		s.Counters.c.Add(counterReceiveErrors, 1)
+func (s *Server) append(b []byte, d debt, now time.Time) ([]byte, answer.Form) {
+	req, size := s.batch.request(d.slot)
+	if d.kiss {
+		return s.kisser.AppendKiss(b, req, size)
 	}
+	arrived := s.batch.about[d.slot].arrived
+	if arrived.IsZero() {
+		arrived = now
+	}
+	return s.Dialect.AppendDatagram(b, req, size, arrived, now)
+}
+
+// failed takes note of an error in receiving.
+func (s *Server) failed(err error) {
+	switch socket.FaultOf(socket.Receiving, err) {
+	case socket.None:
+		return
+	case socket.Broken:
+		s.failures = tolerance
+	default:
+		s.failures++
+	}
+	s.Counters.c.Add(counterReceiveErrors, 1)
+	if s.failures >= tolerance {
+		s.lose(err)
+	}
+}
+
+// lose gives up the socket.
+func (s *Server) lose(why error) {
+	if s.fd < 0 {
+		return
+	}
+	_ = s.loop.Remove(s.fd)
+	s.Removed(s.fd, why)
 }
 
 // pending takes a socket's error off it.

@@ -50,12 +50,12 @@ func server(t testing.TB, port uint16) *Server {
 		t.Fatal(err)
 	}
 	c := clock.New()
-	return &Server{loop: l, batch: newBatch(), Config: Config{
+	return newServer(l, -1, Config{
 		Clock:    c,
 		Dialect:  answer.NewText(c, time.UTC, answer.DateTime, true),
 		Guard:    guard.New(guard.Config{Ports: []uint16{port}, IsAnswer: answer.Own}),
 		Counters: NewCounters(l),
-	}}
+	}, func(why error) { t.Errorf("the socket is gone: %v", why) })
 }
 
 func run(t testing.TB, l *reactor.Loop) {

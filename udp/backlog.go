@@ -1,0 +1,39 @@
+package udp
+
+import (
+	"time"
+
+	"nowd/socket"
+)
+
+// backlog watches what the kernel drops because a socket's receive buffer is
+// full, of which nothing is heard otherwise. The buffer is only ever full when
+// whole batches wait in it, so it looks after these: now and then while they
+// last, and when they end.
+type backlog struct {
+	full   bool          // the last batch was
+	looked time.Duration // when, on the loop's clock
+	told   uint32        // by the kernel, then
+}
+
+// lookEvery is how long it may take until drops are seen while they go on.
+const lookEvery = 100 * time.Millisecond
+
+// saw takes note of a batch of n.
+func (b *backlog) saw(s *Server, n int) {
+	was := b.full
+	b.full = n == batchSize
+	if was != b.full || b.full && s.loop.Now()-b.looked >= lookEvery {
+		b.look(s)
+	}
+}
+
+func (b *backlog) look(s *Server) {
+	b.looked = s.loop.Now()
+	drops, err := socket.Drops(s.fd)
+	if err != nil {
+		return // this system does not tell
+	}
+	s.Counters.c.Add(counterOverflows, uint64(drops-b.told)) // the kernel's count wraps
+	b.told = drops
+}

@@ -1,0 +1,199 @@
+package udp
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/answer"
+	"nowd/guard"
+	"nowd/reactor"
+	"nowd/socket"
+)
+
+// Many hosts would answer at once, to one address, which need not be that of
+// who asked.
+func TestDatagramToManyIsNotAnswered(t *testing.T) {
+	at, s := start(t, "0.0.0.0:0")
+	c, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(c)
+	lo, group := [4]byte{127, 0, 0, 1}, [4]byte{239, 255, 77, 77}
+	// A socket that has all addresses gets what any on the host has joined.
+	if err := unix.SetsockoptIPMreq(c, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreq{Multiaddr: group, Interface: lo}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetsockoptInet4Addr(c, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, lo); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Sendto(c, []byte("hi"), 0, &unix.SockaddrInet4{Port: int(at.Port()), Addr: group}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the datagram did not arrive, or was not dropped", func() bool { return s.Counters.Stats().Drops[guard.DestAddr] == 1 })
+	if got := ask(t, dial(t, netip.AddrPortFrom(netip.AddrFrom4(lo), at.Port())), "hi"); !isTime(got) {
+		t.Errorf("to one: %q", got)
+	}
+}
+
+func TestOverflowOfTheReceiveBufferIsCounted(t *testing.T) {
+	at, s := start(t, "127.0.0.1:0")
+	if _, err := socket.Drops(s.fd); err != nil {
+		t.Skipf("this system does not tell: %v", err)
+	}
+	c := dial(t, at)
+	held, release := make(chan struct{}), make(chan struct{})
+	s.loop.Post(func() { close(held); <-release })
+	<-held
+	const sent = 5000 // a buffer has room for less than half of these
+	for range sent {
+		if _, err := c.Write([]byte("hi")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	eventually(t, "not all are accounted for", func() bool {
+		st := s.Counters.Stats()
+		return st.Overflows > 0 && st.Requests+st.Overflows == sent
+	})
+}
+
+// told is a dialect that says how it was called.
+type told struct {
+	requests chan [2]time.Time // arrived, now
+	kisses   chan string
+}
+
+func (d told) AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, answer.Form) {
+	d.requests <- [2]time.Time{arrived, now}
+	return append(b, "answer"...), answer.DateTime
+}
+
+func (d told) AppendKiss(b, req []byte, size int) ([]byte, answer.Form) {
+	d.kisses <- string(req)
+	return append(b, "less"...), answer.Help
+}
+
+// startTold serves with a dialect that tells.
+func startTold(t *testing.T, change func(*Config)) (net.Conn, told) {
+	t.Helper()
+	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := socket.Addr(fds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := told{make(chan [2]time.Time, 100), make(chan string, 100)}
+	made := server(t, at.Port())
+	made.Dialect = d
+	change(&made.Config)
+	s, err := Serve(made.loop, fds[0], made.Config, made.gone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s.loop)
+	return dial(t, at), d
+}
+
+func TestArrivalIsWhenTheKernelHadTheDatagram(t *testing.T) {
+	c, d := startTold(t, func(c *Config) { c.Precise = true })
+	for range 10 {
+		before := time.Now()
+		ask(t, c, "hi")
+		after := time.Now()
+		r := <-d.requests
+		arrived, now := r[0], r[1]
+		if arrived.Before(before.Round(0)) || now.Before(arrived) || now.After(after) {
+			t.Errorf("asked at %v, arrived at %v, answered at %v, got at %v", before, arrived, now, after)
+		}
+		if _, err := socket.Drops(0); !errors.Is(err, unix.ENOTSUP) && arrived.Equal(now) {
+			t.Error("the kernel did not tell")
+		}
+	}
+}
+
+func TestOneInAWhileIsToldToAskLess(t *testing.T) {
+	c, d := startTold(t, func(c *Config) {
+		c.Guard = guard.New(guard.Config{IsAnswer: answer.Own, Limiter: guard.NewLimiter(1, 1)})
+	})
+	if got := ask(t, c, "first"); got != "answer" {
+		t.Fatalf("%q", got)
+	}
+	// Of the next ones some are answered, and one is told.
+	began := time.Now()
+	for range 50 {
+		if _, err := c.Write([]byte("more")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	answers, kisses := 0, 0
+	b := make([]byte, 64)
+	_ = c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	for {
+		n, err := c.Read(b)
+		if err != nil {
+			break
+		}
+		switch string(b[:n]) {
+		case "answer":
+			answers++
+		case "less":
+			kisses++
+		}
+	}
+	if most := 1 + int(time.Since(began)/kissEvery); kisses < 1 || kisses > most || answers == 50 {
+		t.Errorf("%d kisses, at most %d wanted, and %d answers", kisses, most, answers)
+	}
+	if got := <-d.kisses; got != "more" {
+		t.Errorf("for %q", got)
+	}
+}
+
+func TestSocketThatFailsForGoodIsGivenUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		errs []error
+		gone bool
+	}{
+		"broken":           {[]error{unix.EBADF}, true},
+		"nothing to do":    {repeated(unix.EAGAIN, 10*tolerance), false},
+		"now and then":     {repeated(unix.ENETDOWN, tolerance-1), false},
+		"again and again":  {repeated(unix.ENETDOWN, tolerance), true},
+		"short for a time": {repeated(unix.ENOBUFS, tolerance-1), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := server(t, 3333)
+			fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.fd = fds[0]
+			defer s.Close()
+			if err := s.loop.Add(s.fd, reactor.PollIn, s); err != nil {
+				t.Fatal(err)
+			}
+			gone := false
+			s.gone = func(error) { gone = true }
+			for _, err := range c.errs {
+				s.failed(err)
+			}
+			if gone != c.gone || (s.fd < 0) != c.gone {
+				t.Errorf("gone is %v, the descriptor %d", gone, s.fd)
+			}
+		})
+	}
+}
+
+func repeated(err error, n int) []error {
+	errs := make([]error, n)
+	for i := range errs {
+		errs[i] = err
+	}
+	return errs
+}
