@@ -150,7 +150,7 @@ func TestDatagramIsNeverMuchLongerThanItsRequest(t *testing.T) {
 			for _, word := range append(Words(), "", "hello") {
 				for _, pad := range []int{0, 1, 55, 64, 100, 200, 300, 400, 1400} {
 					req := append([]byte(word), make([]byte, pad)...)
-					b, got := x.AppendDatagram(nil, req, len(req), f.now)
+					b, got := x.AppendDatagram(nil, req, len(req), f.now, f.now)
 					if len(b) > max(Unpadded, len(req)) {
 						t.Errorf("%d bytes for %d of %q", len(b), len(req), word)
 					}
@@ -160,15 +160,15 @@ func TestDatagramIsNeverMuchLongerThanItsRequest(t *testing.T) {
 				}
 			}
 		}
-		if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now); got == JSON {
+		if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now, f.now); got == JSON {
 			t.Error("a long form for a short request")
 		}
 	}
 	x := f.text(time.UTC, Unix)
-	if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now); got != Unix {
+	if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now, f.now); got != Unix {
 		t.Errorf("a form that is too long gave way to %v, not the default", got)
 	}
-	if _, got := x.AppendDatagram(nil, []byte("bound"), 2000, f.now); got != Unix {
+	if _, got := x.AppendDatagram(nil, []byte("bound"), 2000, f.now, f.now); got != Unix {
 		t.Errorf("a datagram that is not all there was read as %v", got)
 	}
 }
@@ -285,7 +285,7 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 	head := []byte("GET /json HTTP/1.1\r\nHost: x\r\n\r\n")
 	for form := range NumForms {
 		req := append([]byte(form.String()), make([]byte, 400)...)
-		if n := testing.AllocsPerRun(1000, func() { x.AppendDatagram(buf, req, len(req), c.Now()) }); n != 0 {
+		if n := testing.AllocsPerRun(1000, func() { x.AppendDatagram(buf, req, len(req), c.Now(), c.Now()) }); n != 0 {
 			t.Errorf("%v: %v allocations", form, n)
 		}
 		if n := testing.AllocsPerRun(1000, func() { Own(req) }); n != 0 {
@@ -306,7 +306,7 @@ func BenchmarkDatagram(b *testing.B) {
 			r := []byte(req)
 			b.ReportAllocs()
 			for b.Loop() {
-				x.AppendDatagram(buf, r, len(r), c.Now())
+				x.AppendDatagram(buf, r, len(r), c.Now(), c.Now())
 			}
 		})
 	}

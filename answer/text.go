@@ -57,8 +57,9 @@ func (t *Text) Append(b []byte, f Form, now time.Time) []byte {
 
 // AppendDatagram appends the answer to a datagram of which req holds the
 // beginning and size is the length. An answer that is too long for the request
-// gives way to the default, and that to the plain time.
-func (t *Text) AppendDatagram(b, req []byte, size int, now time.Time) ([]byte, Form) {
+// gives way to the default, and that to the plain time. When the datagram
+// arrived makes no difference.
+func (t *Text) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte, Form) {
 	f := t.form
 	if size == len(req) {
 		f = t.Form(req)
