@@ -18,6 +18,7 @@ import (
 	"nowd/answer"
 	"nowd/reactor"
 	"nowd/tcp"
+	"nowd/udp"
 )
 
 // config has the settings. The tags say all that there is to say of one: its
@@ -37,12 +38,16 @@ type config struct {
 
 	Framing      tcp.Framing   `env:"NOWD_TCP_FRAMING" envDefault:"burst" desc:"what a request on a connection is: a line, or also what a client sends before it pauses" want:"line or burst"`
 	MaxConns     int           `env:"NOWD_TCP_MAX_CONNS" envDefault:"10000" desc:"connections at a time; at the cap the longest idle one makes room" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS" min:"1"`
+	MaxPerSource limit         `env:"NOWD_TCP_MAX_CONNS_PER_SOURCE" envDefault:"off" desc:"connections at a time from one address (of IPv6, one /64)" want:"a number from 1 to 1000000000, or off"`
 	IdleTimeout  time.Duration `env:"NOWD_TCP_IDLE_TIMEOUT" envDefault:"5m" desc:"how long a client may be silent" want:"a time from 1ms to 8760h, such as 5m" min:"1ms"`
 	WriteTimeout time.Duration `env:"NOWD_TCP_WRITE_TIMEOUT" envDefault:"10s" desc:"how long a client may leave its answers unread, or an HTTP request unfinished" want:"a time from 1ms to 8760h, such as 10s" min:"1ms"`
 	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether answers leave at once, not gathered by Nagle's algorithm" want:"true or false"`
 
-	RateLimit rate `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; of more, a quarter is answered" want:"a number from 1 to 1000000000, or off"`
-	RateBurst int  `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while" want:"a number from 1 to 1000000000" min:"1"`
+	RateLimit limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; of more, a quarter is answered" want:"a number from 1 to 1000000000, or off"`
+	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while" want:"a number from 1 to 1000000000" min:"1"`
+
+	TotalLimit limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP" want:"a number from 1 to 1000000000, or off"`
+	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"the least length of a datagram, in bytes, for open networks: with 64 no answer is longer than its request; those of NTP never are" want:"a number from 0 to 1472" min:"0"`
 
 	RequireSync   bool          `env:"NOWD_REQUIRE_SYNC" envDefault:"false" desc:"whether /ready fails while the clock is not trusted" want:"true or false"`
 	ClockMaxError time.Duration `env:"NOWD_CLOCK_MAX_ERROR" envDefault:"1s" desc:"the error bound above which the clock is not trusted" want:"a time above 0 and up to 8760h, such as 100ms" min:"1ns"`
@@ -74,20 +79,20 @@ func (n *loopCount) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// rate is a number a second, 0 for no limit.
-type rate int
+// limit is a number, 0 for no limit.
+type limit int
 
 // UnmarshalText accepts a number from 1 to 1e9, or "off".
-func (r *rate) UnmarshalText(text []byte) error {
+func (l *limit) UnmarshalText(text []byte) error {
 	if string(text) == "off" {
-		*r = 0
+		*l = 0
 		return nil
 	}
 	i, err := strconv.Atoi(string(text))
 	if err != nil || i < 1 || i > 1e9 {
 		return errors.New("out of range")
 	}
-	*r = rate(i)
+	*l = limit(i)
 	return nil
 }
 
@@ -139,6 +144,7 @@ func (c *config) check(bad map[string]bool) {
 	}
 	bad["Poller"] = c.Poller != "auto" && !slices.Contains(reactor.Pollers(), c.Poller)
 	bad["LogFormat"] = c.LogFormat != "text" && c.LogFormat != "json"
+	bad["MinRequest"] = bad["MinRequest"] || c.MinRequest > udp.MaxRequest
 	bad["MaxConns"] = bad["MaxConns"] || c.MaxConns < int(c.Loops)
 }
 

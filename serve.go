@@ -21,14 +21,11 @@ import (
 	"github.com/caarlos0/env/v11"
 	"golang.org/x/sys/unix"
 
-	"nowd/answer"
 	"nowd/clock"
-	"nowd/guard"
 	"nowd/health"
 	"nowd/reactor"
 	"nowd/socket"
 	"nowd/tcp"
-	"nowd/udp"
 )
 
 // service is a running nowd.
@@ -36,17 +33,12 @@ type service struct {
 	config
 	log         *slog.Logger
 	clock       *clock.Clock
+	offers      []*offer
 	workers     []*worker
+	sources     *tcp.Sources // nil for no cap
 	endpoints   []*endpoint
 	healthAddrs []netip.AddrPort
 	stopping    atomic.Bool
-}
-
-// worker is a loop and what runs on it.
-type worker struct {
-	loop *reactor.Loop
-	tcp  *tcp.Server
-	udp  udp.Config
 }
 
 // serve runs until it is told to stop.
@@ -74,6 +66,10 @@ func serve(environ []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
+	time.Now().Zone() // has the zone's file read, if it was not
+	if err := s.confine(); err != nil {
+		log.Warn("cannot give up what is not needed", "error", err)
+	}
 	return s.run(signals)
 }
 
@@ -91,7 +87,11 @@ func (s *service) build() error {
 	// others need it. With one to spare nobody takes it away in every wait, for
 	// the loop to get it back with the scheduler's lock.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), int(s.Loops)+1))
+	s.offers = s.offered()
 	s.fit()
+	if s.MaxPerSource != 0 {
+		s.sources = tcp.NewSources(int(s.MaxPerSource))
+	}
 	for i := range int(s.Loops) {
 		loop, err := reactor.New(reactor.Config{Poller: s.Poller, Logger: s.log})
 		if err != nil {
@@ -99,17 +99,13 @@ func (s *service) build() error {
 		}
 		s.workers = append(s.workers, s.newWorker(loop, i))
 	}
-	for _, l := range []struct {
-		network  socket.Network
-		variable string
-		listen
-	}{{socket.UDP, "NOWD_UDP_LISTEN", s.UDP}, {socket.TCP, "NOWD_TCP_LISTEN", s.TCP}} {
-		addrs, err := l.addrs()
+	for _, o := range s.offers {
+		addrs, err := o.addrs()
 		if err != nil {
-			return fmt.Errorf("%s=%q: %w", l.variable, l.listen, err)
+			return fmt.Errorf("%s=%q: %w", o.variable, o.listen, err)
 		}
 		for _, addr := range addrs {
-			e := &endpoint{service: s, network: l.network, addr: addr, optional: len(addrs) > 1 && addr.Addr().Is6(), close: make([]func(), len(s.workers))}
+			e := &endpoint{service: s, offer: o, addr: addr, optional: len(addrs) > 1 && addr.Addr().Is6(), close: make([]func(), len(s.workers))}
 			e.fail(errors.New("not opened yet"))
 			s.endpoints = append(s.endpoints, e)
 			s.workers[0].loop.Prepare(e.open)
@@ -137,189 +133,19 @@ func (s *service) fit() {
 	}
 	reserve := min(files/2, 64+8*int(s.Loops))
 	most := s.MaxConns
-	for most+tcp.Lingering(most) > files-reserve && most > int(s.Loops) {
+	servers := 0 // of connections
+	for _, o := range s.offers {
+		if o.network == socket.TCP {
+			servers++
+		}
+	}
+	for most+servers*tcp.Lingering(most) > files-reserve && most > int(s.Loops) {
 		most--
 	}
 	if most < s.MaxConns {
 		s.log.Warn("fewer connections than NOWD_TCP_MAX_CONNS, for no more files may be open", "connections", most, "files", files)
 		s.MaxConns = most
 	}
-}
-
-func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
-	text := answer.NewText(s.clock, time.Local, s.Format, s.Newline)
-	share := s.MaxConns / int(s.Loops)
-	if i < s.MaxConns%int(s.Loops) {
-		share++
-	}
-	return &worker{
-		loop: loop,
-		tcp: tcp.NewServer(loop, tcp.Config{
-			Clock:        s.clock,
-			Text:         text,
-			Framing:      s.Framing,
-			MaxConns:     share,
-			IdleTimeout:  s.IdleTimeout,
-			WriteTimeout: s.WriteTimeout,
-			NoDelay:      s.NoDelay,
-			Logger:       s.log,
-			Counters:     tcp.NewCounters(loop),
-		}),
-		udp: udp.Config{
-			Clock:    s.clock,
-			Dialect:  text,
-			Guard:    guard.New(guard.Config{Ports: s.ports(), IsAnswer: answer.Own, Limiter: s.limiter()}),
-			Counters: udp.NewCounters(loop),
-		},
-	}
-}
-
-// limiter returns a loop's own: the datagrams of one socket of a client's all
-// arrive at the same loop.
-func (s *service) limiter() *guard.Limiter {
-	if s.RateLimit == 0 {
-		return nil
-	}
-	return guard.NewLimiter(int(s.RateLimit), s.RateBurst)
-}
-
-// ports returns the ports from which we answer datagrams.
-func (s *service) ports() []uint16 {
-	if s.UDP.off {
-		return nil
-	}
-	return []uint16{s.UDP.port}
-}
-
-// endpoint is an address that the loops serve at, each with a socket of its
-// own. They are opened together, on the first loop, which tries again until the
-// address is free; and if one is lost they are opened anew.
-type endpoint struct {
-	*service
-	network  socket.Network
-	addr     netip.AddrPort
-	optional bool                  // where there is no IPv6, IPv4 does
-	err      atomic.Pointer[error] // why it is not served; nil if it is
-
-	// The first loop's own.
-	again time.Duration // how long the last attempt was put off
-	told  string        // the error that was logged last
-	opens int           // how often it was opened
-
-	close []func() // for each loop, its own: closes its socket; nil if there is none
-}
-
-func (e *endpoint) String() string { return fmt.Sprintf("%v %v", e.network, e.addr) }
-
-func (e *endpoint) fail(err error) { e.err.Store(&err) }
-
-// check is the endpoint's part of being ready.
-func (e *endpoint) check() error {
-	if err := e.err.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
-
-// firstRetry and lastRetry bound the time between two attempts, which doubles.
-const (
-	firstRetry = 50 * time.Millisecond
-	lastRetry  = time.Second
-)
-
-// open is a step of the first loop's preparation.
-func (e *endpoint) open() (again time.Duration) {
-	if e.stopping.Load() {
-		return 0
-	}
-	fds, err := socket.Open(e.network, e.addr, len(e.workers))
-	if err != nil && e.optional && noIPv6(err) {
-		e.log.Debug("no IPv6 on this host", "error", err)
-		e.err.Store(nil)
-		return 0
-	}
-	if err != nil {
-		if e.told != err.Error() {
-			e.told = err.Error()
-			e.log.Warn("cannot listen; trying again until it works", "error", err)
-		}
-		e.fail(err)
-		e.again = min(max(firstRetry, 2*e.again), lastRetry)
-		return e.again
-	}
-	e.log.Info("listening", "network", e.network.String(), "address", e.addr.String())
-	e.again, e.told = 0, ""
-	e.opens++
-	e.err.Store(nil)
-	for i, fd := range fds {
-		e.serve(i, fd, e.opens)
-	}
-	return 0
-}
-
-// noIPv6 reports whether err is that of a host without IPv6.
-func noIPv6(err error) bool {
-	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
-}
-
-// serve has a loop serve at its socket.
-func (e *endpoint) serve(i, fd, opened int) {
-	w := e.workers[i]
-	w.loop.Post(func() {
-		var err error
-		gone := func(why error) {
-			e.close[i] = nil
-			e.lost(why, opened)
-		}
-		switch e.network {
-		case socket.TCP:
-			err = w.tcp.Listen(fd, gone)
-			e.close[i] = func() { w.tcp.Unlisten(fd) }
-		case socket.UDP:
-			var server *udp.Server
-			if server, err = udp.Serve(w.loop, fd, w.udp, gone); err == nil {
-				e.close[i] = server.Close
-			}
-		}
-		if err != nil {
-			gone(err)
-		}
-	})
-}
-
-// lost opens all sockets anew, since one of those that were opened together is
-// gone. It is called on that one's loop.
-func (e *endpoint) lost(why error, opened int) {
-	e.log.Error("a socket is gone; opening it anew", "endpoint", e.String(), "error", why)
-	e.fail(why)
-	for i, w := range e.workers {
-		w.loop.Post(func() {
-			if e.close[i] != nil {
-				e.close[i]()
-				e.close[i] = nil
-			}
-		})
-	}
-	first := e.workers[0].loop
-	first.Post(func() {
-		if e.opens == opened { // no other one was lost, too, and has had it opened
-			e.opens++
-			first.After(firstRetry, func() { first.Prepare(e.open) })
-		}
-	})
-}
-
-// stop has a loop answer what it owes, and calls stopped when it has.
-func (s *service) stop(i int, stopped func()) {
-	w := s.workers[i]
-	w.loop.Post(func() {
-		for _, e := range s.endpoints {
-			if e.network == socket.UDP && e.close[i] != nil {
-				e.close[i]()
-			}
-		}
-		w.tcp.Shutdown(stopped)
-	})
 }
 
 // run runs the loops until a signal comes, and ends them. A second signal ends
@@ -382,8 +208,8 @@ func (s *service) hurry(signals <-chan os.Signal) {
 // drain waits until all loops have given the answers that they owe.
 func (s *service) drain() {
 	stopped := make(chan struct{}, len(s.workers))
-	for i := range s.workers {
-		s.stop(i, func() { stopped <- struct{}{} })
+	for _, w := range s.workers {
+		w.stop(func() { stopped <- struct{}{} })
 	}
 	late := time.NewTimer(s.ShutdownTimeout)
 	defer late.Stop()
@@ -429,7 +255,7 @@ func (s *service) listenHealth(ctx context.Context, addr netip.AddrPort) net.Lis
 		l, err := net.Listen(network, addr.String())
 		switch {
 		case err == nil:
-			s.log.Info("listening", "network", "health", "address", addr.String())
+			s.log.Info("listening", "protocol", "health", "address", addr.String())
 			return l
 		case len(s.healthAddrs) > 1 && addr.Addr().Is6() && noIPv6(err):
 			return nil
@@ -448,15 +274,17 @@ func (s *service) listenHealth(ctx context.Context, addr netip.AddrPort) net.Lis
 func (s *service) health() http.Handler {
 	metrics := health.NewMetrics(s.clock, versionString())
 	var loops []*reactor.Loop
-	var overUDP, overTCP []health.Traffic
 	for _, w := range s.workers {
 		loops = append(loops, w.loop)
 		metrics.AddLoop(w.loop)
-		overUDP = append(overUDP, w.udp.Counters)
-		overTCP = append(overTCP, w.tcp.Counters)
 	}
-	metrics.AddTraffic("udp", overUDP)
-	metrics.AddTraffic("tcp", overTCP)
+	for i, o := range s.offers {
+		var traffic []health.Traffic
+		for _, w := range s.workers {
+			traffic = append(traffic, w.servers[i].traffic())
+		}
+		metrics.AddTraffic(o.name, traffic)
+	}
 
 	checks := []health.Check{{Name: "shutdown", Check: func() error {
 		if s.stopping.Load() {

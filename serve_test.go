@@ -124,7 +124,8 @@ func TestLostSocketIsOpenedAnew(t *testing.T) {
 		t.Run(strconv.Itoa(loops), func(t *testing.T) {
 			s, log := started(t, fmt.Sprintf("NOWD_LOOPS=%d", loops))
 			eventually(t, "no answer", func() bool { return asked("tcp", s.TCP) })
-			if n := shutListeners(t, s.TCP); n != loops {
+			// When one is lost, the others are closed, maybe before we come to them.
+			if n := shutListeners(t, s.TCP); n < 1 || n > loops {
 				t.Fatalf("%d listeners, want %d", n, loops)
 			}
 			eventually(t, "the loss went unnoticed", func() bool { return strings.Contains(log.String(), "a socket is gone") })
@@ -134,7 +135,7 @@ func TestLostSocketIsOpenedAnew(t *testing.T) {
 					t.Error("no answer afterwards")
 				}
 			}
-			if n := strings.Count(log.String(), "network=tcp"); n != 2 {
+			if n := strings.Count(log.String(), "protocol=tcp"); n != 2 {
 				t.Errorf("it has listened %d times, want 2", n)
 			}
 		})
@@ -208,6 +209,7 @@ func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
 	var log bytes.Buffer
 	s := &service{log: slog.New(slog.NewTextHandler(&log, nil))}
 	s.Loops, s.MaxConns = 1, 10000
+	s.offers = s.offered() // UDP and TCP
 	s.fit()
 	if s.MaxConns < 100 || s.MaxConns > 170 || !strings.Contains(log.String(), "NOWD_TCP_MAX_CONNS") {
 		t.Errorf("%d connections with 256 files; %s", s.MaxConns, log.String())

@@ -106,7 +106,7 @@ func TestWhatIsOffIsNotServed(t *testing.T) {
 	t.Run("health", func(t *testing.T) {
 		t.Parallel()
 		n := launch(t, "NOWD_HEALTH_LISTEN=off")
-		n.awaitLog(t, "listening network=tcp")
+		n.awaitLog(t, "listening protocol=tcp")
 		n.checkTime(t, "tcp")
 		if log := n.stderr.String(); strings.Contains(log, "network=health") {
 			t.Errorf("the log says\n%s", log)
@@ -128,7 +128,7 @@ func TestUntrustedClockMakesUnreadyOnlyIfAsked(t *testing.T) {
 	if said := n.awaitReady(t, http.StatusServiceUnavailable); !strings.Contains(said, "clock") {
 		t.Errorf("/ready does not say why: %s", said)
 	}
-	n.awaitLog(t, "listening network=tcp")
+	n.awaitLog(t, "listening protocol=tcp")
 	n.checkTime(t, "tcp")
 	if status, said, err := n.get("/live", patience); status != http.StatusOK {
 		t.Errorf("/live is %d, %v: %s", status, err, said)

@@ -294,6 +294,26 @@ func (c *conn) expire() {
 	}
 }
 
+// greet says what there is to say, which any new connection has room for.
+func (c *conn) greet() {
+	s := c.server
+	b, form := s.Greeting.Append(s.out[:0], s.Clock.Now())
+	n := 0
+	if len(b) > 0 {
+		n, _ = socket.Write(int(c.fd), b)
+	}
+	switch {
+	case len(b) == 0:
+		c.close()
+	case n < len(b): // the client is gone already
+		s.Counters.c.Add(counterFailed, 1)
+		c.close()
+	default:
+		s.Counters.c.Add(counterAnswers+int(form), 1)
+		c.finish()
+	}
+}
+
 // last answers what the client has sent by now, and then closes the connection.
 // If that is a lot it does a part of it, and is called again with the next
 // event.

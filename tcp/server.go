@@ -27,6 +27,7 @@ import (
 type Config struct {
 	Clock        *clock.Clock
 	Text         *answer.Text
+	Greeting     Greeting // if there is one it is all that is said
 	Framing      Framing
 	MaxConns     int           // at the cap the longest idle connection makes room
 	Sources      *Sources      // the cap for each source; nil for none
@@ -35,6 +36,14 @@ type Config struct {
 	NoDelay      bool
 	Logger       *slog.Logger
 	Counters     *Counters
+}
+
+// Greeting is what a server says without being asked, before it closes the
+// connection: that is how the time was told by the oldest protocols.
+type Greeting interface {
+	// Append appends what there is to say now. If that is nothing, the
+	// connection is closed.
+	Append(b []byte, now time.Time) ([]byte, answer.Form)
 }
 
 const (
@@ -187,6 +196,8 @@ func (s *Server) open(fd int, source uint64) {
 	if err := s.loop.Add(fd, reactor.PollIn, c); err != nil {
 		s.Counters.c.Add(counterFailed, 1)
 		c.release()
+	} else if s.Greeting != nil {
+		c.greet()
 	}
 }
 

@@ -9,11 +9,11 @@ const (
 	// others take.
 	sendSize = 16
 
-	// maxRequest is how much of a datagram is read: what an Ethernet frame
+	// MaxRequest is how much of a datagram is read: what an Ethernet frame
 	// holds. Being an odd number of cache lines, it keeps the beginnings of a
 	// batch's datagrams, as a rule all that is looked at, out of each other's
 	// way in the cache.
-	maxRequest = 23 * 64
+	MaxRequest = 23 * 64
 
 	// maxControl has room for an in6_pktinfo and a timespec, each with its header.
 	maxControl = 128

@@ -27,7 +27,7 @@ type batch struct {
 	inVec    [batchSize]unix.Iovec
 	names    [batchSize]unix.RawSockaddrInet6 // one of IPv4 fits in
 	control  [batchSize][maxControl]byte
-	requests [batchSize][maxRequest]byte
+	requests [batchSize][MaxRequest]byte
 	about    [batchSize]ancillary
 	used     int // slots that the last receive filled
 
@@ -40,7 +40,7 @@ func newBatch() *batch {
 	b := &batch{owed: make([]debt, 0, batchSize), used: batchSize}
 	for i := range batchSize {
 		b.inVec[i].Base = &b.requests[i][0]
-		b.inVec[i].SetLen(maxRequest)
+		b.inVec[i].SetLen(MaxRequest)
 		b.in[i].Iov = &b.inVec[i]
 		b.in[i].SetIovlen(1)
 		b.in[i].Name = (*byte)(unsafe.Pointer(&b.names[i]))
@@ -86,7 +86,7 @@ func (b *batch) source(slot int) netip.AddrPort {
 // request returns the beginning of a datagram, and the length of all of it.
 func (b *batch) request(slot int) ([]byte, int) {
 	size := int(b.in[slot].Len)
-	return b.requests[slot][:min(size, maxRequest)], size
+	return b.requests[slot][:min(size, MaxRequest)], size
 }
 
 // reply makes answer i the one to a slot's datagram. It leaves from the address

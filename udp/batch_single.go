@@ -22,7 +22,7 @@ type batch struct {
 }
 
 type datagram struct {
-	data    [maxRequest]byte
+	data    [MaxRequest]byte
 	size    int
 	control [maxControl]byte
 	from    unix.Sockaddr
@@ -64,7 +64,7 @@ func (b *batch) source(slot int) netip.AddrPort {
 // request returns the beginning of a datagram, and the length of all of it.
 func (b *batch) request(slot int) ([]byte, int) {
 	d := &b.in[slot]
-	return d.data[:min(d.size, maxRequest)], d.size
+	return d.data[:min(d.size, MaxRequest)], d.size
 }
 
 // reply makes answer i the one to a slot's datagram. It leaves from the address
