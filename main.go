@@ -16,10 +16,10 @@ var version string
 const usage = `nowd tells the time of its host over UDP and TCP.
 
 Usage:
-  nowd [serve]                       serve, as the environment says
-  nowd query [flags] [HOST:PORT]     ask a nowd for the time
-  nowd healthcheck                   ask the nowd of this environment whether it is alive
-  nowd config                        show the settings, as the environment has them
+  nowd [serve]                         serve, as the environment says
+  nowd query [flags] [HOST[:PORT]]...  ask hosts for the time, and compare them
+  nowd healthcheck                     ask the nowd of this environment whether it is alive
+  nowd config                          show the settings, as the environment has them
   nowd version
 
 The settings are environment variables; nowd config lists them.

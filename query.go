@@ -1,227 +1,230 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"os/signal"
-	"strconv"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"nowd/answer"
+	asking "nowd/query"
 )
 
-// query asks a nowd for the time, and prints the answer, how long it took, and
-// how far this host's clock is off from it. It fails if nothing was answered.
+const queryUsage = `usage: nowd query [flags] [HOST[:PORT]]...
+
+Asks hosts what time it is (default: 127.0.0.1), and shows how far their clocks
+are off from this host's. Of several hosts it tells which disagree.
+
+The exit status is 1 if a host never answered or, of several, one disagrees or
+cannot be compared, or, with -w, one is not synced in the end.
+
+`
+
+// queryOptions are what the flags of nowd query say.
+type queryOptions struct {
+	proto, output     string
+	form              answer.Form
+	verbatim          bool // show what was asked for as it was answered
+	count             int  // 0 is for ever
+	interval, timeout time.Duration
+	untilSynced       bool
+	hosts             []*asking.Host
+}
+
+// query asks hosts for the time, and prints the answers, how long they took, and
+// how far this host's clock is off from theirs.
 func query(args []string, stdout, stderr io.Writer) int {
+	o, err := parseQuery(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case errors.Is(err, errFlags): // said already
+		return 2
+	case err != nil:
+		fmt.Fprintln(stderr, "nowd query:", err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	return o.run(ctx, stdout, stderr)
+}
+
+// errFlags is the error of flags that package flag has complained of.
+var errFlags = errors.New("wrong flags")
+
+func parseQuery(args []string, stderr io.Writer) (*queryOptions, error) {
+	o := new(queryOptions)
 	flags := flag.NewFlagSet("nowd query", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	proto := flags.String("proto", "udp", "ask over `udp or tcp`")
-	count := flags.Int("n", 1, "ask so `many` times; 0 is for ever")
-	interval := flags.Duration("i", time.Second, "the `time` between two questions")
-	timeout := flags.Duration("timeout", time.Second, "the `time` to wait for an answer")
-	ask := flags.String("ask", "rfc3339", "the `word` to ask")
+	protocols := strings.Join(asking.Protocols(), ", ")
+	flags.StringVar(&o.proto, "proto", "udp", "the `protocol`: "+protocols)
+	flags.IntVar(&o.count, "n", 1, "ask so `many` times; 0 is for ever, and the default with -w")
+	flags.DurationVar(&o.interval, "i", time.Second, "the `time` between two questions")
+	flags.DurationVar(&o.timeout, "timeout", time.Second, "the `time` to wait for an answer")
+	flags.BoolVar(&o.untilSynced, "w", false, "ask until every host says that its clock is synced")
+	flags.StringVar(&o.output, "o", "text", "the `form` of what is shown: text or json")
+	ask := flags.String("ask", "", "the `word` to ask over udp, tcp or http, and show the answer as it is (default: json, and show the time that it tells)")
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: nowd query [flags] [HOST:PORT]   (default 127.0.0.1:3333)")
+		fmt.Fprint(stderr, queryUsage)
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return 0
+		return nil, err
 	} else if err != nil {
-		return 2
+		return nil, errFlags
 	}
-	wrong := func(format string, args ...any) int {
-		fmt.Fprintf(stderr, "nowd query: "+format+"\n", args...)
-		return 2
+	given := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if o.untilSynced && !given["n"] {
+		o.count = 0
 	}
-	target := "127.0.0.1:3333"
-	switch flags.NArg() {
-	case 0:
-	case 1:
-		target = flags.Arg(0)
-	default:
-		return wrong("one HOST:PORT, but got %q", flags.Args())
+	o.verbatim = *ask != "" || strings.HasPrefix(o.proto, "daytime")
+	var known bool
+	o.form, known = answer.ParseForm([]byte(*ask))
+	if !given["ask"] {
+		o.form, known = answer.JSON, true
 	}
-	if _, _, err := net.SplitHostPort(target); err != nil {
-		return wrong("%q: want HOST:PORT", target)
+	targets := flags.Args()
+	if len(targets) == 0 {
+		targets = []string{"127.0.0.1"}
 	}
-	form, ok := answer.ParseForm([]byte(*ask))
 	switch {
-	case *proto != "udp" && *proto != "tcp":
-		return wrong("-proto=%q: want udp or tcp", *proto)
-	case *count < 0:
-		return wrong("-n=%d: want 0 or more", *count)
-	case *interval < 0 || *timeout <= 0:
-		return wrong("-i=%v -timeout=%v: want times that are not negative, and a time-out above 0", *interval, *timeout)
-	case !ok:
-		return wrong("-ask=%q: want one of %s", *ask, strings.Join(answer.Words(), ", "))
+	case !slices.Contains(asking.Protocols(), o.proto):
+		return nil, fmt.Errorf("-proto=%q: want one of %s", o.proto, protocols)
+	case o.count < 0:
+		return nil, fmt.Errorf("-n=%d: want 0 or more", o.count)
+	case o.interval < 0 || o.timeout <= 0:
+		return nil, fmt.Errorf("-i=%v -timeout=%v: want times that are not negative, and a time-out above 0", o.interval, o.timeout)
+	case o.output != "text" && o.output != "json":
+		return nil, fmt.Errorf("-o=%q: want text or json", o.output)
+	case !known:
+		return nil, fmt.Errorf("-ask=%q: want one of %s", *ask, strings.Join(answer.Words(), ", "))
+	case given["ask"] && !asking.TakesWords(o.proto):
+		return nil, fmt.Errorf("-ask=%q: %s takes no words", *ask, o.proto)
+	case o.untilSynced && !asking.TellsQuality(o.proto, o.form):
+		return nil, errors.New("-w: what is asked does not tell whether the clock is synced; try udp, tcp, http or ntp, without -ask")
+	case len(targets) > 1 && !asking.TellsTime(o.proto, o.form):
+		return nil, fmt.Errorf("-ask=%q: the answers cannot be compared", *ask)
 	}
-
-	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer cancel()
-	a := &asker{network: *proto, target: target, timeout: *timeout, request: padded(form, *proto)}
-	defer a.hangUp()
-	answered := 0
-	for i := 0; (*count == 0 || i < *count) && ctx.Err() == nil; i++ {
-		if i > 0 {
-			select {
-			case <-ctx.Done():
-				continue
-			case <-time.After(*interval):
-			}
+	for _, target := range targets {
+		h, err := asking.New(o.proto, target, o.form, o.timeout)
+		if err != nil {
+			return nil, err
 		}
-		r, err := a.ask(ctx)
-		switch {
-		case err == nil:
-			answered++
-			fmt.Fprintln(stdout, r)
-		case ctx.Err() == nil:
-			fmt.Fprintln(stderr, "nowd query:", err)
-		}
+		o.hosts = append(o.hosts, h)
 	}
-	return status(answered)
+	return o, nil
 }
 
-func status(answered int) int {
-	if answered == 0 {
+// run asks and shows, until it has asked often enough or ctx is done.
+func (o *queryOptions) run(ctx context.Context, stdout, stderr io.Writer) int {
+	progress := asking.NewProgress(stderr)
+	defer progress.Close()
+	tallies := make([]asking.Tally, len(o.hosts))
+	for i, h := range o.hosts {
+		tallies[i].Host = h
+	}
+	disagreed, last := false, asking.Verdict{}
+	for round := 1; o.count == 0 || round <= o.count; round++ {
+		if round > 1 && !o.pause(ctx, progress) {
+			break
+		}
+		progress.Wait("no answer yet from", o.hosts)
+		results := asking.AskAll(ctx, o.hosts, progress.Came)
+		progress.Hide()
+		if ctx.Err() != nil { // what was cut short says nothing of the hosts
+			break
+		}
+		last = asking.Compare(results)
+		disagreed = disagreed || !last.Agree()
+		for i, r := range results {
+			tallies[i].Add(r)
+		}
+		for _, i := range last.Disagree {
+			tallies[i].Disagreed++
+		}
+		o.show(round, results, last, stdout, stderr)
+		if o.untilSynced && synced(tallies) {
+			break
+		}
+	}
+	progress.Hide()
+	if o.count != 1 {
+		o.sumUp(tallies, stdout, stderr)
+	}
+	return o.status(tallies, disagreed, last)
+}
+
+// pause waits for the time of the next question. It reports false if ctx is done
+// before.
+func (o *queryOptions) pause(ctx context.Context, progress *asking.Progress) bool {
+	what := "between two questions"
+	if o.untilSynced {
+		what = "not synced yet; " + what
+	}
+	progress.Wait(what, nil)
+	defer progress.Hide()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(o.interval):
+		return ctx.Err() == nil
+	}
+}
+
+func (o *queryOptions) show(round int, results []asking.Result, v asking.Verdict, stdout, stderr io.Writer) {
+	switch {
+	case o.output == "json":
+		asking.JSON(stdout, round, results, v)
+	case len(results) > 1:
+		if round > 1 {
+			fmt.Fprintln(stdout)
+		}
+		asking.Table(stdout, results, v)
+	case results[0].Err != nil:
+		fmt.Fprintln(stderr, "nowd query:", asking.Printable(results[0].Err.Error()))
+	default:
+		fmt.Fprintln(stdout, results[0].Answer.Line(o.verbatim))
+	}
+}
+
+// sumUp shows what all rounds came to. As text it is no part of the answers.
+func (o *queryOptions) sumUp(tallies []asking.Tally, stdout, stderr io.Writer) {
+	for i := range tallies {
+		if o.output == "json" {
+			tallies[i].JSON(stdout)
+		} else if tallies[i].Asked > 0 {
+			fmt.Fprintln(stderr, tallies[i].String())
+		}
+	}
+}
+
+// status returns the exit status. Where it was waited for hosts to be synced,
+// what counts is how it ended.
+func (o *queryOptions) status(tallies []asking.Tally, disagreed bool, last asking.Verdict) int {
+	several := len(tallies) > 1
+	for _, t := range tallies {
+		if t.Answered == 0 || several && t.Compared == 0 {
+			return 1
+		}
+	}
+	if o.untilSynced {
+		disagreed = !last.Agree()
+	}
+	if disagreed || o.untilSynced && !synced(tallies) {
 		return 1
 	}
 	return 0
 }
 
-// padded returns the request for a form. A datagram has to be as long as the
-// answer, if that is a long one.
-func padded(f answer.Form, network string) []byte {
-	req := []byte(f.String() + "\n")
-	if network == "udp" && f == answer.JSON {
-		req = append(req, bytes.Repeat([]byte{' '}, answer.MaxText-len(req))...)
-	}
-	return req
-}
-
-// asker asks one nowd, over one connection for as long as that lasts.
-type asker struct {
-	network, target string
-	timeout         time.Duration
-	request         []byte
-	conn            net.Conn
-}
-
-// reply is an answer and when it came.
-type reply struct {
-	text           string
-	sent, received time.Time
-}
-
-// maxReply is how much is read of an answer without an end.
-const maxReply = 64 << 10
-
-func (a *asker) ask(ctx context.Context) (r reply, err error) {
-	keep := false
-	defer func() {
-		if !keep { // what comes late must not be taken for the next answer
-			a.hangUp()
-		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
-	defer cancel()
-	if a.conn == nil {
-		if a.conn, err = new(net.Dialer).DialContext(ctx, a.network, a.target); err != nil {
-			return r, err
-		}
-	}
-	conn := a.conn
-	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	r.sent = time.Now()
-	if _, err := conn.Write(a.request); err != nil {
-		return r, err
-	}
-	var b []byte
-	buf := make([]byte, 4096)
-	for len(b) < maxReply {
-		n, err := conn.Read(buf)
-		if n > 0 || a.network == "udp" {
-			r.received = time.Now()
-		}
-		b = append(b, buf[:n]...)
-		if a.network == "udp" && err == nil || bytes.IndexByte(buf[:n], '\n') >= 0 {
-			keep = true
-			break
-		}
-		// An answer need not end in a newline, if it ends.
-		if err != nil && len(b) > 0 {
-			break
-		}
-		if err != nil {
-			return r, err
-		}
-	}
-	line, more, _ := bytes.Cut(b, []byte("\n"))
-	keep = keep && len(more) == 0
-	r.text = strings.TrimSpace(string(line))
-	return r, nil
-}
-
-func (a *asker) hangUp() {
-	if a.conn != nil {
-		_ = a.conn.Close()
-		a.conn = nil
-	}
-}
-
-// String shows the answer and the round trip, and, if the answer is a time, the
-// offset of the other host's clock from this one's: it told the time at some
-// moment of the round trip, so the offset from its middle is right to half of
-// it.
-func (r reply) String() string {
-	trip := r.received.Sub(r.sent)
-	s := fmt.Sprintf("%s  round trip %v", printable(r.text), trip.Round(time.Microsecond))
-	if t, ok := r.time(); ok {
-		offset := t.Sub(r.sent.Add(trip / 2))
-		s += fmt.Sprintf("  offset %+.6fs ±%.6fs", offset.Seconds(), (trip / 2).Seconds())
-	}
-	return s
-}
-
-// printable quotes what could do things to a terminal.
-func printable(s string) string {
-	if strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) }) {
-		return strconv.Quote(s)
-	}
-	return s
-}
-
-// time returns the time that the answer tells, if it is precise enough to
-// compare and does not hang on a zone.
-func (r reply) time() (time.Time, bool) {
-	if t, err := time.Parse(time.RFC3339Nano, r.text); err == nil {
-		return t, true
-	}
-	var j struct {
-		UnixNS int64 `json:"unix_ns"`
-	}
-	if json.Unmarshal([]byte(r.text), &j) == nil && j.UnixNS != 0 {
-		return time.Unix(0, j.UnixNS), true
-	}
-	n, err := strconv.ParseInt(r.text, 10, 64)
-	if err != nil {
-		return time.Time{}, false
-	}
-	switch len(r.text) { // digits, in this age of the world
-	case 13:
-		return time.UnixMilli(n), true
-	case 16:
-		return time.UnixMicro(n), true
-	case 19:
-		return time.Unix(0, n), true
-	}
-	return time.Time{}, false
+// synced reports whether all hosts said so when they were asked last.
+func synced(tallies []asking.Tally) bool {
+	return !slices.ContainsFunc(tallies, func(t asking.Tally) bool { return t.Sync != asking.Synced })
 }

@@ -1,0 +1,58 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"strings"
+	"time"
+)
+
+// askTCP sends a word as a line and takes the first line that comes back. The
+// connection is made before the time is taken.
+func askTCP(ctx context.Context, h *Host) (Answer, error) {
+	conn, _, release, err := dial(ctx, "tcp", h.addr)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer release()
+	sent := time.Now()
+	if _, err := io.WriteString(conn, h.form.String()+"\n"); err != nil {
+		return Answer{}, err
+	}
+	text, received, err := readLine(conn)
+	if err != nil {
+		return Answer{}, err
+	}
+	return newAnswer(text, parseText(text), sent, received), nil
+}
+
+// readLine reads a line, up to maxAnswer, and tells when the last of it came. An
+// answer need not end in a newline, if it ends: with the connection, or because
+// there is no more to come.
+func readLine(conn net.Conn) (line string, received time.Time, err error) {
+	b := make([]byte, 0, maxAnswer)
+	for len(b) < cap(b) {
+		n, err := conn.Read(b[len(b):cap(b)])
+		if n > 0 {
+			received = time.Now()
+		}
+		b = b[:len(b)+n]
+		if bytes.IndexByte(b, '\n') >= 0 || err != nil && len(b) > 0 {
+			break
+		}
+		if err == io.EOF {
+			return "", received, errClosed
+		}
+		if err != nil {
+			return "", received, err
+		}
+	}
+	return firstLine(b), received, nil
+}
+
+func firstLine(b []byte) string {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	return strings.TrimSpace(string(line))
+}

@@ -1,0 +1,47 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"nowd/answer"
+)
+
+// askUDP sends a word as a datagram and takes the first that comes back.
+func askUDP(ctx context.Context, h *Host) (Answer, error) {
+	b, sent, received, err := datagram(ctx, h.addr, question(h.form))
+	if err != nil {
+		return Answer{}, err
+	}
+	text := firstLine(b)
+	return newAnswer(text, parseText(text), sent, received), nil
+}
+
+// question returns the datagram that asks for a form. It has to be as long as
+// the answer, if that is a long one.
+func question(f answer.Form) []byte {
+	b := []byte(f.String() + "\n")
+	if f == answer.JSON {
+		b = append(b, bytes.Repeat([]byte{' '}, answer.MaxText-len(b))...)
+	}
+	return b
+}
+
+// datagram sends one and returns the answer, cut to maxAnswer. The socket is
+// connected, so that none from elsewhere is taken for it, and used but once, so
+// that no late one is.
+func datagram(ctx context.Context, addr string, request []byte) (b []byte, sent, received time.Time, err error) {
+	conn, _, release, err := dial(ctx, "udp", addr)
+	if err != nil {
+		return nil, sent, received, err
+	}
+	defer release()
+	sent = time.Now()
+	if _, err := conn.Write(request); err != nil {
+		return nil, sent, received, err
+	}
+	b = make([]byte, maxAnswer)
+	n, err := conn.Read(b)
+	return b[:n], sent, time.Now(), err
+}
