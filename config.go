@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"maps"
+	"net"
+	"net/netip"
 	"reflect"
 	"runtime"
 	"slices"
@@ -26,9 +29,12 @@ import (
 // least number or time that is. A billion is the most of any number,
 // and a year (longest) of any time.
 type config struct {
-	UDP    listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"where to answer datagrams" want:"host:port, :port for all addresses, or off"`
-	TCP    listen `env:"NOWD_TCP_LISTEN" envDefault:":3333" desc:"where to accept connections, for lines of text and HTTP" want:"host:port, :port for all addresses, or off"`
-	Health listen `env:"NOWD_HEALTH_LISTEN" envDefault:":8086" desc:"where to serve /live, /ready and /metrics" want:"host:port, :port for all addresses, or off"`
+	UDP     listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"where to answer datagrams" want:"host:port, :port for all addresses, or off"`
+	TCP     listen `env:"NOWD_TCP_LISTEN" envDefault:":3333" desc:"where to accept connections, for lines of text and HTTP" want:"host:port, :port for all addresses, or off"`
+	Daytime listen `env:"NOWD_DAYTIME_LISTEN" envDefault:"off" desc:"where to serve daytime (RFC 867), over UDP and TCP; its port is 13" want:"host:port, :port for all addresses, or off"`
+	Time    listen `env:"NOWD_TIME_LISTEN" envDefault:"off" desc:"where to serve time (RFC 868), over UDP and TCP; its port is 37" want:"host:port, :port for all addresses, or off"`
+	NTP     listen `env:"NOWD_NTP_LISTEN" envDefault:"off" desc:"where to serve NTP (RFC 5905); its port is 123" want:"host:port, :port for all addresses, or off"`
+	Health  listen `env:"NOWD_HEALTH_LISTEN" envDefault:":8086" desc:"where to serve /live, /ready and /metrics" want:"host:port, :port for all addresses, or off"`
 
 	Format  answer.Form `env:"NOWD_FORMAT" envDefault:"datetime" desc:"the form of an answer to a request without one of the words" want:"datetime, rfc3339, unix, unixms, unixus, unixns, bound or json"`
 	Newline bool        `env:"NOWD_NEWLINE" envDefault:"true" desc:"whether a text answer ends in a newline" want:"true or false"`
@@ -49,8 +55,15 @@ type config struct {
 	TotalLimit limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP" want:"a number from 1 to 1000000000, or off"`
 	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"the least length of a datagram, in bytes, for open networks: with 64 no answer is longer than its request; those of NTP never are" want:"a number from 0 to 1472" min:"0"`
 
-	RequireSync   bool          `env:"NOWD_REQUIRE_SYNC" envDefault:"false" desc:"whether /ready fails while the clock is not trusted" want:"true or false"`
+	NTPStratum       uint8         `env:"NOWD_NTP_STRATUM" envDefault:"10" desc:"the stratum that NTP clients are told, unless NOWD_UPSTREAM gives one" want:"a number from 1 to 15"`
+	NTPRefID         refID         `env:"NOWD_NTP_REFID" envDefault:"NOWD" desc:"the reference id that they are told then" want:"1 to 4 letters, digits or other printable characters of ASCII"`
+	Upstream         servers       `env:"NOWD_UPSTREAM" envDefault:"off" desc:"NTP servers against which this host's clock is checked; it is never set" want:"HOST or HOST:PORT, or several separated by commas, or off"`
+	UpstreamInterval time.Duration `env:"NOWD_UPSTREAM_INTERVAL" envDefault:"64s" desc:"how often" want:"a time from 1s to 8760h, such as 64s" min:"1s"`
+
+	RequireSync   bool          `env:"NOWD_REQUIRE_SYNC" envDefault:"false" desc:"whether /ready fails, and daytime and time give no answer, while the clock is not trusted" want:"true or false"`
 	ClockMaxError time.Duration `env:"NOWD_CLOCK_MAX_ERROR" envDefault:"1s" desc:"the error bound above which the clock is not trusted" want:"a time above 0 and up to 8760h, such as 100ms" min:"1ns"`
+
+	ClockErrorFloor time.Duration `env:"NOWD_CLOCK_ERROR_FLOOR" envDefault:"0s" desc:"what is added to every error bound, if the kernel is known to claim too little" want:"a time from 0s to 8760h, such as 1ms" min:"0s"`
 
 	LivenessTimeout time.Duration `env:"NOWD_LIVENESS_TIMEOUT" envDefault:"500ms" desc:"how long a loop may take to answer when /live asks" want:"a time from 1ms to 8760h, such as 500ms" min:"1ms"`
 	DrainDelay      time.Duration `env:"NOWD_DRAIN_DELAY" envDefault:"0s" desc:"how long service goes on after SIGTERM, while /ready fails already" want:"a time from 0s to 8760h, such as 10s" min:"0s"`
@@ -96,6 +109,42 @@ func (l *limit) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// refID is a reference id: RFC 5905, section 7.3.
+type refID [4]byte
+
+// UnmarshalText accepts up to four printable characters.
+func (id *refID) UnmarshalText(text []byte) error {
+	*id = refID{}
+	if n := copy(id[:], text); n == 0 || n < len(text) || bytes.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return errors.New("no reference id")
+	}
+	return nil
+}
+
+// servers are HOST or HOST:PORT, each.
+type servers []string
+
+// UnmarshalText accepts some, separated by commas, or "off".
+func (s *servers) UnmarshalText(text []byte) error {
+	*s = nil
+	if string(text) == "off" {
+		return nil
+	}
+	for one := range strings.SplitSeq(string(text), ",") {
+		one = strings.TrimSpace(one)
+		withPort := one
+		if _, err := netip.ParseAddr(one); err == nil || !strings.Contains(one, ":") {
+			withPort = net.JoinHostPort(one, "123")
+		}
+		var l listen
+		if err := l.UnmarshalText([]byte(withPort)); err != nil || l.host == "" {
+			return fmt.Errorf("%q is no server", one)
+		}
+		*s = append(*s, one)
+	}
+	return nil
+}
+
 // loadConfig reads the settings. Its error lists all mistakes, each on a line,
 // with the variable's name and value and what is allowed.
 func loadConfig(environ []string) (config, error) {
@@ -122,7 +171,35 @@ func loadConfig(environ []string) (config, error) {
 			errs = append(errs, fmt.Errorf("%s=%q: want %s", s.name, s.value(vars), s.want))
 		}
 	}
-	return c, errors.Join(errs...)
+	return c, errors.Join(append(errs, c.collisions()...)...)
+}
+
+// collisions finds addresses that are given to two.
+func (c *config) collisions() (errs []error) {
+	type place struct {
+		variable string
+		listen
+		tcp bool
+	}
+	var taken []place
+	for _, p := range []place{
+		{"NOWD_UDP_LISTEN", c.UDP, false}, {"NOWD_TCP_LISTEN", c.TCP, true},
+		{"NOWD_DAYTIME_LISTEN", c.Daytime, false}, {"NOWD_DAYTIME_LISTEN", c.Daytime, true},
+		{"NOWD_TIME_LISTEN", c.Time, false}, {"NOWD_TIME_LISTEN", c.Time, true},
+		{"NOWD_NTP_LISTEN", c.NTP, false}, {"NOWD_HEALTH_LISTEN", c.Health, true},
+	} {
+		if p.off || p.port == 0 {
+			continue
+		}
+		for _, q := range taken {
+			if p.tcp == q.tcp && p.port == q.port && (p.host == q.host || p.host == "" || q.host == "") {
+				errs = append(errs, fmt.Errorf("%s=%q: want a port that %s=%q does not have", p.variable, p.listen, q.variable, q.listen))
+				break
+			}
+		}
+		taken = append(taken, p)
+	}
+	return errs
 }
 
 // check finds the fields whose values are of the right type and still not
@@ -144,6 +221,7 @@ func (c *config) check(bad map[string]bool) {
 	}
 	bad["Poller"] = c.Poller != "auto" && !slices.Contains(reactor.Pollers(), c.Poller)
 	bad["LogFormat"] = c.LogFormat != "text" && c.LogFormat != "json"
+	bad["NTPStratum"] = bad["NTPStratum"] || c.NTPStratum < 1 || c.NTPStratum > 15
 	bad["MinRequest"] = bad["MinRequest"] || c.MinRequest > udp.MaxRequest
 	bad["MaxConns"] = bad["MaxConns"] || c.MaxConns < int(c.Loops)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -144,6 +145,40 @@ func TestShowConfigIsAnEnvironmentFile(t *testing.T) {
 	}
 	if code := run([]string{"config"}, []string{"NOWD_LOOPS=none"}, &out, &errs); code != 2 || !strings.Contains(errs.String(), `NOWD_LOOPS="none": want`) {
 		t.Errorf("status %d, %q", code, errs.String())
+	}
+}
+
+func TestUpstreamServers(t *testing.T) {
+	for value, want := range map[string]string{
+		"off":                              "[]",
+		"pool.example.org":                 "[pool.example.org]",
+		"192.0.2.1, 2001:db8::1,[::1]:124": "[192.0.2.1 2001:db8::1 [::1]:124]",
+		"a:0":                              "bad", "a:b": "bad", ":123": "bad", "a,,b": "bad", "a b": "bad", "127.0.0.1:": "bad",
+	} {
+		c, err := loadConfig([]string{"NOWD_UPSTREAM=" + value})
+		switch {
+		case want == "bad" && (err == nil || !strings.Contains(err.Error(), "NOWD_UPSTREAM=")):
+			t.Errorf("%q: %v", value, err)
+		case want != "bad" && (err != nil || fmt.Sprint(c.Upstream) != want):
+			t.Errorf("%q: %v, %v", value, c.Upstream, err)
+		}
+	}
+}
+
+func TestAddressesAreGivenOutOnce(t *testing.T) {
+	for _, c := range []struct{ environ, wrong string }{
+		{"", ""},
+		{"NOWD_DAYTIME_LISTEN=:13 NOWD_TIME_LISTEN=:37 NOWD_NTP_LISTEN=:123", ""},
+		{"NOWD_UDP_LISTEN=127.0.0.1:4000 NOWD_NTP_LISTEN=127.0.0.2:4000", ""},
+		{"NOWD_HEALTH_LISTEN=:3333", `NOWD_HEALTH_LISTEN=":3333": want a port that NOWD_TCP_LISTEN=":3333" does not have`},
+		{"NOWD_TCP_LISTEN=off NOWD_HEALTH_LISTEN=:3333", ""},
+		{"NOWD_NTP_LISTEN=127.0.0.1:3333", `NOWD_NTP_LISTEN="127.0.0.1:3333": want a port that NOWD_UDP_LISTEN`},
+		{"NOWD_DAYTIME_LISTEN=:13 NOWD_TIME_LISTEN=:13", `NOWD_TIME_LISTEN=":13": want a port that NOWD_DAYTIME_LISTEN`},
+	} {
+		_, err := loadConfig(strings.Fields(c.environ))
+		if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
+			t.Errorf("%s: %v", c.environ, err)
+		}
 	}
 }
 

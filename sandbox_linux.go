@@ -7,6 +7,8 @@ import (
 	landlocksys "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/psx"
+
+	"nowd/socket"
 )
 
 // confine gives up, for this process and for good, what serving takes no more:
@@ -27,10 +29,26 @@ func (s *service) confine() error {
 		landlock.RODirs("/proc/self").IgnoreIfMissing(),
 		landlock.ROFiles("/proc/stat").IgnoreIfMissing(),
 	}
+	if len(s.Upstream) > 0 { // their names are looked up again and again
+		rules = append(rules, landlock.RODirs("/etc", "/run").IgnoreIfMissing(), landlock.ConnectTCP(53))
+	}
 	for _, port := range s.tcpPorts() {
 		rules = append(rules, landlock.BindTCP(port))
 	}
 	// Version 5 is the last one before signals are scoped: Go sends them to its
 	// own threads, which some kernels then refuse.
 	return landlock.V5.BestEffort().Restrict(rules...)
+}
+
+// tcpPorts returns the ports at which we listen.
+func (s *service) tcpPorts() (ports []uint16) {
+	for _, o := range s.offers {
+		if o.network == socket.TCP {
+			ports = append(ports, o.port)
+		}
+	}
+	if !s.Health.off {
+		ports = append(ports, s.Health.port)
+	}
+	return ports
 }

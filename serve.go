@@ -26,6 +26,7 @@ import (
 	"nowd/reactor"
 	"nowd/socket"
 	"nowd/tcp"
+	"nowd/upstream"
 )
 
 // service is a running nowd.
@@ -61,12 +62,17 @@ func serve(environ []string, stderr io.Writer) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 
-	s := &service{config: c, log: log, clock: clock.New()}
+	hostClock, err := c.newClock()
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return 2
+	}
+	s := &service{config: c, log: log, clock: hostClock}
 	if err := s.build(); err != nil {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
-	time.Now().Zone() // has the zone's file read, if it was not
+	_, _ = time.Now().Zone() // has the zone's file read, if it was not
 	if err := s.confine(); err != nil {
 		log.Warn("cannot give up what is not needed", "error", err)
 	}
@@ -164,6 +170,10 @@ func (s *service) run(signals <-chan os.Signal) int {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	endHealth := s.serveHealth(ctx)
+	if len(s.Upstream) > 0 {
+		checker := upstream.New(upstream.Config{Servers: s.Upstream, Interval: s.UpstreamInterval, Clock: s.clock, Logger: s.log})
+		running.Go(func() { checker.Run(ctx) })
+	}
 
 	select {
 	case err := <-failed:
@@ -180,11 +190,11 @@ func (s *service) run(signals <-chan os.Signal) int {
 	for _, w := range s.workers {
 		w.loop.Stop()
 	}
+	cancel()
 	running.Wait()
 	for _, w := range s.workers {
 		_ = w.loop.Close()
 	}
-	cancel()
 	endHealth()
 	s.log.Info("stopped")
 	return 0
@@ -310,6 +320,8 @@ func (s *service) checkClock() error {
 		return nil
 	case q.Err != nil:
 		return q.Err
+	case q.Contradicted():
+		return errors.New("the clock is not what the upstream says")
 	case !ok || !q.Synced():
 		return errors.New("the clock is not synchronised")
 	default:

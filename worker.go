@@ -18,7 +18,8 @@ type offer struct {
 	network  socket.Network
 	variable string
 	listen
-	index int // among those that are on
+	form  answer.Form // of what is answered; the first of many for text
+	index int         // among those that are on
 }
 
 // offered returns what is on.
@@ -27,6 +28,11 @@ func (s *service) offered() []*offer {
 	for _, o := range []*offer{
 		{name: "udp", network: socket.UDP, variable: "NOWD_UDP_LISTEN", listen: s.UDP},
 		{name: "tcp", network: socket.TCP, variable: "NOWD_TCP_LISTEN", listen: s.TCP},
+		{name: "daytime_udp", network: socket.UDP, variable: "NOWD_DAYTIME_LISTEN", listen: s.Daytime, form: answer.DaytimeForm},
+		{name: "daytime_tcp", network: socket.TCP, variable: "NOWD_DAYTIME_LISTEN", listen: s.Daytime, form: answer.DaytimeForm},
+		{name: "time_udp", network: socket.UDP, variable: "NOWD_TIME_LISTEN", listen: s.Time, form: answer.TimeForm},
+		{name: "time_tcp", network: socket.TCP, variable: "NOWD_TIME_LISTEN", listen: s.Time, form: answer.TimeForm},
+		{name: "ntp", network: socket.UDP, variable: "NOWD_NTP_LISTEN", listen: s.NTP, form: answer.NTPForm},
 	} {
 		if !o.off {
 			o.index = len(on)
@@ -42,19 +48,6 @@ func (s *service) ports() (ports []uint16) {
 		if o.network == socket.UDP {
 			ports = append(ports, o.port)
 		}
-	}
-	return ports
-}
-
-// tcpPorts returns the ports at which we listen.
-func (s *service) tcpPorts() (ports []uint16) {
-	for _, o := range s.offers {
-		if o.network == socket.TCP {
-			ports = append(ports, o.port)
-		}
-	}
-	if !s.Health.off {
-		ports = append(ports, s.Health.port)
 	}
 	return ports
 }
@@ -78,47 +71,118 @@ type server interface {
 
 func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
 	w := &worker{loop: loop}
-	text := answer.NewText(s.clock, time.Local, s.Format, s.Newline)
-	// One for all protocols: the datagrams of one socket of a client's all
-	// arrive at the same loop.
-	var limiter *guard.Limiter
+	d := s.newDialects()
+	g := guard.Config{Ports: s.ports(), IsAnswer: answer.OwnAt(s.clock.Now)}
+	// One of each for all protocols: the datagrams of one socket of a client's
+	// all arrive at the same loop.
 	if s.RateLimit != 0 {
-		limiter = guard.NewLimiter(int(s.RateLimit), s.RateBurst)
+		g.Limiter = guard.NewLimiter(int(s.RateLimit), s.RateBurst)
 	}
-	var total *guard.Bucket
 	if rate := share(int(s.TotalLimit), int(s.Loops), i); rate != 0 {
-		total = guard.NewBucket(rate, max(1, rate/10))
+		g.Total = guard.NewBucket(rate, max(1, rate/10))
 	}
+	conns := share(s.MaxConns, int(s.Loops), i)
 	for _, o := range s.offers {
 		if o.network == socket.TCP {
-			w.servers = append(w.servers, connections{tcp.NewServer(loop, tcp.Config{
-				Clock:        s.clock,
-				Text:         text,
-				Framing:      s.Framing,
-				MaxConns:     share(s.MaxConns, int(s.Loops), i),
-				Sources:      s.sources,
-				IdleTimeout:  s.IdleTimeout,
-				WriteTimeout: s.WriteTimeout,
-				NoDelay:      s.NoDelay,
-				Logger:       s.log,
-				Counters:     tcp.NewCounters(loop),
-			})})
-			continue
+			w.servers = append(w.servers, s.newConnections(loop, o, d, conns))
+		} else {
+			w.servers = append(w.servers, s.newDatagrams(loop, o, d, g))
 		}
-		w.servers = append(w.servers, &datagrams{loop: loop, config: udp.Config{
-			Clock:   s.clock,
-			Dialect: text,
-			Guard: guard.New(guard.Config{
-				Ports:    s.ports(),
-				MinSize:  s.MinRequest,
-				IsAnswer: answer.Own,
-				Limiter:  limiter,
-				Total:    total,
-			}),
-			Counters: udp.NewCounters(loop),
-		}})
 	}
 	return w
+}
+
+// dialects are those of one loop.
+type dialects struct {
+	text    *answer.Text
+	daytime *answer.Daytime
+	time    *answer.Time
+	ntp     *answer.NTP
+}
+
+func (s *service) newDialects() dialects {
+	trusted := s.trusted
+	if !s.RequireSync {
+		trusted = nil
+	}
+	return dialects{
+		text:    answer.NewText(s.clock, time.Local, s.Format, s.Newline),
+		daytime: answer.NewDaytime(time.Local, trusted),
+		time:    answer.NewTime(trusted),
+		ntp:     answer.NewNTP(s.clock, s.NTPStratum, s.NTPRefID),
+	}
+}
+
+// trusted reports whether the clock may be told where only a good time will do.
+func (s *service) trusted(now time.Time) bool {
+	return s.clock.Quality(now).Trusted(now, s.ClockMaxError)
+}
+
+func (s *service) newConnections(loop *reactor.Loop, o *offer, d dialects, conns int) server {
+	c := tcp.Config{
+		Clock:        s.clock,
+		Text:         d.text,
+		Framing:      s.Framing,
+		MaxConns:     conns,
+		Sources:      s.sources,
+		IdleTimeout:  s.IdleTimeout,
+		WriteTimeout: s.WriteTimeout,
+		NoDelay:      s.NoDelay,
+		Logger:       s.log,
+		Counters:     tcp.NewCounters(loop, o.forms()...),
+	}
+	switch o.form {
+	case answer.DaytimeForm:
+		c.Greeting = greeting{d.daytime, o.form}
+	case answer.TimeForm:
+		c.Greeting = greeting{d.time, o.form}
+	}
+	return connections{tcp.NewServer(loop, c)}
+}
+
+// greeting is what a protocol says on a connection.
+type greeting struct {
+	dialect interface {
+		Append(b []byte, now time.Time) []byte
+	}
+	form answer.Form
+}
+
+// Append implements tcp.Greeting.
+func (g greeting) Append(b []byte, now time.Time) ([]byte, answer.Form) {
+	return g.dialect.Append(b, now), g.form
+}
+
+func (s *service) newDatagrams(loop *reactor.Loop, o *offer, d dialects, g guard.Config) server {
+	c := udp.Config{Clock: s.clock, Counters: udp.NewCounters(loop, o.forms()...)}
+	g.MinSize = s.MinRequest
+	switch o.form {
+	case answer.DaytimeForm:
+		c.Dialect = d.daytime
+	case answer.TimeForm:
+		c.Dialect = d.time
+	case answer.NTPForm:
+		c.Dialect, c.Precise = d.ntp, true
+		g.Clients = []uint16{ntpPort} // where clients may ask from, too: RFC 5905, section 9.1
+		g.MinSize = 0                 // an answer is as long as the shortest request
+	default:
+		c.Dialect = d.text
+	}
+	c.Guard = guard.New(g)
+	return &datagrams{loop: loop, config: c}
+}
+
+const ntpPort = 123
+
+// forms returns those of the answers, nil for those of text.
+func (o *offer) forms() []answer.Form {
+	switch o.form {
+	case answer.DateTime:
+		return nil
+	case answer.NTPForm:
+		return []answer.Form{answer.NTPForm, answer.KissForm}
+	}
+	return []answer.Form{o.form}
 }
 
 // share returns the part of n that is for one of so many; none is without, if n

@@ -73,6 +73,10 @@ var (
 	descMaxError = desc("clock", "max_error_seconds", "How far off the clock may be, as the kernel says.")
 	descEstError = desc("clock", "estimated_error_seconds", "How far off the clock is estimated to be.")
 	descOffset   = desc("clock", "offset_seconds", "What the kernel has still to slew.")
+	descBound    = desc("clock", "error_bound_seconds", "How far off the clock may be by all that is known: what bound answers and NTP's root dispersion say.")
+	descContra   = desc("clock", "contradicted", "1 if the kernel and the upstream cannot both be right, 0 if they can.")
+	descUpOffset = desc("clock", "upstream_offset_seconds", "What the clock was behind the upstream by when they were compared last.")
+	descUpBound  = desc("clock", "upstream_error_bound_seconds", "How far off that comparison may be.")
 	descSteps    = desc("clock", "steps_total", "How often the clock was seen to jump.")
 )
 
@@ -96,7 +100,7 @@ var trafficDescs = map[string]struct {
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descBuild, descTurns, descPanics, descDropped, descRun, descLongest,
-		descSynced, descMaxError, descEstError, descOffset, descSteps,
+		descSynced, descMaxError, descEstError, descOffset, descSteps, descBound, descContra, descUpOffset, descUpBound,
 	} {
 		ch <- d
 	}
@@ -122,18 +126,30 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 
 // collectClock says nothing of what nothing is known of.
 func (m *Metrics) collectClock(ch chan<- prometheus.Metric, gauge func(*prometheus.Desc, float64, ...string)) {
-	q := m.clock.Quality(m.clock.Now())
-	synced := 0.0
-	if q.Synced() {
-		synced = 1
+	now := m.clock.Now()
+	q := m.clock.Quality(now)
+	gauge(descSynced, truth(q.Synced()))
+	gauge(descContra, truth(q.Contradicted()))
+	if bound, ok := q.Error(now); ok {
+		gauge(descBound, bound.Seconds())
 	}
-	gauge(descSynced, synced)
+	if up, ok := q.Upstream(); ok {
+		gauge(descUpOffset, up.Offset.Seconds())
+		gauge(descUpBound, up.Bound.Seconds())
+	}
 	if q.Err == nil {
 		gauge(descMaxError, q.MaxError.Seconds())
 		gauge(descEstError, q.EstError.Seconds())
 		gauge(descOffset, q.Offset.Seconds())
 	}
 	ch <- prometheus.MustNewConstMetric(descSteps, prometheus.CounterValue, float64(m.clock.Steps()))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func collectLoop(ch chan<- prometheus.Metric, loop string, s reactor.Stats) {

@@ -19,10 +19,19 @@ const (
 )
 
 // Counters counts what the server of one loop does.
-type Counters struct{ c *reactor.Counters }
+type Counters struct {
+	c     *reactor.Counters
+	forms []answer.Form // that are told of
+}
 
-// NewCounters returns counters that l publishes.
-func NewCounters(l *reactor.Loop) *Counters { return &Counters{l.NewCounters(numCounters)} }
+// NewCounters returns counters that l publishes, of answers of the forms given;
+// none stands for those of text.
+func NewCounters(l *reactor.Loop, forms ...answer.Form) *Counters {
+	if len(forms) == 0 {
+		forms = answer.TextForms()
+	}
+	return &Counters{l.NewCounters(numCounters), forms}
+}
 
 // Stats is what a server has done, as of its loop's last wait.
 type Stats struct {
@@ -62,9 +71,9 @@ func (c *Counters) Stats() Stats {
 func (c *Counters) Each(f func(what, label string, n uint64)) {
 	s := c.Stats()
 	requests := s.Errors
-	for i, n := range s.Answers {
-		requests += n
-		f("answers", answer.Form(i).String(), n)
+	for _, form := range c.forms {
+		requests += s.Answers[form]
+		f("answers", form.String(), s.Answers[form])
 	}
 	f("answers", "error", s.Errors)
 	f("requests", "", requests)

@@ -17,10 +17,19 @@ const (
 )
 
 // Counters counts what the servers of one dialect do on one loop.
-type Counters struct{ c *reactor.Counters }
+type Counters struct {
+	c     *reactor.Counters
+	forms []answer.Form // that are told of
+}
 
-// NewCounters returns counters that l publishes.
-func NewCounters(l *reactor.Loop) *Counters { return &Counters{l.NewCounters(numCounters)} }
+// NewCounters returns counters that l publishes, of answers of the forms given;
+// none stands for those of text.
+func NewCounters(l *reactor.Loop, forms ...answer.Form) *Counters {
+	if len(forms) == 0 {
+		forms = answer.TextForms()
+	}
+	return &Counters{l.NewCounters(numCounters), forms}
+}
 
 // Stats is what the servers of one dialect have done on one loop, as of its
 // last wait. Each request becomes an answer, or a drop for one reason.
@@ -55,8 +64,8 @@ func (c *Counters) Stats() Stats {
 func (c *Counters) Each(f func(what, label string, n uint64)) {
 	s := c.Stats()
 	f("requests", "", s.Requests)
-	for i, n := range s.Answers {
-		f("answers", answer.Form(i).String(), n)
+	for _, form := range c.forms {
+		f("answers", form.String(), s.Answers[form])
 	}
 	for v := guard.Pass + 1; v < guard.NumVerdicts; v++ {
 		f("drops", v.String(), s.Drops[v])
