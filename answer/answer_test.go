@@ -179,7 +179,7 @@ func TestEveryAnswerIsKnownForOne(t *testing.T) {
 		for _, name := range []string{"UTC", "Asia/Kathmandu", "America/St_Johns"} {
 			x := f.text(zone(t, name), DateTime)
 			for _, f.now = range moments() {
-				for form := range NumForms {
+				for form := range numWords {
 					b := x.Append(nil, form, f.now)
 					if !Own(b) || !Own(bytes.TrimSpace(b)) || !Own(append(b, 0, 0)) {
 						t.Errorf("%v at %v: %q is taken for a request", form, f.now, b)
@@ -283,7 +283,7 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 	x := NewText(c, time.UTC, DateTime, true)
 	buf := make([]byte, 0, MaxHTTP)
 	head := []byte("GET /json HTTP/1.1\r\nHost: x\r\n\r\n")
-	for form := range NumForms {
+	for form := range numWords {
 		req := append([]byte(form.String()), make([]byte, 400)...)
 		if n := testing.AllocsPerRun(1000, func() { x.AppendDatagram(buf, req, len(req), c.Now(), c.Now()) }); n != 0 {
 			t.Errorf("%v: %v allocations", form, n)
@@ -316,5 +316,59 @@ func BenchmarkOwn(b *testing.B) {
 	r := []byte("hi\n")
 	for b.Loop() {
 		Own(r)
+	}
+}
+
+func TestBoundAndJSONHaveBothSides(t *testing.T) {
+	f := &fake{now: moment, state: clock.State{MaxError: 99500 * time.Microsecond}}
+	c := clock.With(func() time.Time { return f.now }, f)
+	c.Measured(clock.Measurement{At: moment, Offset: 20 * time.Millisecond, Bound: 5*time.Millisecond - 1, Life: time.Minute})
+	x := NewText(c, time.UTC, DateTime, true)
+	if got, want := string(x.Append(nil, Bound, f.now)), "1795195062.828729123 1795195062.838729123 synced\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := string(x.Append(nil, JSON, f.now)); !strings.Contains(got, `"earliest_unix_ns":1795195062828729123,"latest_unix_ns":1795195062838729123,"status":"synced"`) {
+		t.Error(got)
+	}
+	c.Measured(clock.Measurement{At: moment, Offset: time.Second, Bound: 5*time.Millisecond - 1, Life: time.Minute})
+	if got, want := string(x.Append(nil, Bound, f.now)), "1795195062.713729123 1795195063.818729123 unsynced\n"; got != want {
+		t.Errorf("contradicted: %q, want %q", got, want)
+	}
+}
+
+func TestTextCrosses2036LeapSecondsAndZoneChanges(t *testing.T) {
+	f := &fake{state: clock.State{MaxError: time.Millisecond}}
+	// One Text for all, so that what it keeps of a second is put to the test.
+	x := f.text(zone(t, "Europe/Berlin"), DateTime)
+	for _, c := range []struct {
+		at       time.Time
+		dateTime string
+		rfc3339  string
+		unix     string
+	}{
+		{time.Date(2036, 2, 7, 6, 28, 15, 999999999, time.UTC), "2036-02-07 07:28:15.999999", "2036-02-07T07:28:15.999999999+01:00", "2085978495"},
+		{time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC), "2036-02-07 07:28:16.000000", "2036-02-07T07:28:16.000000000+01:00", "2085978496"},
+		{time.Date(2038, 1, 19, 3, 14, 8, 0, time.UTC), "2038-01-19 04:14:08.000000", "2038-01-19T04:14:08.000000000+01:00", "2147483648"},
+		// The kernel repeats the last second of the day in place of a 61st.
+		{time.Date(2016, 12, 31, 23, 59, 59, 999999999, time.UTC), "2017-01-01 00:59:59.999999", "2017-01-01T00:59:59.999999999+01:00", "1483228799"},
+		{time.Date(2016, 12, 31, 23, 59, 59, 0, time.UTC), "2017-01-01 00:59:59.000000", "2017-01-01T00:59:59.000000000+01:00", "1483228799"},
+		{time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC), "2017-01-01 01:00:00.000000", "2017-01-01T01:00:00.000000000+01:00", "1483228800"},
+		{time.Date(2026, 3, 29, 0, 59, 59, 999999999, time.UTC), "2026-03-29 01:59:59.999999", "2026-03-29T01:59:59.999999999+01:00", "1774745999"},
+		{time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC), "2026-03-29 03:00:00.000000", "2026-03-29T03:00:00.000000000+02:00", "1774746000"},
+		{time.Date(2026, 10, 25, 0, 59, 59, 0, time.UTC), "2026-10-25 02:59:59.000000", "2026-10-25T02:59:59.000000000+02:00", "1792889999"},
+		{time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC), "2026-10-25 02:00:00.000000", "2026-10-25T02:00:00.000000000+01:00", "1792890000"},
+	} {
+		f.now = c.at
+		for form, want := range map[Form]string{DateTime: c.dateTime, RFC3339: c.rfc3339, Unix: c.unix} {
+			if got := string(x.Append(nil, form, f.now)); got != want+"\n" {
+				t.Errorf("%v of %v: %q, want %q", form, c.at, got, want)
+			}
+		}
+	}
+	for leap, want := range map[clock.Leap]string{clock.LeapNone: `"leap":"none"`, clock.LeapInsert: `"leap":"insert"`, clock.LeapDelete: `"leap":"delete"`} {
+		g := &fake{now: time.Date(2016, 12, 31, 23, 59, 59, 0, time.UTC), state: clock.State{MaxError: time.Millisecond, Leap: leap}}
+		if got := string(g.text(time.UTC, DateTime).Append(nil, JSON, g.now)); !strings.Contains(got, want) {
+			t.Errorf("%v: %s", leap, got)
+		}
 	}
 }

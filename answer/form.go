@@ -6,34 +6,56 @@ import (
 	"strings"
 )
 
-// Form is a form that a text answer can take. Its word asks for it.
+// Form is a form that an answer can take. A text answer's is asked for by its
+// word; those behind Help belong to dialects of their own.
 type Form uint8
 
 const (
-	DateTime Form = iota // 2026-11-21 01:17:42.813729, in the host's zone
-	RFC3339              // 2026-11-21T01:17:42.813729123Z, with the zone's offset
-	Unix                 // seconds since 1970
-	UnixMS               // milliseconds
-	UnixUS               // microseconds
-	UnixNS               // nanoseconds
-	Bound                // earliest and latest true time, and whether the clock is synchronised
-	JSON                 // all that is known, on one line
-	Help                 // the words
+	DateTime    Form = iota // 2026-11-21 01:17:42.813729, in the host's zone
+	RFC3339                 // 2026-11-21T01:17:42.813729123Z, with the zone's offset
+	Unix                    // seconds since 1970
+	UnixMS                  // milliseconds
+	UnixUS                  // microseconds
+	UnixNS                  // nanoseconds
+	Bound                   // earliest and latest true time, and whether the clock is synchronised
+	JSON                    // all that is known, on one line
+	Help                    // the words
+	DaytimeForm             // RFC 867
+	TimeForm                // RFC 868
+	NTPForm                 // RFC 5905
+	KissForm                // an NTP packet that tells no time, but asks for fewer requests
 	NumForms
+
+	numWords = DaytimeForm // the text forms
 )
 
-var words = [NumForms]string{"datetime", "rfc3339", "unix", "unixms", "unixus", "unixns", "bound", "json", "help"}
+var names = [NumForms]string{"datetime", "rfc3339", "unix", "unixms", "unixus", "unixns", "bound", "json", "help", "daytime", "time", "ntp", "kiss"}
+
+// words are the names that ask for a form.
+var words = names[:numWords]
 
 // The lengths of the words.
 const shortest, longest = len("unix"), len("datetime")
 
-// String returns the form's word.
-func (f Form) String() string { return words[f] }
+// String returns the form's name, which of a text form is its word.
+func (f Form) String() string { return names[f] }
 
-// Words returns the words of all forms.
-func Words() []string { return slices.Clone(words[:]) }
+// IsText reports whether f is a form of a text answer.
+func (f Form) IsText() bool { return f < numWords }
 
-// UnmarshalText accepts a word, in any case, that gives a time.
+// TextForms returns the forms of text answers.
+func TextForms() []Form {
+	forms := make([]Form, numWords)
+	for i := range forms {
+		forms[i] = Form(i)
+	}
+	return forms
+}
+
+// Words returns the words of all text forms.
+func Words() []string { return slices.Clone(words) }
+
+// UnmarshalText accepts a word, in any case, that gives a time as text.
 func (f *Form) UnmarshalText(text []byte) error {
 	got, ok := ParseForm(text)
 	if !ok || got == Help || len(text) != len(words[got]) {
@@ -43,8 +65,8 @@ func (f *Form) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// ParseForm returns the form that a request asks for: the request is its word,
-// in any case, between any white space and NULs.
+// ParseForm returns the text form that a request asks for: the request is its
+// word, in any case, between any white space and NULs.
 func ParseForm(req []byte) (Form, bool) {
 	req = trim(req)
 	if len(req) < shortest || len(req) > longest { // nearly always

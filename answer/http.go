@@ -91,7 +91,7 @@ func appendHTTPError(b []byte, code int, method string, now time.Time) []byte {
 
 const plain = "text/plain; charset=utf-8"
 
-var notFound = "not found; there are: /" + strings.Join(words[:], " /") + "\n"
+var notFound = "not found; there are: /" + strings.Join(words, " /") + "\n"
 
 func appendHTTP(b []byte, code int, kind string, body []byte, method string, now time.Time) []byte {
 	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(code), 10)

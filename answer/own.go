@@ -2,16 +2,21 @@ package answer
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
+	"time"
 )
 
-var help = strings.Join(words[:], " ")
+var help = strings.Join(words, " ")
 
 // Own reports whether a datagram reads as an answer that this program gives, in
-// whatever form or zone. It is not to be answered: whoever sent it does not
-// ask, and if he answers all that comes, as we do, neither side would ever be
-// silent again.
+// whatever form or zone, at whichever port. It is not to be answered: whoever
+// sent it does not ask, and if he answers all that comes, as we do, neither side
+// would ever be silent again. OwnAt knows one kind more.
 func Own(datagram []byte) bool {
+	if isNTPAnswer(datagram) {
+		return true
+	}
 	b := trim(datagram)
 	if len(b) < len("- - unsynced") {
 		return len(b) >= 10 && isUnix(b)
@@ -26,6 +31,48 @@ func Own(datagram []byte) bool {
 	}
 }
 
+// OwnAt returns an Own that knows the answers of a time server as well: four
+// bytes that are no text and tell the time that it is by now, give or take a
+// year.
+func OwnAt(now func() time.Time) func(datagram []byte) bool {
+	const year = 366 * 24 * time.Hour
+	return func(datagram []byte) bool {
+		if len(datagram) == timeSize && !isWritten(datagram) {
+			at := now()
+			told := ntpTime(binary.BigEndian.Uint32(datagram)) << 32
+			return told.near(at).Sub(at).Abs() < year
+		}
+		return Own(datagram)
+	}
+}
+
+// isWritten reports whether every byte of b is ASCII that can be printed, or
+// white space.
+func isWritten(b []byte) bool {
+	for _, c := range b {
+		if c > '~' || c < ' ' && (c < '\t' || c > '\r') {
+			return false
+		}
+	}
+	return true
+}
+
+// isNTPAnswer reports whether b is an NTP packet of one who does not ask. No
+// text is: the stratum is no character, and the precision, being negative,
+// is none of ASCII.
+func isNTPAnswer(b []byte) bool {
+	p, ok := parseNTP(b)
+	if !ok || p.version == 0 || p.stratum > maxStratum || p.precision >= 0 || p.precision < -32 {
+		return false
+	}
+	switch p.mode {
+	case modeActive, modePassive, modeServer, modeBroadcast:
+		return true
+	default:
+		return false
+	}
+}
+
 // isUnix reports whether b is whole seconds or a fraction of them, as
 // appendUnix writes them.
 func isUnix(b []byte) bool {
@@ -33,13 +80,13 @@ func isUnix(b []byte) bool {
 	return n >= 10 && n == len(cutSign(b))
 }
 
-// isDateTime reports whether b is a datetime or RFC 3339 answer. A year may
-// have more than four digits.
+// isDateTime reports whether b is a datetime, an RFC 3339 or a daytime answer. A
+// year may have more than four digits.
 func isDateTime(b []byte) bool {
 	b = cutSign(b)
 	year := digits(b)
-	const rest = "-11-21 01:17:42."
-	if year < 4 || len(b) < year+len(rest)+6 {
+	const rest, zone = "-11-21 01:17:42", "+08:00"
+	if year < 4 || len(b) < year+len(rest)+len(".813729") {
 		return false
 	}
 	for i, c := range []byte(rest) {
@@ -53,6 +100,14 @@ func isDateTime(b []byte) bool {
 		}
 	}
 	b = b[year+len(rest):]
+	if b[0] == ' ' {
+		return len(b) == len(" ")+len(zone) && (b[1] == '+' || b[1] == '-') && b[len(" +08")] == ':' &&
+			digits(b[len(" +"):]) == 2 && digits(b[len(" +08:"):]) == 2
+	}
+	if b[0] != '.' {
+		return false
+	}
+	b = b[1:]
 	n := digits(b)
 	return n >= 6 && (n == len(b) || b[n] == 'Z' || b[n] == '+' || b[n] == '-')
 }

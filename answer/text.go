@@ -142,12 +142,12 @@ func appendDigits(b []byte, n, width int) []byte {
 }
 
 // appendBound appends the earliest and the latest time that it can be, as far
-// as the kernel knows.
+// as is known.
 func (t *Text) appendBound(b []byte, now time.Time) []byte {
 	q := t.clock.Quality(now)
-	if e, ok := q.Error(now); ok {
-		b = appendSeconds(b, now.Add(-e))
-		b = appendSeconds(append(b, ' '), now.Add(e))
+	if earliest, latest, ok := q.Bounds(now); ok {
+		b = appendSeconds(b, earliest)
+		b = appendSeconds(append(b, ' '), latest)
 	} else {
 		b = append(b, "- -"...)
 	}
@@ -175,13 +175,13 @@ func status(q *clock.Quality) string {
 
 func (t *Text) appendJSON(b []byte, now time.Time) []byte {
 	q := t.clock.Quality(now)
-	e, ok := q.Error(now)
+	earliest, latest, ok := q.Bounds(now)
 	known := q.Err == nil
 	b = append(b, jsonStart...)
 	b = t.appendRFC3339(b, now.Nanosecond())
 	b = appendJSONInt(append(b, `","unix_ns":`...), now.UnixNano(), true)
-	b = appendJSONInt(append(b, `,"earliest_unix_ns":`...), now.UnixNano()-int64(e), ok)
-	b = appendJSONInt(append(b, `,"latest_unix_ns":`...), now.UnixNano()+int64(e), ok)
+	b = appendJSONInt(append(b, `,"earliest_unix_ns":`...), now.UnixNano()+int64(earliest.Sub(now)), ok)
+	b = appendJSONInt(append(b, `,"latest_unix_ns":`...), now.UnixNano()+int64(latest.Sub(now)), ok)
 	b = append(append(append(b, `,"status":"`...), status(q)...), '"')
 	b = appendJSONInt(append(b, `,"max_error_ns":`...), int64(q.MaxError), known)
 	b = appendJSONInt(append(b, `,"est_error_ns":`...), int64(q.EstError), known)

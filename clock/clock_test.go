@@ -77,13 +77,12 @@ func TestSyncedAndTrusted(t *testing.T) {
 }
 
 func TestStepsAreCounted(t *testing.T) {
-	f := &fake{now: time.Now().Round(0)}
+	wall, mono := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), time.Hour
+	f := &fake{now: reading(wall, mono)}
 	c := f.clock()
-	var mono time.Duration
-	c.mono = func() time.Duration { return mono }
-	pass := func(wall, real time.Duration) {
-		f.now = f.now.Add(wall)
-		mono += real
+	pass := func(onWall, real time.Duration) {
+		wall, mono = wall.Add(onWall), mono+real
+		f.now = reading(wall, mono)
 		c.Quality(f.now)
 	}
 	pass(2*time.Second, 2*time.Second)
@@ -95,8 +94,21 @@ func TestStepsAreCounted(t *testing.T) {
 	pass(-10*365*24*time.Hour, time.Second)
 	pass(2020*time.Millisecond, 2*time.Second)
 	pass(2*time.Second, 2*time.Second)
-	if n := c.Steps(); n != 3 {
-		t.Errorf("%d steps, want 3", n)
+	pass(-900*time.Millisecond, 100*time.Millisecond) // a leap second, within Refresh
+	if n := c.Steps(); n != 4 {
+		t.Errorf("%d steps, want 4", n)
+	}
+}
+
+func TestStepIsSeenHoweverSeldomOneLooks(t *testing.T) {
+	wall := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	f := &fake{now: reading(wall, 0)}
+	c := f.clock()
+	month := 30 * 24 * time.Hour
+	f.now = reading(wall.Add(month+50*time.Millisecond), month)
+	c.Quality(f.now)
+	if n := c.Steps(); n != 1 {
+		t.Errorf("%d steps in a month in which nobody asked, want 1", n)
 	}
 }
 

@@ -14,13 +14,15 @@ type host struct{}
 
 func (host) State() (State, error) {
 	var t unix.Timex // no mode is set, so nothing is changed
-	if _, err := unix.Adjtimex(&t); err != nil {
+	state, err := unix.Adjtimex(&t)
+	if err != nil {
 		return State{}, fmt.Errorf("adjtimex: %w", err)
 	}
-	return fromTimex(&t), nil
+	return fromTimex(&t, state), nil
 }
 
-func fromTimex(t *unix.Timex) State {
+// fromTimex translates what adjtimex(2) fills in and returns.
+func fromTimex(t *unix.Timex, state int) State {
 	s := State{
 		Faulty:   faulty(t.Status),
 		MaxError: time.Duration(t.Maxerror) * time.Microsecond,
@@ -32,6 +34,7 @@ func fromTimex(t *unix.Timex) State {
 		s.Offset *= 1000 // it was in microseconds
 	}
 	switch {
+	case state == unix.TIME_WAIT: // it is over; the daemon just has not cleared the bit
 	case t.Status&unix.STA_INS != 0:
 		s.Leap = LeapInsert
 	case t.Status&unix.STA_DEL != 0:
@@ -47,4 +50,21 @@ func faulty(status int32) bool {
 		has(unix.STA_PPSFREQ|unix.STA_PPSTIME) && !has(unix.STA_PPSSIGNAL) ||
 		has(unix.STA_PPSTIME) && has(unix.STA_PPSJITTER) ||
 		has(unix.STA_PPSFREQ) && has(unix.STA_PPSWANDER|unix.STA_PPSERROR)
+}
+
+// hostRaw returns a reader of the host's oscillator, which no daemon steers:
+// CLOCK_MONOTONIC_RAW, clock_gettime(2). It returns nil if there is none.
+func hostRaw() func() time.Duration {
+	read := func() time.Duration {
+		var t unix.Timespec
+		if unix.ClockGettime(unix.CLOCK_MONOTONIC_RAW, &t) != nil {
+			return -1
+		}
+		return time.Duration(t.Nano())
+	}
+	start := read()
+	if start < 0 {
+		return nil
+	}
+	return func() time.Duration { return read() - start }
 }

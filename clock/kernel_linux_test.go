@@ -13,13 +13,18 @@ func TestTimexIsReadInItsOwnUnits(t *testing.T) {
 		MaxError: 2500 * time.Microsecond, EstError: 70 * time.Microsecond,
 		Offset: -1500 * time.Microsecond, Leap: LeapInsert, TAI: 37,
 	}
-	if got := fromTimex(&tx); got != want {
+	if got := fromTimex(&tx, unix.TIME_INS); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	tx.Status = unix.STA_NANO | unix.STA_DEL
 	want.Offset, want.Leap = -1500, LeapDelete
-	if got := fromTimex(&tx); got != want {
+	if got := fromTimex(&tx, unix.TIME_DEL); got != want {
 		t.Errorf("with STA_NANO got %+v, want %+v", got, want)
+	}
+	for state, want := range map[int]Leap{unix.TIME_OK: LeapDelete, unix.TIME_OOP: LeapDelete, unix.TIME_WAIT: LeapNone, unix.TIME_ERROR: LeapDelete} {
+		if got := fromTimex(&tx, state).Leap; got != want {
+			t.Errorf("in state %d: leap %v, want %v", state, got, want)
+		}
 	}
 }
 

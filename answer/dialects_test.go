@@ -1,0 +1,233 @@
+package answer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	"nowd/clock"
+)
+
+func TestDaytimeIsOneLine(t *testing.T) {
+	for _, c := range []struct {
+		zone string
+		at   time.Time
+		want string
+	}{
+		{"UTC", moment, "2026-11-20 17:17:42 +00:00\r\n"},
+		{"Asia/Shanghai", moment, "2026-11-21 01:17:42 +08:00\r\n"},
+		{"Asia/Kathmandu", moment, "2026-11-20 23:02:42 +05:45\r\n"},
+		{"Europe/Berlin", time.Date(2026, 10, 25, 0, 59, 59, 999999999, time.UTC), "2026-10-25 02:59:59 +02:00\r\n"},
+		{"Europe/Berlin", time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC), "2026-10-25 02:00:00 +01:00\r\n"},
+		{"UTC", time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC), "2036-02-07 06:28:16 +00:00\r\n"},
+		{"UTC", time.Date(2016, 12, 31, 23, 59, 59, 999999999, time.UTC), "2016-12-31 23:59:59 +00:00\r\n"}, // twice: a leap second
+		{"UTC", time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC), "2017-01-01 00:00:00 +00:00\r\n"},
+	} {
+		d := NewDaytime(zone(t, c.zone), nil)
+		for range 2 { // once made, once kept
+			if got := string(d.Append(nil, c.at)); got != c.want {
+				t.Errorf("%v in %s: %q, want %q", c.at, c.zone, got, c.want)
+			}
+		}
+	}
+	d := NewDaytime(zone(t, "Europe/Berlin"), nil)
+	for _, at := range moments() {
+		got := d.Append(nil, at)
+		if want := at.In(zone(t, "Europe/Berlin")).Format("2006-01-02 15:04:05 -07:00") + "\r\n"; string(got) != want || len(got) > MaxDaytime {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if !Own(got) {
+			t.Errorf("%q is taken for a request", got)
+		}
+	}
+}
+
+func TestTimeWrapsIn2036(t *testing.T) {
+	x := NewTime(nil)
+	for at, want := range map[time.Time]uint32{
+		time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC):              2208988800, // the RFC's own examples
+		time.Date(1976, 1, 1, 0, 0, 0, 0, time.UTC):              2398291200,
+		time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC):              2524521600,
+		time.Date(1983, 5, 1, 0, 0, 0, 0, time.UTC):              2629584000,
+		time.Date(1900, 1, 1, 0, 0, 1, 0, time.UTC):              1,
+		time.Date(2036, 2, 7, 6, 28, 15, 999999999, time.UTC):    0xffffffff,
+		time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC):            0,
+		time.Date(2036, 2, 7, 6, 28, 17, 0, time.UTC):            1,
+		time.Date(2016, 12, 31, 23, 59, 59, 999999999, time.UTC): 3692217599,
+	} {
+		b := x.Append(nil, at)
+		if got := binary.BigEndian.Uint32(b); got != want || len(b) != 4 {
+			t.Errorf("%v: %d, want %d", at, got, want)
+		}
+		if known := OwnAt(func() time.Time { return at.Add(time.Hour) })(b); !known {
+			t.Errorf("%v: %x is taken for a request", at, b)
+		}
+	}
+}
+
+func TestUntrustedClockGivesNoDaytimeAndNoTime(t *testing.T) {
+	trusted := false
+	f := func(now time.Time) bool {
+		if !now.Equal(moment) {
+			t.Errorf("asked of %v", now)
+		}
+		return trusted
+	}
+	d, x := NewDaytime(time.UTC, f), NewTime(f)
+	for _, trusted = range []bool{true, false, true} {
+		for name, b := range map[string][]byte{
+			"daytime": d.Append(nil, moment), "time": x.Append(nil, moment),
+			"daytime datagram": first(d.AppendDatagram(nil, nil, 0, moment, moment)), "time datagram": first(x.AppendDatagram(nil, nil, 0, moment, moment)),
+		} {
+			if got := len(b) > 0; got != trusted {
+				t.Errorf("trusted %v: a %s of %q", trusted, name, b)
+			}
+		}
+	}
+}
+
+func TestWordsOfFourBytesAreNotTakenForTimes(t *testing.T) {
+	for _, at := range []time.Time{moment, time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC), time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		own := OwnAt(func() time.Time { return at })
+		for _, req := range []string{"time", "unix", "JSON", "hi\r\n", "????", "    ", "\n\n\n\n", "\t\v\f\r", "0000", "~~~~", " !A~"} {
+			if own([]byte(req)) {
+				t.Errorf("%q is taken for an answer", req)
+			}
+		}
+	}
+	for _, word := range []string{"time", "unix", "JSON", "hi\r\n"} { // at the time that it would tell
+		at := (ntpTime(binary.BigEndian.Uint32([]byte(word))) << 32).near(time.Date(2080, 1, 1, 0, 0, 0, 0, time.UTC))
+		if OwnAt(func() time.Time { return at })([]byte(word)) {
+			t.Errorf("%q is taken for an answer in %v", word, at)
+		}
+	}
+	own := OwnAt(func() time.Time { return moment })
+	for _, req := range []string{"\x00\x00\x00\x00", "\xff\xff\xff\xff", "\xff\xfe\x00\x01", "hi\n\x00"} {
+		if own([]byte(req)) {
+			t.Errorf("%q, which is no time near by, is taken for an answer", req)
+		}
+	}
+}
+
+func TestNTPRequestsAndTextsAreNotTakenForAnswers(t *testing.T) {
+	own := OwnAt(func() time.Time { return moment })
+	for version := range uint8(8) {
+		if own(client(version)) {
+			t.Errorf("a request of version %d is taken for an answer", version)
+		}
+	}
+	for _, w := range append(Words(), "", "hello sock", "$$$$", "des\u65e5") {
+		for _, pad := range []byte{0, ' ', '\n', 'x'} {
+			req := []byte(w)
+			for len(req) < 400 {
+				req = append(req, pad)
+			}
+			if own(req) {
+				t.Errorf("%q, padded with %q, is taken for an answer", w, pad)
+			}
+		}
+	}
+}
+
+// dialect is what a service is made of.
+type dialect interface {
+	AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, Form)
+}
+
+// services returns one of each kind, by name, on the clock f.
+func services(t *testing.T, f *fake) map[string]dialect {
+	all := map[string]dialect{
+		"daytime": NewDaytime(zone(t, "Asia/Kathmandu"), nil),
+		"time":    NewTime(nil),
+		"ntp":     f.ntp(),
+		"kiss":    kisser{f.ntp()},
+	}
+	for form := range Help {
+		for _, newline := range []bool{true, false} {
+			all[fmt.Sprintf("%v, newline %v", form, newline)] = NewText(f.ntp().clock, zone(t, "America/St_Johns"), form, newline)
+		}
+	}
+	return all
+}
+
+// kisser is an NTP server that limits everybody.
+type kisser struct{ *NTP }
+
+func (k kisser) AppendDatagram(b, req []byte, size int, _, _ time.Time) ([]byte, Form) {
+	return k.AppendKiss(b, req, size)
+}
+
+// TestTwoServicesNeverTalkToEachOther sets two services on each other with a
+// datagram of a false source: what the first answers gets to the second, which
+// has to be silent.
+func TestTwoServicesNeverTalkToEachOther(t *testing.T) {
+	requests := [][]byte{nil, []byte("hi\n"), {0}, {0, 0, 0, 0}, make([]byte, 1400)}
+	for _, w := range Words() {
+		requests = append(requests, []byte(w), append([]byte(w), make([]byte, 400)...))
+	}
+	for version := uint8(1); version <= 4; version++ {
+		requests = append(requests, client(version), append(client(version), make([]byte, 20)...))
+	}
+	pairs := 0
+	for _, state := range []clock.State{{MaxError: time.Millisecond, TAI: 37, Leap: clock.LeapInsert}, {MaxError: 16 * time.Second}, {MaxError: time.Second, Leap: clock.LeapDelete}} {
+		for _, now := range []time.Time{moment, time.Unix(0, 0), time.Date(2036, 2, 7, 6, 28, 15, 999999999, time.UTC), time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC)} {
+			f := &fake{now: now, state: state}
+			for _, skew := range []time.Duration{0, -time.Hour, 40 * 365 * 24 * time.Hour} {
+				g := &fake{now: now.Add(skew), state: state}
+				own := OwnAt(func() time.Time { return g.now })
+				others := services(t, g)
+				for from, a := range services(t, f) {
+					for to, b := range others {
+						for _, req := range requests {
+							answer, _ := a.AppendDatagram(nil, req, len(req), f.now, f.now)
+							if len(answer) == 0 || own(answer) {
+								continue
+							}
+							// Not known for one, as may be if it comes from
+							// a clock that is far off: then at the latest
+							// what is sent back has to be.
+							back, _ := b.AppendDatagram(nil, answer, len(answer), g.now, g.now)
+							if len(back) > 0 && (skew.Abs() <= time.Hour || !OwnAt(func() time.Time { return f.now })(back)) {
+								t.Fatalf("%s answers %q with %q, and %s that with %q", from, req, answer, to, back)
+							}
+						}
+						pairs++
+					}
+				}
+			}
+		}
+	}
+	if pairs != 3*4*3*20*20 {
+		t.Errorf("%d pairs", pairs)
+	}
+}
+
+func TestDialectsAllocateNothing(t *testing.T) {
+	c := clock.New()
+	buf := make([]byte, 0, MaxText)
+	trusted := func(now time.Time) bool { return !c.Quality(now).Trusted(now, 0) }
+	own := OwnAt(c.Now)
+	for name, d := range map[string]dialect{"daytime": NewDaytime(time.UTC, trusted), "time": NewTime(trusted)} {
+		if n := testing.AllocsPerRun(1000, func() {
+			b, _ := d.AppendDatagram(buf, nil, 0, c.Now(), c.Now())
+			own(b)
+		}); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func BenchmarkDialects(b *testing.B) {
+	c := clock.New()
+	buf := make([]byte, 0, MaxText)
+	for name, d := range map[string]dialect{"daytime": NewDaytime(time.UTC, nil), "time": NewTime(nil)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				now := c.Now()
+				d.AppendDatagram(buf, nil, 0, now, now)
+			}
+		})
+	}
+}

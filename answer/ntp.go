@@ -1,0 +1,148 @@
+package answer
+
+import (
+	"time"
+
+	"nowd/clock"
+)
+
+// NTP makes the answers of an NTP server, versions 1 to 4: RFC 5905. It keeps
+// nothing about its clients.
+//
+// All that an answer says of the clock is rounded against it. As long as the
+// clock is not synchronised the leap indicator says so, and the stratum is 0,
+// as RFC 5905 (section 7.3) has it for what is unspecified, with the kiss code
+// INIT (section 7.4); chronyd and ntpd send stratum 0 then, too. Whether a clock
+// that is synchronised is good enough is left to the client: the root dispersion
+// has the whole error bound.
+type NTP struct {
+	clock     *clock.Clock
+	stratum   uint8
+	refID     [4]byte
+	precision int8
+}
+
+// NewNTP returns an NTP that tells c's time. The stratum, from 1 to 15, and the
+// reference id are those of a clock of which nothing but its error is known;
+// with an upstream they follow from that. It takes a moment, for it measures how
+// finely the clock can be read.
+func NewNTP(c *clock.Clock, stratum uint8, refID [4]byte) *NTP {
+	return &NTP{clock: c, stratum: stratum, refID: refID, precision: precision(c.Now)}
+}
+
+var (
+	kissInit = [4]byte{'I', 'N', 'I', 'T'}
+	kissRate = [4]byte{'R', 'A', 'T', 'E'}
+)
+
+// maxStratum is the first stratum that is none: RFC 5905, MAXSTRAT.
+const maxStratum = 16
+
+// maxDispersion is the root dispersion of which nothing is known: RFC 5905,
+// MAXDISP.
+const maxDispersion = clock.MaxErrorLimit
+
+// AppendDatagram appends the answer to a client's request, of which req holds
+// the beginning and size is the length, and which arrived when it says; now is
+// the time at which the answer leaves. It appends nothing to any other datagram.
+// The answer is never longer than the request: what follows the header in it,
+// extension fields or a MAC, is not looked at and has no answer.
+func (n *NTP) AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, Form) {
+	p, ok := clientRequest(req, size)
+	if !ok {
+		return b, NTPForm
+	}
+	if arrived.After(now) { // the clock was set back in between
+		arrived = now
+	}
+	answer := ntpPacket{
+		version: p.version, mode: modeServer,
+		poll: p.poll, precision: n.precision,
+		origin: p.transmit, receive: toNTPTime(arrived), transmit: toNTPTime(now),
+	}
+	if answer.transmit == answer.receive {
+		answer.transmit++ // RFC 9769 tells its modes apart by their being different
+	}
+	n.describe(&answer, now)
+	return answer.append(b), NTPForm
+}
+
+// describe fills in what is known of the clock.
+func (n *NTP) describe(p *ntpPacket, now time.Time) {
+	q := n.clock.Quality(now)
+	bound, ok := q.Error(now)
+	if !ok {
+		bound = maxDispersion
+	}
+	p.leap, p.stratum, p.refID = uint8(q.Leap), n.stratum, n.refID
+	reference := q.At
+	if up, ok := q.Upstream(); ok {
+		p.stratum, p.refID, reference = min(up.Stratum, maxStratum)+1, up.RefID, up.At
+		p.rootDelay = toNTPShort(up.RootDelay)
+		// A client takes half the delay and the dispersion for our error.
+		bound -= time.Duration(uint64(p.rootDelay) * uint64(time.Second) >> 17)
+	}
+	if !q.Synced() || p.stratum >= maxStratum {
+		p.leap, p.stratum, p.refID = ntpUnknown, 0, kissInit
+	}
+	if reference.After(now) { // another loop read the clock a moment later
+		reference = now
+	}
+	p.reference = toNTPTime(reference)
+	p.rootDispersion = max(1, toNTPShort(bound))
+}
+
+// The poll intervals that a kiss may ask for, log2 of seconds. ntpd takes no
+// notice of one outside its own limits, 3 to 17.
+const minKissPoll, maxKissPoll = 6, 17
+
+// AppendKiss appends a RATE kiss to a client's request: a packet that has no
+// time, and asks for fewer requests (RFC 5905, section 7.4). It appends nothing
+// to any other datagram. Its timestamps are the client's own, as ntpd has it: a
+// client that takes them for a time learns nothing, and chronyd would not
+// believe a kiss whose transmit timestamp is the same time and again.
+func (n *NTP) AppendKiss(b, req []byte, size int) ([]byte, Form) {
+	p, ok := clientRequest(req, size)
+	if !ok {
+		return b, KissForm
+	}
+	kiss := ntpPacket{
+		leap: ntpUnknown, version: p.version, mode: modeServer,
+		poll: min(max(p.poll, minKissPoll), maxKissPoll), precision: n.precision,
+		refID:     kissRate,
+		reference: p.transmit, origin: p.transmit, receive: p.transmit, transmit: p.transmit,
+	}
+	return kiss.append(b), KissForm
+}
+
+// clientRequest reads a client's request. A client of version 1 may send mode 0
+// as well, RFC 1059 having had no modes; it is told from others by its port
+// only, and is not answered.
+func clientRequest(req []byte, size int) (p ntpPacket, ok bool) {
+	if size < ntpSize {
+		return p, false
+	}
+	p, ok = parseNTP(req)
+	return p, ok && p.mode == modeClient && 1 <= p.version && p.version <= 4
+}
+
+// precision returns how finely now reads the time, as log2 of seconds, rounded
+// up: the least by which a reading differs from the one before, which is the
+// clock's resolution or the time that it takes to read it, whichever is more
+// (RFC 5905, section 7.3). It is never more than half a second.
+func precision(now func() time.Time) int8 {
+	least := time.Second / 2
+	last := now()
+	for range 1000 {
+		next := now()
+		if d := next.Sub(last); d > 0 {
+			least = min(least, d)
+		}
+		last = next
+	}
+	log := int8(-1)
+	for time.Second>>(1-log) >= least {
+		log--
+	}
+	return log
+}

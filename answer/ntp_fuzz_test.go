@@ -1,0 +1,59 @@
+package answer
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"nowd/clock"
+)
+
+func FuzzNTPRequest(f *testing.F) {
+	f.Add(client(4), int64(0), int64(0))
+	f.Add(client(1), int64(2085978496), int64(-1))
+	f.Add(append(client(3), make([]byte, 20)...), int64(-1), int64(1e9))
+	f.Add(bytes.Repeat([]byte{0x24}, 48), int64(1<<40), int64(5))
+	f.Fuzz(func(t *testing.T, req []byte, sec, waited int64) {
+		k := &fake{now: time.Unix(sec%(1<<40), 5), state: clock.State{MaxError: time.Millisecond}}
+		n := k.ntp()
+		for _, b := range [][]byte{
+			first(n.AppendDatagram(nil, req, len(req), k.now.Add(-time.Duration(waited)), k.now)),
+			first(n.AppendKiss(nil, req, len(req))),
+		} {
+			if len(b) == 0 {
+				if len(req) >= ntpSize && req[0]&7 == modeClient && req[0]>>3&7 >= 1 && req[0]>>3&7 <= 4 {
+					t.Fatal("a client's request is not answered")
+				}
+				continue
+			}
+			p, ok := parseNTP(b)
+			if !ok || len(b) != ntpSize || len(b) > len(req) {
+				t.Fatalf("%d bytes for %d", len(b), len(req))
+			}
+			if !bytes.Equal(b[24:32], req[40:48]) || p.mode != modeServer || p.version != req[0]>>3&7 {
+				t.Fatalf("%x is not the answer to %x", b, req)
+			}
+			if !Own(b) {
+				t.Fatalf("%x is not known for an answer", b)
+			}
+			if again := first(n.AppendDatagram(nil, b, len(b), k.now, k.now)); len(again) > 0 {
+				t.Fatalf("an answer is answered: %x", again)
+			}
+		}
+	})
+}
+
+func first(b []byte, _ Form) []byte { return b }
+
+func FuzzNTPTime(f *testing.F) {
+	f.Add(int64(2085978496), int64(0), int64(0))
+	f.Add(int64(-2208988800), int64(999999999), int64(-1<<31+1))
+	f.Fuzz(func(t *testing.T, sec, nsec, away int64) {
+		sec, nsec, away = sec%(1<<40), min(max(nsec, -nsec)%1e9, 999999999), away%(1<<31)
+		at := time.Unix(sec, max(0, nsec))
+		got := toNTPTime(at).near(at.Add(time.Duration(away) * time.Second))
+		if d := got.Sub(at); d < 0 || d > 1 { // zero is no time, and 1 is not 0 ns
+			t.Fatalf("%v became %v", at, got)
+		}
+	})
+}

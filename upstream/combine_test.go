@@ -1,0 +1,138 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/beevik/ntp"
+
+	"nowd/clock"
+)
+
+// at returns a sample that holds the truth to be in an interval.
+func at(from, to time.Duration) *sample {
+	return &sample{Measurement: clock.Measurement{Offset: (from + to) / 2, Bound: (to - from) / 2}}
+}
+
+func TestMajorityAgreesOnWhatItShares(t *testing.T) {
+	for name, c := range map[string]struct {
+		samples  []*sample
+		from, to time.Duration
+		none     bool
+	}{
+		"nobody":                 {nil, 0, 0, true},
+		"one":                    {[]*sample{at(-10, 20)}, -10, 20, false},
+		"two":                    {[]*sample{at(-10, 20), at(10, 40)}, 10, 20, false},
+		"two that touch":         {[]*sample{at(-10, 20), at(20, 40)}, 20, 20, false},
+		"two apart":              {[]*sample{at(-10, 20), at(22, 40)}, 0, 0, true},
+		"one within another":     {[]*sample{at(-10, 20), at(0, 2)}, 0, 2, false},
+		"two of three":           {[]*sample{at(100, 200), at(0, 20), at(10, 40)}, 10, 20, false},
+		"two of four":            {[]*sample{at(100, 200), at(0, 20), at(10, 40), at(300, 400)}, 0, 0, true},
+		"two pairs of three":     {[]*sample{at(0, 100), at(-10, 10), at(90, 110)}, 0, 100, false},
+		"all of three":           {[]*sample{at(0, 100), at(-10, 60), at(50, 110)}, 50, 60, false},
+		"the same, three times":  {[]*sample{at(-4, 4), at(-4, 4), at(-4, 4)}, -4, 4, false},
+		"three of five, at ends": {[]*sample{at(0, 10), at(10, 20), at(10, 12), at(30, 40), at(-30, -20)}, 10, 10, false},
+	} {
+		best, m := combine(c.samples)
+		if (best == nil) != c.none {
+			t.Errorf("%s: %+v", name, best)
+		}
+		if best != nil && (m.Offset-m.Bound != c.from || m.Offset+m.Bound < c.to || m.Offset+m.Bound > c.to+1) {
+			t.Errorf("%s: %v more or less %v, want from %v to %v", name, m.Offset, m.Bound, c.from, c.to)
+		}
+	}
+}
+
+// share is how many of the samples hold that the truth may be at d.
+func share(samples []*sample, d time.Duration) (n int) {
+	for _, s := range samples {
+		if s.from() <= d && d <= s.to() {
+			n++
+		}
+	}
+	return n
+}
+
+func TestTruthIsWhereMostAreRight(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	majorities, misled := 0, 0
+	for range 100000 {
+		n := 1 + rng.IntN(7)
+		right := 1 + rng.IntN(n)
+		samples := make([]*sample, n)
+		for i := range samples {
+			bound := time.Duration(rng.Int64N(int64(100 * time.Millisecond)))
+			off := time.Duration(rng.Int64N(int64(2*bound)+1)) - bound
+			if i >= right {
+				off = time.Duration(rng.Int64N(int64(time.Second))) - 500*time.Millisecond
+			}
+			samples[i] = &sample{Measurement: clock.Measurement{Offset: off, Bound: bound}}
+		}
+		rng.Shuffle(n, func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
+		most := 0 // as it is somewhere, it is so where an interval begins
+		for _, s := range samples {
+			most = max(most, share(samples, s.from()))
+		}
+		best, m := combine(samples)
+		if (best != nil) != (2*most > n) {
+			t.Fatalf("%d of %d agree, and the result is %+v", most, n, best)
+		}
+		if best == nil {
+			continue
+		}
+		majorities++
+		// The wrong ones may make the larger crowd, together with some of the
+		// right ones, elsewhere.
+		if share(samples, 0) < most {
+			misled++
+		} else if m.Offset.Abs() > m.Bound {
+			t.Fatalf("most, %d of %d, are right, but the result is %v more or less %v", most, n, m.Offset, m.Bound)
+		}
+	}
+	if majorities < 50000 || misled > 10000 {
+		t.Errorf("%d majorities, %d of them misled", majorities, misled)
+	}
+}
+
+func TestOlderSamplesAreWorthLess(t *testing.T) {
+	now := time.Now()
+	old, last := at(-1000, 1000), at(-1000, 1000)
+	old.At, last.At = now, now.Add(2*time.Second)
+	_, m := combine([]*sample{old, last})
+	if old.Bound != time.Millisecond+1000 || m.Bound != 1000 || !m.At.Equal(last.At) {
+		t.Errorf("%v, and together %+v", old.Bound, m)
+	}
+}
+
+func TestBoundAllowsForAllThatMayBeWrong(t *testing.T) {
+	now := time.Now()
+	r := &ntp.Response{
+		ClockOffset: time.Millisecond, RTT: 10 * time.Millisecond, RootDelay: 4 * time.Millisecond, RootDispersion: 3 * time.Millisecond,
+		RootDistance: 10 * time.Millisecond, Precision: 2 * time.Microsecond, Stratum: 2, Leap: ntp.LeapAddSecond,
+		Timestamps: ntp.ProtocolTimestamps{ClientXmit: now, ClientRecv: now.Add(10 * time.Millisecond)},
+	}
+	m := measurement(r)
+	if want := 10*time.Millisecond + 2*time.Microsecond + 5*time.Microsecond + time.Microsecond; m.Bound != want {
+		t.Errorf("a bound of %v, want %v", m.Bound, want)
+	}
+	if m.Offset != time.Millisecond || m.RootDelay != 14*time.Millisecond || m.Leap != clock.LeapInsert || m.Stratum != 2 || !m.At.Equal(now.Add(10*time.Millisecond)) {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestReferenceIdIsTheServersAddress(t *testing.T) {
+	for address, want := range map[string][4]byte{
+		"192.0.2.7":        {192, 0, 2, 7},
+		"::ffff:192.0.2.7": {192, 0, 2, 7},
+		"2001:db8::1":      {0x39, 0xab, 0x9b, 0x37},
+	} {
+		if got := refID(netip.MustParseAddr(address)); got != want {
+			t.Errorf("%s: %x", address, got)
+		}
+	}
+	if got := refID(netip.Addr{}); got != [4]byte{} {
+		t.Errorf("of none: %x", got)
+	}
+}
