@@ -308,7 +308,7 @@ func (s *service) health() http.Handler {
 	if s.RequireSync {
 		checks = append(checks, health.Check{Name: "clock", Check: s.checkClock})
 	}
-	return health.Handler(health.NewLoops(s.LivenessTimeout, loops), checks, metrics.Registry())
+	return health.Handler(health.NewLoops(s.LivenessTimeout, loops), checks, metrics)
 }
 
 func (s *service) checkClock() error {

@@ -1,5 +1,5 @@
-// Package health tells over HTTP how the service is: /live, /ready and
-// /metrics.
+// Package health tells over HTTP how the service is: /live, /ready, /metrics,
+// and a page for people.
 package health
 
 import (
@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/heptiolabs/healthcheck"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -19,9 +18,9 @@ type Check struct {
 }
 
 // Handler answers /live by the loops alone, /ready by the checks as well, each
-// with a line of JSON for every check, and /metrics with what is gathered. It
-// answers GET and HEAD.
-func Handler(loops *Loops, ready []Check, metrics prometheus.Gatherer) http.Handler {
+// with a line of JSON for every check, /metrics with the metrics, and / with a
+// page for people. It answers GET and HEAD.
+func Handler(loops *Loops, ready []Check, metrics *Metrics) http.Handler {
 	checks := healthcheck.NewHandler()
 	checks.AddLivenessCheck("loops", loops.Check)
 	for _, c := range ready {
@@ -30,7 +29,8 @@ func Handler(loops *Loops, ready []Check, metrics prometheus.Gatherer) http.Hand
 	mux := http.NewServeMux()
 	mux.Handle("/live", detailed(checks.LiveEndpoint))
 	mux.Handle("/ready", detailed(checks.ReadyEndpoint))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics.Registry(), promhttp.HandlerOpts{}))
+	servePage(mux, func() status { return metrics.status(loops, ready) })
 	return mux
 }
 

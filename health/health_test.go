@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"nowd/answer"
@@ -77,7 +76,7 @@ func get(t *testing.T, h http.Handler, method, path string) (int, string) {
 
 func TestLiveNamesTheLoopThatIsStuck(t *testing.T) {
 	loops := []*reactor.Loop{running(t), running(t), running(t)}
-	h := Handler(NewLoops(time.Second, loops), nil, prometheus.NewRegistry())
+	h := Handler(NewLoops(time.Second, loops), nil, NewMetrics(clock.New(), "test"))
 	if code, body := get(t, h, "GET", "/live"); code != 200 || !strings.Contains(body, `"loops": "OK"`) {
 		t.Errorf("%d %s", code, body)
 	}
@@ -162,7 +161,7 @@ func TestReadyHasItsChecksBesides(t *testing.T) {
 	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), []Check{
 		{"udp 0.0.0.0:3333", func() error { return bound }},
 		{"shutdown", func() error { return nil }},
-	}, prometheus.NewRegistry())
+	}, NewMetrics(clock.New(), "test"))
 	if code, body := get(t, h, "GET", "/ready"); code != 503 || !strings.Contains(body, `"udp 0.0.0.0:3333": "address already in use"`) {
 		t.Errorf("%d %s", code, body)
 	}
@@ -176,7 +175,7 @@ func TestReadyHasItsChecksBesides(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, prometheus.NewRegistry())
+	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, NewMetrics(clock.New(), "test"))
 	for _, path := range []string{"/live", "/ready", "/metrics"} {
 		if code, body := get(t, h, "HEAD", path); code != 200 || body != "" {
 			t.Errorf("HEAD %s: %d %q", path, code, body)
@@ -216,7 +215,7 @@ func TestMetricsKeepToTheConventions(t *testing.T) {
 }
 
 func TestEverySeriesIsThereFromTheStart(t *testing.T) {
-	_, body := get(t, Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, metrics(t).Registry()), "GET", "/metrics")
+	_, body := get(t, Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, metrics(t)), "GET", "/metrics")
 	want := []string{
 		`nowd_build_info{goversion="go`, `version="1.2.3"} 1`,
 		`nowd_requests_total{protocol="udp"} 0`, `nowd_requests_total{protocol="tcp"} 0`,
