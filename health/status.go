@@ -135,7 +135,7 @@ func servePage(mux *http.ServeMux, current func() status) {
 		h := w.Header()
 		h.Set("Content-Type", "text/html; charset=utf-8")
 		// Nothing of it comes from anywhere else, and it belongs into no frame.
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-cache")
 		_, _ = w.Write(page)
 	})
