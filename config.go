@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -56,7 +55,7 @@ type config struct {
 	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"the least length of a datagram, in bytes, for open networks: with 64 no answer is longer than its request; those of NTP never are" want:"a number from 0 to 1472" min:"0"`
 
 	NTPStratum       uint8         `env:"NOWD_NTP_STRATUM" envDefault:"10" desc:"the stratum that NTP clients are told, unless NOWD_UPSTREAM gives one" want:"a number from 1 to 15"`
-	NTPRefID         refID         `env:"NOWD_NTP_REFID" envDefault:"NOWD" desc:"the reference id that they are told then" want:"1 to 4 letters, digits or other printable characters of ASCII"`
+	NTPRefID         refID         `env:"NOWD_NTP_REFID" envDefault:"NOWD" desc:"the reference id that they are told then" want:"1 to 4 letters, digits, dots, hyphens or underscores"`
 	Upstream         servers       `env:"NOWD_UPSTREAM" envDefault:"off" desc:"NTP servers against which this host's clock is checked; it is never set" want:"HOST or HOST:PORT, or several separated by commas, or off"`
 	UpstreamInterval time.Duration `env:"NOWD_UPSTREAM_INTERVAL" envDefault:"64s" desc:"how often" want:"a time from 1s to 8760h, such as 64s" min:"1s"`
 
@@ -112,10 +111,10 @@ func (l *limit) UnmarshalText(text []byte) error {
 // refID is a reference id: RFC 5905, section 7.3.
 type refID [4]byte
 
-// UnmarshalText accepts up to four printable characters.
+// UnmarshalText accepts one to four characters.
 func (id *refID) UnmarshalText(text []byte) error {
 	*id = refID{}
-	if n := copy(id[:], text); n == 0 || n < len(text) || bytes.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' }) {
+	if n := copy(id[:], text); n == 0 || n < len(text) || hasOdd(string(text)) {
 		return errors.New("no reference id")
 	}
 	return nil

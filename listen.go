@@ -30,7 +30,8 @@ func (l *listen) UnmarshalText(text []byte) error {
 	if err != nil {
 		return err
 	}
-	if _, err := netip.ParseAddr(host); err != nil && (strings.HasPrefix(string(text), "[") || !isHostName(host)) {
+	ip, err := netip.ParseAddr(host)
+	if err != nil && (strings.HasPrefix(string(text), "[") || !isHostName(host)) || hasOdd(ip.Zone()) {
 		return errors.New("no host")
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
@@ -44,10 +45,15 @@ func (l *listen) UnmarshalText(text []byte) error {
 // isHostName reports whether host may be a name, or is empty: letters, digits,
 // dots, hyphens and underscores, but not an address that is none.
 func isHostName(host string) bool {
-	odd := func(c rune) bool {
+	return !hasOdd(host) && (host == "" || strings.Trim(host, "0123456789.") != "")
+}
+
+// hasOdd reports whether a name has characters in it that are for neither hosts
+// nor interfaces, and may mean something to a shell.
+func hasOdd(name string) bool {
+	return strings.ContainsFunc(name, func(c rune) bool {
 		return c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("._-", c)
-	}
-	return !strings.ContainsFunc(host, odd) && (host == "" || strings.Trim(host, "0123456789.") != "")
+	})
 }
 
 // String returns what UnmarshalText accepts.

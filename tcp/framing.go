@@ -88,7 +88,7 @@ func (f *framer) look(in []byte, eof bool) piece {
 		if end < 0 {
 			return piece{kind: skipped, size: len(in)}
 		}
-		f.skipping = false
+		f.skipping, f.lines = false, true
 		return piece{kind: skipped, size: end + 1}
 	}
 	isHTTP, maybeHTTP := answer.IsHTTP(in)

@@ -145,3 +145,20 @@ func TestClientThatReadsSlowlyIsNotTakenForOneThatDoesNot(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// Its second read ends in the midst of the line behind.
+func TestLineBehindALongOneIsNotCutWhereAReadEnds(t *testing.T) {
+	s := start(t, nil)
+	c := s.dial(t)
+	const n = 2
+	c.send(strings.Repeat("x", 2*readSize-6) + "\n" + strings.Repeat("unixms\n", n))
+	if got := c.line(); !isTime(got) {
+		t.Errorf("%q", got)
+	}
+	for i := range n {
+		if got := c.line(); len(got) != 14 {
+			t.Fatalf("answer %d: %q", i, got)
+		}
+	}
+	c.quiet(2 * restTimeout)
+}

@@ -1,0 +1,443 @@
+package tcp
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/answer"
+)
+
+// step is something that a client does: send, in pieces of cut bytes at the
+// most, and then perhaps wait for all the answers that it is owed.
+type step struct {
+	data []byte
+	cut  int
+	deaf bool // it does not read while it sends, unless it cannot go on otherwise
+	wait bool
+}
+
+// farewell is what a client does in the end.
+type farewell uint8
+
+const (
+	halfClose farewell = iota // and read to the end
+	reset                     // RST, or what a local socket has in its place
+	leave                     // close, answers unread or not
+	numFarewells
+)
+
+// script is what a client does.
+type script struct {
+	steps []step
+	end   farewell
+	local bool // over a local socket, which has the buffers that it is given, and no timers
+	tight bool // the buffers are small
+}
+
+const (
+	mostInput = 20 << 10 // of a script
+	mostDue   = 600      // requests of it, about
+)
+
+// read makes a script of any bytes.
+func read(p patience, b []byte) script {
+	next := func() byte {
+		if len(b) == 0 {
+			return 0
+		}
+		c := b[0]
+		b = b[1:]
+		return c
+	}
+	setup := next()
+	s := script{local: setup&1 > 0, tight: setup&2 > 0 && p != eager}
+	var request, data []byte
+	var deaf bool
+	sent, asked := 0, 0
+	flush := func(cut int, wait bool) {
+		if p == eager { // what belongs together is sent together, or it would not
+			cut, wait = mostInput, true
+		}
+		s.steps = append(s.steps, step{data, cut, deaf, wait})
+		data = nil
+	}
+	add := func(b ...byte) { request, data, sent = b, append(data, b...), sent+len(b) }
+	if p == patient {
+		add('\n') // from now on what has no end may be the beginning of a line
+	}
+	for len(b) > 0 && sent < mostInput && asked < mostDue {
+		asked++
+		switch op := next(); op % 16 {
+		case 0, 1, 2:
+			words := answer.Words()
+			w := words[int(next())%len(words)]
+			add([]byte([]string{w, strings.ToUpper(w), " " + w + "\r", w + "\x00"}[op/16%4] + "\n")...)
+		case 3:
+			add(append(fill(op, int(next())), '\n')...)
+		case 4:
+			add('\n')
+		case 5:
+			add(append(fill(op, maxLine-1+[]int{0, 1, 2, 3, readSize - maxLine, readSize - maxLine + 2, 3 * readSize, int(next()) * 8}[op/16%8]), '\n')...)
+		case 6, 7:
+			n := min(1+int(next()), (mostInput-sent)/max(1, len(request)), mostDue-asked)
+			asked += max(0, n)
+			r := request
+			for range n {
+				add(r...)
+			}
+		case 8, 9:
+			flush(1+int(next())%64*[]int{1, 1, 64, 1024}[op/16%4], false)
+		case 10:
+			flush(1+int(next())*16, true)
+		case 11:
+			deaf = !deaf
+		case 12:
+			add(fill(op, 1+int(next())%8)...) // and no end of a line yet
+		case 13:
+			add([]byte("GE")...)
+		case 14:
+			if op/16%4 == 0 { // most scripts are to go on
+				add(heads[int(next())%len(heads)]...)
+			}
+		case 15:
+			if op/16%4 == 0 {
+				s.end = farewell(next()) % numFarewells
+				b = nil
+			}
+		}
+	}
+	flush(mostInput, false)
+	return s
+}
+
+// fill returns n bytes that are no word.
+func fill(op byte, n int) []byte {
+	return []byte(strings.Repeat(string([]byte{"xyz\x00"[op/16%4]}), n))
+}
+
+var heads = [][]byte{
+	[]byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"), []byte("GET /unix HTTP/1.0\n\n"), []byte("HEAD /json?x HTTP/1.1\r\n\r\n"), []byte("GET /json HTTP/1.1\r\n\r\n"),
+	[]byte("GET /nothing HTTP/1.1\r\n\r\n"), []byte("HEAD nothing\r\n\r\n"), []byte("GET /bound HTTP/1.1\r\nHost"), []byte("GET /" + strings.Repeat("x", answer.MaxHead) + "\r\n"),
+}
+
+// player is the client that plays a script.
+type player struct {
+	fd     int
+	ledger ledger
+	sent   []stamp
+	size   int // of what is sent
+	got    []byte
+	checks int // answers that have come
+	eof    bool
+	late   time.Time // then it gives up
+}
+
+// stamp says when the byte before an offset of the input was not sent yet.
+type stamp struct {
+	end int
+	at  time.Time
+}
+
+// play plays the script.
+func (c *player) play(s script) error {
+	c.sent = []stamp{{0, time.Now()}}
+	for _, st := range s.steps {
+		c.ledger.send(st.data)
+		if err := c.write(st); err != nil {
+			return err
+		}
+		if st.wait {
+			c.ledger.pause()
+			if err := c.await(false); err != nil {
+				return err
+			}
+		}
+	}
+	switch s.end {
+	case reset:
+		return unix.SetsockoptLinger(c.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	case leave:
+		return nil
+	}
+	c.ledger.end()
+	if err := unix.Shutdown(c.fd, unix.SHUT_WR); err != nil {
+		return fmt.Errorf("shutdown: %w", err)
+	}
+	return c.await(true)
+}
+
+// write sends a step's data.
+func (c *player) write(st step) error {
+	for b := st.data; len(b) > 0; {
+		if !st.deaf {
+			if err := c.readAll(); err != nil {
+				return err
+			}
+		}
+		c.sent = append(c.sent, stamp{c.size + min(len(b), st.cut), time.Now()})
+		n, err := unix.Write(c.fd, b[:min(len(b), st.cut)])
+		switch {
+		case err == nil:
+			b, c.size = b[n:], c.size+n
+			c.sent[len(c.sent)-1].end = c.size
+		case errors.Is(err, unix.EAGAIN):
+			c.sent = c.sent[:len(c.sent)-1]
+			if err := c.poll(unix.POLLIN | unix.POLLOUT); err != nil {
+				return err
+			}
+			if err := c.readAll(); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("write: %w", err)
+		}
+	}
+	return nil
+}
+
+// await reads until every answer has come that is owed, and at the end nothing
+// more.
+func (c *player) await(end bool) error {
+	for {
+		if err := c.readAll(); err != nil {
+			return err
+		}
+		all := c.checks == len(c.ledger.dues)
+		closing := c.checks == len(c.ledger.dues)-1 && c.ledger.closed // its last answer is checked at the end
+		switch {
+		case c.eof && !all:
+			return fmt.Errorf("the end after %d of %d answers and %q", c.checks, len(c.ledger.dues), c.got)
+		case c.eof, !end && (all || closing):
+			return nil
+		}
+		if err := c.poll(unix.POLLIN); err != nil {
+			return err
+		}
+	}
+}
+
+// readAll reads what there is, and checks the answers that are whole.
+func (c *player) readAll() error {
+	var b [4096]byte
+	for !c.eof {
+		n, err := unix.Read(c.fd, b[:])
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read, after %d of %d answers: %w", c.checks, len(c.ledger.dues), err)
+		}
+		c.eof = n == 0
+		c.got = append(c.got, b[:n]...)
+	}
+	return c.check()
+}
+
+func (c *player) check() error {
+	now := time.Now()
+	for ; c.checks < len(c.ledger.dues); c.checks++ {
+		d := c.ledger.dues[c.checks]
+		for len(c.sent) > 1 && c.sent[0].end < d.end {
+			c.sent = c.sent[1:]
+		}
+		n, err := d.check(c.got, c.eof, c.sent[0].at, now)
+		if errors.Is(err, errTooFew) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("answer %d of %d: %w", c.checks+1, len(c.ledger.dues), err)
+		}
+		c.got = c.got[n:]
+	}
+	if len(c.got) > 0 {
+		return fmt.Errorf("more than the %d answers that are owed: %q", c.checks, c.got)
+	}
+	return nil
+}
+
+// poll waits for events.
+func (c *player) poll(events int16) error {
+	for {
+		d := time.Until(c.late)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: events}}, int(d/time.Millisecond)+1)
+		switch {
+		case n > 0:
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("poll: %w", err)
+		case d <= 0:
+			return fmt.Errorf("nothing happens after %d of %d answers, %d bytes and %q", c.checks, len(c.ledger.dues), c.size, c.got)
+		}
+	}
+}
+
+// stage is where scripts are played: a service for each patience.
+type stage [numPatiences]service
+
+func newStage(t testing.TB) (st stage) {
+	for p := range numPatiences {
+		st[p] = start(t, func(c *Config) { c.Framing = framingOf(p) })
+		st[p].do(func() {
+			// Time makes no difference, but where it does.
+			s := st[p].Server
+			s.lists[resting].timeout = time.Minute
+			s.lists[lingering].timeout = time.Minute
+			s.lists[writing].timeout = time.Minute
+			s.lists[heading].timeout = time.Minute
+			if p == eager {
+				s.lists[resting].timeout = 2 * time.Millisecond
+			}
+		})
+	}
+	return st
+}
+
+// connect opens a non-blocking connection to s.
+func (s service) connect(c script) (int, error) {
+	const small = 2048
+	if c.local {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			return -1, err
+		}
+		if c.tight {
+			_ = unix.SetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_SNDBUF, small)
+			_ = unix.SetsockoptInt(fds[1], unix.SOL_SOCKET, unix.SO_SNDBUF, small)
+		}
+		if err := errors.Join(unix.SetNonblock(fds[0], true), unix.SetNonblock(fds[1], true)); err != nil {
+			return -1, err
+		}
+		s.do(func() { s.Server.open(fds[1], 0) })
+		return fds[0], nil
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return -1, err
+	}
+	if !c.tight { // what is sent together is to leave together
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 8*mostInput)
+	} else {
+		// With segments that are as small, or the kernel waits for more room.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, small)
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 256)
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(s.at.Port()), Addr: s.at.Addr().As4()}); err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// play plays some scripts at the same time, and then looks whether the service
+// is as it was.
+func (st stage) play(t *testing.T, p patience, scripts []script) {
+	s := st[p]
+	var before uint64
+	s.do(func() { before = s.answers() })
+	var playing sync.WaitGroup
+	var mu sync.Mutex
+	due, exact := uint64(0), true
+	for i, sc := range scripts {
+		playing.Go(func() {
+			fd, err := s.connect(sc)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c := player{fd: fd, ledger: ledger{patience: p, text: s.Text}, late: time.Now().Add(20 * time.Second)}
+			if err := c.play(sc); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+			_ = unix.Close(fd)
+			mu.Lock()
+			defer mu.Unlock()
+			due += uint64(len(c.ledger.dues))
+			exact = exact && sc.end == halfClose
+		})
+	}
+	playing.Wait()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		var open int
+		var got uint64
+		s.do(func() { open, got = s.conns(), s.answers()-before })
+		if open == 0 {
+			if exact && got != due {
+				t.Errorf("%d answers are counted, %d were owed", got, due)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections are left open", open)
+		}
+	}
+	if n := s.loop.Stats().Panics; n > 0 {
+		t.Fatalf("%d panics", n)
+	}
+}
+
+// answers is how many the server has counted. It is for the loop's goroutine.
+func (s *Server) answers() (n uint64) {
+	for i := range int(errorForm) + 1 {
+		n += s.Counters.c.Own(counterAnswers + i)
+	}
+	return n
+}
+
+// TestOwedAnswersArriveInOrderAndNothingElse plays scripts made at random, of
+// splits, pipelines, stalls, pauses, half-closes and resets. The seeds are
+// fixed, so a round that fails can be looked at again.
+func TestOwedAnswersArriveInOrderAndNothingElse(t *testing.T) {
+	st := newStage(t)
+	rounds := 40
+	if testing.Short() {
+		rounds = 10
+	}
+	for i := range rounds {
+		r := rand.New(rand.NewPCG(uint64(i), 3333))
+		p := patience(i) % numPatiences
+		scripts := make([]script, 16)
+		for i := range scripts {
+			b := make([]byte, 2+r.IntN(100))
+			for i := range b {
+				b[i] = byte(r.Uint32())
+			}
+			scripts[i] = read(p, b)
+		}
+		if st.play(t, p, scripts); t.Failed() {
+			t.Fatalf("in round %d", i)
+		}
+	}
+}
+
+// FuzzConnections plays scripts that are made of the input, several at a time.
+func FuzzConnections(f *testing.F) {
+	for i := range 12 {
+		r := rand.New(rand.NewPCG(uint64(i), 868))
+		b := make([]byte, 10+20*i)
+		for i := range b {
+			b[i] = byte(r.Uint32())
+		}
+		f.Add(byte(i), byte(i), b)
+	}
+	st := newStage(f)
+	f.Fuzz(func(t *testing.T, kind, clients byte, b []byte) {
+		p := patience(kind) % numPatiences
+		scripts := make([]script, 1+clients%8)
+		for i := range scripts {
+			n := len(b) / (len(scripts) - i)
+			scripts[i], b = read(p, b[:n]), b[n:]
+		}
+		st.play(t, p, scripts)
+	})
+}
