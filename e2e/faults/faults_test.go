@@ -1,0 +1,429 @@
+//go:build linux
+
+package faults_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// brief is how long a fault goes on by itself.
+const brief = 1500 * time.Millisecond
+
+func TestFaultsEndNothingAndDelayNobody(t *testing.T) {
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			n := start(t, here(), f.env...)
+			d := brief
+			if f.alike { // few are answered at once, so it takes longer until there are many
+				d *= 2
+			}
+			if y := examine(t, n, f.name, d, f); y.done.Load() == 0 && f.name != "none" {
+				t.Error("nothing was done")
+			}
+		})
+	}
+}
+
+// faults are those that a host's own processes can do, over loopback.
+var faults = []fault{
+	{name: "none", run: func(_ *testing.T, _ *nowd, stop <-chan struct{}, _ *tally) { <-stop }},
+	{name: "SIGURG", run: urge},
+	{name: "SIGSTOP, SIGCONT", run: suspend},
+	{name: "aborted connections", run: abort},
+	{name: "UDP junk of every size", run: junkDatagrams, lossy: true},
+	{name: "TCP junk of every size", run: junkStreams},
+	{name: "clients that do not read", run: readSlowly},
+	{name: "clients that send slowly", run: sendSlowly, env: []string{"NOWD_TCP_WRITE_TIMEOUT=2s"}},
+	{name: "pipelining flood", run: pipeline},
+	{name: "UDP flood", run: flood, lossy: true, alike: true},
+	{name: "UDP flood, no limit", run: flood, lossy: true, alike: true, env: []string{"NOWD_RATE_LIMIT=off"}},
+}
+
+// closed reports whether a fault is to end.
+func closed(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// each runs f in so many goroutines until stop is closed, and waits for their end. f is one round of the i-th.
+func each(goroutines int, stop <-chan struct{}, f func(i int)) {
+	var running sync.WaitGroup
+	for i := range goroutines {
+		running.Go(func() {
+			for !closed(stop) {
+				f(i)
+			}
+		})
+	}
+	running.Wait()
+}
+
+// dialFrom is to be somebody else on this host, whose limits are not the honest clients'.
+func dialFrom(n *nowd, network, host string) (net.Conn, error) {
+	ip := net.ParseIP(host)
+	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: ip}}
+	if network == "udp" {
+		d.LocalAddr = &net.UDPAddr{IP: ip}
+	}
+	return d.Dial(network, n.addr())
+}
+
+// urge sends the signal by which Go's runtime preempts, and which interrupts every wait.
+func urge(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
+	each(1, stop, func(int) {
+		const together = 10
+		for range together {
+			if err := n.cmd.Process.Signal(syscall.SIGURG); err != nil {
+				t.Error(err)
+			}
+		}
+		y.done.Add(together)
+		y.traffic.Add(together)
+		time.Sleep(time.Millisecond)
+	})
+}
+
+// suspend does what a debugger, a snapshot and a frozen cgroup do.
+func suspend(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
+	const pause = 5 * time.Millisecond
+	each(1, stop, func(int) {
+		began := time.Now()
+		for _, sig := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+			if err := n.cmd.Process.Signal(sig); err != nil {
+				t.Error(err)
+			}
+			if sig == syscall.SIGCONT {
+				// A busy machine makes a long pause of a short one.
+				y.suspended.Store(max(y.suspended.Load(), int64(time.Since(began))))
+			}
+			time.Sleep(pause)
+		}
+		y.done.Add(1)
+		y.traffic.Add(1)
+	})
+}
+
+// abort resets connections: at once, after a request, and in the middle of one.
+func abort(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
+	requests := []string{"", "unixns\n", "uni", "GET /json HTTP/1.1\r\nHost:", strings.Repeat("json\n", 100)}
+	each(4, stop, func(i int) {
+		conn, err := dialFrom(n, "tcp", fmt.Sprintf("127.0.2.%d", 1+i))
+		if err != nil {
+			t.Errorf("connect: %v", err)
+			return
+		}
+		if request := requests[rand.IntN(len(requests))]; request != "" {
+			_, _ = io.WriteString(conn, request)
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		conn.Close()
+		y.done.Add(1)
+	})
+}
+
+// maxDatagram is the length of the longest over IPv4.
+const maxDatagram = 65507
+
+// junkDatagrams sends some of every size, in an order that has all in few rounds.
+func junkDatagrams(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
+	conn, err := dialFrom(n, "udp", "127.0.3.1")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	junk := junkOf(maxDatagram)
+	size := 0
+	each(1, stop, func(int) {
+		// The step is prime to the number of sizes.
+		if size += 4099; size > maxDatagram {
+			size -= maxDatagram + 1
+		}
+		from := rand.IntN(maxDatagram - size + 1)
+		if _, err := conn.Write(junk[from : from+size]); err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		y.done.Add(1)
+		y.traffic.Add(int64(size >> 10))
+		time.Sleep(20 * time.Microsecond)
+	})
+}
+
+// junkOf returns bytes of every kind: some are random, some are all alike, some are words, or nearly.
+func junkOf(size int) []byte {
+	b := make([]byte, 0, size+1<<10)
+	for len(b) < size {
+		part := 1 + rand.IntN(1<<10)
+		switch rand.IntN(4) {
+		case 0:
+			for range part {
+				b = append(b, byte(rand.Uint32()))
+			}
+		case 1:
+			fill := byte(rand.Uint32())
+			for range part {
+				b = append(b, fill)
+			}
+		case 2:
+			b = append(b, words[rand.IntN(len(words))]...)
+			b = append(b, "\n\x00 \r"[rand.IntN(4)])
+		case 3:
+			b = append(b, "GET / HTTP/1.1\r\nHost: 2026-11-21 01:17:42.813729\n"[rand.IntN(40):]...)
+		}
+	}
+	return b[:size]
+}
+
+// junkStreams sends up to a megabyte on a connection and then its end. If no byte of it ends a line it is one request,
+// which is owed one answer; otherwise it is owed one at least.
+func junkStreams(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
+	const most = 1 << 20
+	junk := junkOf(most)
+	line := []byte(strings.ReplaceAll(string(junk), "\n", "-"))
+	copy(line, "x") // no head of HTTP
+	each(2, stop, func(i int) {
+		conn, err := dialFrom(n, "tcp", fmt.Sprintf("127.0.3.%d", 1+i))
+		if err != nil {
+			t.Errorf("connect: %v", err)
+			return
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		size := 2000 + rand.IntN(1<<(11+rand.IntN(10)))
+		isLine := rand.IntN(2) == 0
+		go func() {
+			if isLine {
+				_, _ = conn.Write(line[:min(size, most)])
+			} else {
+				from := rand.IntN(most)
+				_, _ = conn.Write(junk[from:min(from+size, most)])
+			}
+			_ = conn.(*net.TCPConn).CloseWrite()
+		}()
+		b, err := io.ReadAll(conn)
+		answers := strings.Count(string(b), "\n")
+		y.done.Add(1)
+		y.owed.Add(1)
+		y.traffic.Add(int64(size >> 10))
+		if err != nil || answers == 0 || isLine && answers != 1 {
+			y.lost.Add(1)
+			t.Errorf("%d bytes of junk (one line: %t): %d answers, %v", size, isLine, answers, err)
+		}
+	})
+}
+
+// readSlowly has clients that ask for more than the kernel keeps for them. Most read nothing. Some read slowly, and get
+// all.
+func readSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
+	const deaf, slow, requests = 100, 4, 4000
+	asked := strings.Repeat("json\n", requests)
+	var open []net.Conn
+	defer func() {
+		for _, conn := range open {
+			conn.Close()
+		}
+	}()
+	connect := func(i int) *net.TCPConn {
+		conn, err := dialFrom(n, "tcp", fmt.Sprintf("127.0.4.%d", 1+i))
+		if err != nil {
+			t.Errorf("connect: %v", err)
+			return nil
+		}
+		open = append(open, conn)
+		return conn.(*net.TCPConn)
+	}
+	for i := range deaf {
+		if conn := connect(i); conn != nil {
+			_ = conn.SetReadBuffer(4 << 10)
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
+			_, _ = io.WriteString(conn, asked) // as much as it takes
+			y.done.Add(1)
+		}
+	}
+	var reading sync.WaitGroup
+	for i := range slow {
+		conn := connect(deaf + i)
+		if conn == nil {
+			continue
+		}
+		y.done.Add(1)
+		reading.Go(func() {
+			go func() {
+				_, _ = io.WriteString(conn, asked)
+				_ = conn.CloseWrite()
+			}()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			answers, err := 0, error(nil)
+			for buf := make([]byte, 16<<10); err == nil; time.Sleep(time.Millisecond) {
+				var m int
+				m, err = conn.Read(buf)
+				answers += strings.Count(string(buf[:m]), "\n")
+			}
+			y.owed.Add(requests)
+			if err != io.EOF || answers != requests {
+				y.lost.Add(int64(max(requests-answers, 1)))
+				t.Errorf("a slow reader gets %d answers of %d, %v", answers, requests, err)
+			}
+		})
+	}
+	<-stop
+	reading.Wait()
+}
+
+// sendSlowly has clients that send the head of an HTTP request a byte at a time. Those that finish it in time are owed
+// an answer; the others are told that they are too slow, and their connection ends.
+func sendSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
+	const clients = 100
+	timeout := 10 * time.Second
+	for _, e := range n.cmd.Env {
+		if value, ok := strings.CutPrefix(e, "NOWD_TCP_WRITE_TIMEOUT="); ok {
+			timeout, _ = time.ParseDuration(value)
+		}
+	}
+	each(clients, stop, func(i int) {
+		conn, err := dialFrom(n, "tcp", fmt.Sprintf("127.0.5.%d", 1+i))
+		if err != nil {
+			t.Errorf("connect: %v", err)
+			return
+		}
+		defer conn.Close()
+		y.done.Add(1)
+		never := i%2 == 0
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			head := "/unixns HTTP/1.1\r\nHost: h\r\n"
+			if never {
+				head = "/unixns HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 1<<10)
+			}
+			// What could be a line is not to wait to be one.
+			if _, err := io.WriteString(conn, "GET "); err != nil {
+				return
+			}
+			for _, b := range []byte(head) {
+				time.Sleep(5 * time.Millisecond)
+				y.traffic.Add(1)
+				if _, err := conn.Write([]byte{b}); err != nil || never && closed(stop) {
+					return
+				}
+			}
+			_, _ = io.WriteString(conn, "\r\n")
+		}()
+		_ = conn.SetReadDeadline(time.Now().Add(timeout + patience))
+		if never {
+			if timeout > 5*time.Second { // longer than this goes on
+				<-sent
+				return
+			}
+			r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil && closed(stop) {
+				return // we have given up
+			}
+			if err == nil && r.StatusCode != http.StatusRequestTimeout {
+				err = errors.New(r.Status)
+			}
+			if err != nil {
+				t.Errorf("a head without an end: %v", err)
+			}
+			conn.Close()
+			<-sent
+			return
+		}
+		began := time.Now()
+		r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if time.Since(began) > timeout/2 {
+			return // who knows how late the machine had us send
+		}
+		y.owed.Add(1)
+		if err == nil {
+			_, err = io.ReadAll(r.Body)
+		}
+		if err == nil && r.StatusCode != http.StatusOK {
+			err = errors.New(r.Status)
+		}
+		if err != nil {
+			y.lost.Add(1)
+			t.Errorf("a head, byte by byte: %v", err)
+		}
+		conn.Close()
+		<-sent
+	})
+}
+
+// pipeline has clients that ask as fast as they can, and read as fast.
+func pipeline(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
+	const clients = 2
+	lines := []byte(strings.Repeat("\n", 32<<10))
+	var running sync.WaitGroup
+	for i := range clients {
+		running.Go(func() {
+			c, err := dialFrom(n, "tcp", fmt.Sprintf("127.0.6.%d", 1+i))
+			if err != nil {
+				t.Errorf("connect: %v", err)
+				return
+			}
+			defer c.Close()
+			conn := c.(*net.TCPConn)
+			asked := make(chan int64, 1)
+			go func() {
+				total := int64(0)
+				defer func() { asked <- total }()
+				for !closed(stop) {
+					m, err := conn.Write(lines)
+					total += int64(m)
+					if err != nil {
+						t.Errorf("a pipelining client cannot write: %v", err)
+						return
+					}
+				}
+				_ = conn.CloseWrite()
+			}()
+			answers, buf := int64(0), make([]byte, 256<<10)
+			for err == nil {
+				var m int
+				m, err = conn.Read(buf)
+				answers += int64(strings.Count(string(buf[:m]), "\n"))
+			}
+			total := max(<-asked, 1) // who hangs up without a word gets an answer as well
+			y.owed.Add(total)
+			y.done.Add(total)
+			if answers != total || err != io.EOF {
+				y.lost.Add(max(total-answers, 1))
+				t.Errorf("%d answers to %d pipelined requests, %v", answers, total, err)
+			}
+		})
+	}
+	running.Wait()
+}
+
+// flood sends datagrams as fast as one core can, so that nowd may have another.
+func flood(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
+	conn, err := dialFrom(n, "udp", "127.0.7.1")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	each(1, stop, func(int) {
+		for range 100 {
+			if _, err := conn.Write([]byte("hi")); err == nil {
+				y.done.Add(1)
+			}
+		}
+	})
+}

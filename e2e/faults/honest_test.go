@@ -1,0 +1,285 @@
+//go:build linux
+
+package faults_test
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Honest clients ask all the while. They are a process of their own, so that what a fault costs the tests does not delay
+// them; and so is the control: an echo service over Go's net package, which the same process asks the same way at the
+// same time. What delays its answers is the machine, not nowd.
+
+var roles = map[string]func(){"client": playClient, "echo": playEcho}
+
+// question is what one honest client asks, again and again.
+type question struct {
+	Kind    string // udp, tcp: on one connection; new: on a connection for each
+	Addr    string
+	Control bool // it is an echo's
+	Lossy   bool // datagrams may be lost, so that it is better to ask again soon
+}
+
+func (q question) network() string {
+	if q.Kind == "udp" {
+		return "udp"
+	}
+	return "tcp"
+}
+
+// outcome is what became of one's questions.
+type outcome struct {
+	question
+	Tries, Answered int
+	Wrong           string        // the first answer that was no answer
+	Failure         string        // the last one
+	P50, P99, Max   time.Duration // of those answered
+}
+
+const (
+	// pace is the pause between two questions.
+	pace = 4 * time.Millisecond
+	// datagramTimeout is how long one waits for a datagram that may be lost, before it asks again, from another port.
+	datagramTimeout = 250 * time.Millisecond
+	// owedTimeout is how long one waits for an answer that is owed.
+	owedTimeout = 10 * time.Second
+)
+
+// playClient reads the questions from standard input, asks until that ends, and writes the outcomes to standard output.
+func playClient() {
+	in := bufio.NewReader(os.Stdin)
+	line, err := in.ReadBytes('\n')
+	var questions []question
+	if err == nil {
+		err = json.Unmarshal(line, &questions)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	var stop atomic.Bool
+	var asking sync.WaitGroup
+	outcomes := make([]outcome, len(questions))
+	for i, q := range questions {
+		asking.Go(func() { outcomes[i] = q.ask(&stop) })
+	}
+	_, _ = io.Copy(io.Discard, in)
+	stop.Store(true)
+	asking.Wait()
+	if err := json.NewEncoder(os.Stdout).Encode(outcomes); err != nil {
+		os.Exit(2)
+	}
+}
+
+// ask asks until it is to stop. Where much is lost several ask, so that there are answers enough to tell how late they
+// are.
+func (q question) ask(stop *atomic.Bool) outcome {
+	askers := 1
+	if q.Kind == "udp" && q.Lossy {
+		askers = 4
+	}
+	outcomes, took := make([]outcome, askers), make([][]time.Duration, askers)
+	var asking sync.WaitGroup
+	for i := range askers {
+		asking.Go(func() { outcomes[i], took[i] = (&asker{question: q}).run(stop) })
+	}
+	asking.Wait()
+	o := outcomes[0]
+	for _, more := range outcomes[1:] {
+		o.Tries += more.Tries
+		o.Answered += more.Answered
+		o.Wrong = cmp.Or(o.Wrong, more.Wrong)
+		o.Failure = cmp.Or(o.Failure, more.Failure)
+	}
+	all := slices.Concat(took...)
+	slices.Sort(all)
+	if n := len(all); n > 0 {
+		o.P50, o.P99, o.Max = all[n/2], all[n*99/100], all[n-1]
+	}
+	return o
+}
+
+type asker struct {
+	question
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func (a *asker) run(stop *atomic.Bool) (o outcome, took []time.Duration) {
+	o = outcome{question: a.question}
+	for !stop.Load() {
+		time.Sleep(pace)
+		began := time.Now()
+		wrong, err := a.ask()
+		o.Tries++
+		if err != nil {
+			o.Failure = err.Error()
+			a.hangUp()
+			continue
+		}
+		took = append(took, time.Since(began))
+		o.Answered++
+		if wrong != nil && o.Wrong == "" { // those after it may follow from it
+			o.Wrong = wrong.Error()
+		}
+		if a.Kind == "new" {
+			a.hangUp()
+		}
+	}
+	a.hangUp()
+	return o, took
+}
+
+func (a *asker) hangUp() {
+	if a.conn != nil {
+		a.conn.Close()
+		a.conn = nil
+	}
+}
+
+// ask returns what is wrong with the answer, and why there was none.
+func (a *asker) ask() (wrong, err error) {
+	timeout := owedTimeout
+	if a.Kind == "udp" && a.Lossy {
+		timeout = datagramTimeout
+	}
+	before := time.Now()
+	if a.conn == nil {
+		if a.conn, err = net.DialTimeout(a.network(), a.Addr, timeout); err != nil {
+			return nil, err
+		}
+		a.in = bufio.NewReader(a.conn)
+	}
+	_ = a.conn.SetDeadline(before.Add(timeout))
+	const request = "unixns\n"
+	if _, err := io.WriteString(a.conn, request); err != nil {
+		return nil, err
+	}
+	answer, err := a.in.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	if a.Control {
+		if answer != request {
+			wrong = fmt.Errorf("the echo says %q", answer)
+		}
+		return wrong, nil
+	}
+	return verify("unixns", strings.TrimSuffix(answer, "\n"), before, time.Now()), nil
+}
+
+// playEcho echoes at the address that it is started with, over UDP and TCP, until standard input ends.
+func playEcho() {
+	listener, err := net.Listen("tcp", os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	socket, err := net.ListenPacket("udp", os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	go echo(socket)
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				_, _ = io.Copy(conn, conn)
+			}()
+		}
+	}()
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+// echo answers datagrams with what they say: RFC 862.
+func echo(socket net.PacketConn) {
+	buf := make([]byte, 1<<16)
+	for {
+		n, from, err := socket.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		_, _ = socket.WriteTo(buf[:n], from)
+	}
+}
+
+// role starts this program as something else.
+func role(t *testing.T, at place, name string, args ...string) (cmd *exec.Cmd, in io.WriteCloser, out *bufio.Reader) {
+	t.Helper()
+	cmd = exec.Command("/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), roleVariable+"="+name)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	startIn(t, at, cmd)
+	t.Cleanup(func() {
+		in.Close()
+		_ = cmd.Wait()
+	})
+	return cmd, in, bufio.NewReader(r)
+}
+
+// startEcho starts an echo service at an address, or at all if it is empty, and returns its port.
+func startEcho(t *testing.T, at place, host string) int {
+	t.Helper()
+	port := freePort(t)
+	_, _, out := role(t, at, "echo", fmt.Sprintf("%s:%d", host, port))
+	if line, err := out.ReadString('\n'); err != nil {
+		t.Fatalf("the echo service says %q, %v", line, err)
+	}
+	return port
+}
+
+// honest is a process that asks.
+type honest struct {
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func startHonest(t *testing.T, at place, questions ...question) *honest {
+	t.Helper()
+	_, in, out := role(t, at, "client")
+	b, err := json.Marshal(questions)
+	if err == nil {
+		_, err = in.Write(append(b, '\n'))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &honest{in, out}
+}
+
+// stop ends it and returns what became of its questions, in their order.
+func (h *honest) stop(t *testing.T) (outcomes []outcome) {
+	t.Helper()
+	h.in.Close()
+	if err := json.NewDecoder(h.out).Decode(&outcomes); err != nil {
+		t.Fatalf("the honest clients: %v", err)
+	}
+	return outcomes
+}
