@@ -48,7 +48,7 @@ type config struct {
 	WriteTimeout time.Duration `env:"NOWD_TCP_WRITE_TIMEOUT" envDefault:"10s" desc:"how long a client may leave its answers unread, or an HTTP request unfinished" want:"a time from 1ms to 8760h, such as 10s" min:"1ms"`
 	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether answers leave at once, not gathered by Nagle's algorithm" want:"true or false"`
 
-	RateLimit limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; of more, a quarter is answered" want:"a number from 1 to 1000000000, or off"`
+	RateLimit limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; of more, a third is answered" want:"a number from 1 to 1000000000, or off"`
 	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while" want:"a number from 1 to 1000000000" min:"1"`
 
 	TotalLimit limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP" want:"a number from 1 to 1000000000, or off"`

@@ -37,7 +37,7 @@ const (
 	// those over their rate need one.
 	numSets = 2048
 	// leak is of how many answers over the limit one is given.
-	leak = 4
+	leak = 3
 )
 
 // NewLimiter returns a limiter of rate answers a second and burst at once, both

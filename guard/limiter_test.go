@@ -55,7 +55,7 @@ func TestIPv6IsLimitedByNetwork(t *testing.T) {
 	if !l.Allow(a, 0) || !l.Allow(other, 0) {
 		t.Error("the first question of a network was not answered")
 	}
-	if got := ask(l, same, 0, 0, 4000); got > 1200 || got < 800 {
+	if got := ask(l, same, 0, 0, 4000); got < 4000/leak*8/10 || got > 4000/leak*12/10 {
 		t.Errorf("%d of 4000 answered, want the leak only", got)
 	}
 }
@@ -90,7 +90,7 @@ func TestManyFalseSourcesSilenceNobody(t *testing.T) {
 }
 
 // TestFalseSenderOfOneAddressCannotSilenceIt: all of the flood has the victim's
-// address. Of four tries one is answered, as a rule.
+// address. Of four tries one is answered at least.
 func TestFalseSenderOfOneAddressCannotSilenceIt(t *testing.T) {
 	l := NewLimiter(2000, 4000)
 	const tries = 1000
@@ -102,7 +102,7 @@ func TestFalseSenderOfOneAddressCannotSilenceIt(t *testing.T) {
 			answered++
 		}
 	}
-	if answered < tries/leak*8/10 {
+	if answered < tries/4 {
 		t.Errorf("%d of %d answered", answered, tries)
 	}
 }
