@@ -162,7 +162,7 @@ func (s *service) newDatagrams(loop *reactor.Loop, o *offer, d dialects, g guard
 	case answer.TimeForm:
 		c.Dialect = d.time
 	case answer.NTPForm:
-		c.Dialect, c.Precise = d.ntp, true
+		c.Dialect, c.Arrival = d.ntp, true
 		g.Clients = []uint16{ntpPort} // where clients may ask from, too: RFC 5905, section 9.1
 		g.MinSize = 0                 // an answer is as long as the shortest request
 	default:

@@ -103,7 +103,7 @@ func startTold(t *testing.T, change func(*Config)) (net.Conn, told) {
 }
 
 func TestArrivalIsWhenTheKernelHadTheDatagram(t *testing.T) {
-	c, d := startTold(t, func(c *Config) { c.Precise = true })
+	c, d := startTold(t, func(c *Config) { c.Arrival = true })
 	for range 10 {
 		before := time.Now()
 		ask(t, c, "hi")

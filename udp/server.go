@@ -40,9 +40,8 @@ type Config struct {
 	Dialect  Dialect
 	Guard    *guard.Guard
 	Counters *Counters
-	// Precise has the kernel tell when each datagram arrived, and fewer answers
-	// leave together, so that their time is not old when they do.
-	Precise bool
+	// Arrival has the kernel tell when each datagram arrived.
+	Arrival bool
 }
 
 // Server is the handler of one socket. Its methods belong to the loop's
@@ -55,7 +54,6 @@ type Server struct {
 	batch *batch
 	forms [sendSize]answer.Form // of the answers made last
 
-	together int           // how many answers leave at a time
 	kisser   Kisser        // nil if the dialect has no such answer
 	kissed   time.Duration // when, last
 	failures int           // of receiving, in a row
@@ -63,8 +61,6 @@ type Server struct {
 }
 
 const (
-	// preciseSize is sendSize where it matters how old the time is.
-	preciseSize = 4
 	// kissEvery is how often one of those who ask too often is told so.
 	kissEvery = time.Second
 	// tolerance is how many errors in a row a socket may have before it is
@@ -78,7 +74,7 @@ const (
 func Serve(loop *reactor.Loop, fd int, c Config, gone func(why error)) (*Server, error) {
 	s := newServer(loop, fd, c, gone)
 	err := askForAddress(fd)
-	if err == nil && c.Precise {
+	if err == nil && c.Arrival {
 		err = askForArrival(fd)
 	}
 	if err == nil {
@@ -92,11 +88,8 @@ func Serve(loop *reactor.Loop, fd int, c Config, gone func(why error)) (*Server,
 }
 
 func newServer(loop *reactor.Loop, fd int, c Config, gone func(why error)) *Server {
-	s := &Server{Config: c, loop: loop, fd: fd, gone: gone, batch: newBatch(), together: sendSize, kissed: -kissEvery}
+	s := &Server{Config: c, loop: loop, fd: fd, gone: gone, batch: newBatch(), kissed: -kissEvery}
 	s.kisser, _ = c.Dialect.(Kisser)
-	if c.Precise {
-		s.together = preciseSize
-	}
 	return s
 }
 
@@ -212,7 +205,7 @@ func (s *Server) send() error {
 // none.
 func (s *Server) answer() (n int) {
 	now := s.Clock.Now()
-	for n < min(len(s.batch.owed), s.together) {
+	for n < min(len(s.batch.owed), sendSize) {
 		b, form := s.append(s.batch.answer(n), s.batch.owed[n], now)
 		if len(b) == 0 {
 			s.batch.forget(n)
