@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"regexp"
@@ -60,4 +61,75 @@ func TestChartKnowsTheSettings(t *testing.T) {
 			t.Errorf("the README says that the default of %s is %s, want %s", name, def, defaults[name])
 		}
 	}
+}
+
+// TestChartReadmeShowsTheValues holds the table in the chart's README to
+// values.yaml, of which each value has a comment that starts with "# -- ".
+func TestChartReadmeShowsTheValues(t *testing.T) {
+	values, err := os.ReadFile("helm/nowd/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := valuesTable(string(values))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		file  = "helm/nowd/README.md"
+		begin = "<!-- values: go test -run Readme . -update -->\n"
+		end   = "<!-- end of values -->\n"
+	)
+	readme, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, rest, ok := strings.Cut(string(readme), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatal("the chart's README has no place for the values")
+	}
+	want := head + begin + table + end + tail
+	if *update {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if want != string(readme) {
+		t.Error("the table in the chart's README is not that of values.yaml; go test -run Readme . -update writes it")
+	}
+}
+
+// valuesTable makes the table. It reads the YAML that a values file has: a key
+// a line, with its value there or, indented by two more, its keys below.
+func valuesTable(yaml string) (string, error) {
+	key := regexp.MustCompile(`^((?:  )*)([A-Za-z]+):(?: (.+))?$`)
+	var table strings.Builder
+	table.WriteString("| value | default | |\n|---|---|---|\n")
+	var path []string
+	comment := ""
+	for line := range strings.Lines(yaml) {
+		line = strings.TrimRight(line, "\n")
+		text := strings.TrimSpace(line)
+		if said, ok := strings.CutPrefix(text, "# -- "); ok {
+			comment = said
+			continue
+		}
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		m := key.FindStringSubmatch(line)
+		if m == nil || len(m[1])/2 > len(path) {
+			return "", fmt.Errorf("values.yaml: %q is no line of a key", line)
+		}
+		path = append(path[:len(m[1])/2], m[2])
+		switch name := strings.Join(path, "."); {
+		case m[3] == "" && comment != "":
+			return "", fmt.Errorf("values.yaml: %s has a comment for the table, and no value", name)
+		case m[3] != "" && comment == "":
+			return "", fmt.Errorf("values.yaml: %s has no comment for the table", name)
+		case m[3] != "":
+			fmt.Fprintf(&table, "| `%s` | `%s` | %s |\n", name, m[3], comment)
+		}
+		comment = ""
+	}
+	return table.String(), nil
 }

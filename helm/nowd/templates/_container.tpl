@@ -9,9 +9,9 @@ env:
     value: {{ $value | quote }}
 {{- end }}
 {{- /*
-  For readers only: an upgrade can lose one of two ports that differ in nothing but their protocol, so nothing refers to
-  these names. They start with nowd- because a Service finds a port's name in any container of the pod, and have at most
-  15 characters.
+  For readers, and for the PodMonitor: an upgrade can lose one of two ports that differ in nothing but their protocol, so
+  no Service and no probe refers to these names. They start with nowd- because a name is looked for in every container
+  of the pod, and have at most 15 characters.
 */}}
 ports:
 {{- range $listener := include "nowd.listeners" . | fromYamlArray }}
@@ -50,6 +50,8 @@ httpGet:
 periodSeconds: 10
 timeoutSeconds: 5
 failureThreshold: 3
+# What has hung does not end when it is asked to.
+terminationGracePeriodSeconds: 5
 {{- end }}
 
 {{- define "nowd.readinessProbe" -}}

@@ -38,6 +38,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: server
 {{- end }}
 
+{{/* The Service of a protocol, UDP or TCP: (include "nowd.serviceName" (list $ "UDP")). */}}
+{{- define "nowd.serviceName" -}}
+{{- $root := first . }}
+{{- include "nowd.fullname" $root }}{{ if not $root.Values.service.combined }}-{{ last . | lower }}{{ end }}
+{{- end }}
+
+{{/* Of a PodMonitor and a PrometheusRule: a Prometheus operator heeds those with the labels that it was told. */}}
+{{- define "nowd.monitoringLabels" -}}
+{{- include "nowd.labels" . }}
+{{- with .Values.monitoring.labels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "nowd.image" -}}
 {{- $image := .Values.image.repository }}
 {{- if or .Values.image.tag (not .Values.image.digest) }}

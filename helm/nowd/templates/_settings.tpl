@@ -8,10 +8,10 @@ The listeners that are on, as a YAML list of
 Everything that has to do with a port goes through this list.
 */}}
 {{- define "nowd.listeners" -}}
-{{- $protocols := dict "udp" (list "UDP") "tcp" (list "TCP") "health" (list "TCP") }}
+{{- $protocols := dict "udp" (list "UDP") "tcp" (list "TCP") "daytime" (list "UDP" "TCP") "time" (list "UDP" "TCP") "ntp" (list "UDP") "health" (list "TCP") }}
 {{- $taken := dict }}
 {{- $listeners := list }}
-{{- range $name := list "udp" "tcp" "health" }}
+{{- range $name := list "udp" "tcp" "daytime" "time" "ntp" "health" }}
 {{- $port := get $.Values.ports $name | int }}
 {{- if $port }}
 {{- range get $protocols $name }}
@@ -27,9 +27,32 @@ Everything that has to do with a port goes through this list.
 {{- toYaml $listeners }}
 {{- end }}
 
+{{/*
+The ways to ask that there are, as a YAML list of
+
+  proto:  what `nowd query -proto` takes
+  target: the Service and its port
+*/}}
+{{- define "nowd.questions" -}}
+{{- $questions := list }}
+{{- range $listener := include "nowd.listeners" . | fromYamlArray }}
+{{- if ne .name "health" }}
+{{- range $i, $protocol := .protocols }}
+{{- $proto := $listener.name }}
+{{- /* Over UDP first; the other has a name of its own. */}}
+{{- if $i }}{{ $proto = printf "%s+tcp" $proto }}{{ end }}
+{{- $target := printf "%s:%v" (include "nowd.serviceName" (list $ $protocol)) $listener.port }}
+{{- $questions = append $questions (dict "proto" $proto "target" $target) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $questions }}
+{{- end }}
+
 {{/* nowd's settings by name, the derived ones included: a YAML map of strings. */}}
 {{- define "nowd.settings" -}}
-{{- $settings := dict "NOWD_UDP_LISTEN" "off" "NOWD_TCP_LISTEN" "off" }}
+{{- /* So many connections find room in the memory of values.yaml, with what the kernel keeps of them. */}}
+{{- $settings := dict "NOWD_UDP_LISTEN" "off" "NOWD_TCP_LISTEN" "off" "NOWD_TCP_MAX_CONNS" "4000" }}
 {{- range include "nowd.listeners" . | fromYamlArray }}
 {{- $_ := set $settings (printf "NOWD_%s_LISTEN" (upper .name)) (printf ":%v" .port) }}
 {{- end }}
@@ -42,7 +65,7 @@ Everything that has to do with a port goes through this list.
 {{- /* A number from a values file is a float64, which would print as 1e+06. */}}
 {{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end }}
 {{- /* YAML reads a bare off as false. */}}
-{{- if and (eq (toString $value) "false") (eq $name "NOWD_RATE_LIMIT") }}{{ $value = "off" }}{{ end }}
+{{- if and (eq (toString $value) "false") (has $name (list "NOWD_GLOBAL_RATE_LIMIT" "NOWD_RATE_LIMIT" "NOWD_TCP_MAX_CONNS_PER_SOURCE")) }}{{ $value = "off" }}{{ end }}
 {{- $_ := set $settings $name (toString $value) }}
 {{- end }}
 {{- with .Values.timeZone }}

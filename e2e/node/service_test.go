@@ -1,0 +1,231 @@
+//go:build linux
+
+package node_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const serverSelector = "app.kubernetes.io/instance=nowd,app.kubernetes.io/component=server"
+
+// TestRollingUpdateLeavesNoQueryWithoutAnAnswer has clients ask all the while that the pods are replaced, twice.
+func TestRollingUpdateLeavesNoQueryWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "rolling")
+	c.install(t, "nowd", "nowd", "", "--set=mode=deployment")
+	clients := []string{"udp", "tcp"}
+	for _, proto := range clients {
+		c.start(t, c.namespace, "client-"+proto, nil, nil,
+			"/nowd", "query", "-proto", proto, "-n", "0", "-i", "20ms", "-timeout", "1s", "nowd-"+proto+":3333")
+	}
+	c.await(t, "clients", func() error {
+		for _, proto := range clients {
+			if _, err := c.try("kubectl", "wait", "pod/client-"+proto, "--namespace="+c.namespace, "--for=condition=ready", "--timeout=1s"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	first := c.pods(t, serverSelector)
+
+	c.apply(t, "upgrade", "nowd", "nowd", "", "--set=mode=deployment", "--set=timeZone=Asia/Tokyo")
+	c.awaitReplaced(t, first)
+	second := c.pods(t, serverSelector)
+	if out := c.ask(t); !strings.Contains(out, "+09:00") {
+		t.Errorf("after the upgrade the answer is %q, want Tokyo's time", out)
+	}
+	c.helm(t, "rollback", "nowd", "1", "--wait", "--timeout="+patience.String())
+	c.awaitReplaced(t, second)
+	if out := c.ask(t); strings.Contains(out, "+09:00") {
+		t.Errorf("after the rollback the answer is %q, want UTC", out)
+	}
+
+	for _, proto := range clients {
+		lines := strings.Split(strings.TrimSpace(c.kubectl(t, "logs", "client-"+proto)), "\n")
+		answers, failures, failed := 0, 0, false
+		for _, line := range lines {
+			switch {
+			case isAnswer(line):
+				answers++
+				failed = false
+			case isFailure(line) && answers > 0: // the first may have been asked before there was a Service
+				failures++
+				t.Logf("%s: %s", proto, line)
+				if failed {
+					t.Errorf("over %s a query had no answer when it was asked again either: %s", proto, line)
+				}
+				failed = true
+			}
+		}
+		t.Logf("%s: %d answers, %d queries that were asked again", proto, answers, failures)
+		if answers < 500 {
+			t.Errorf("%d answers over %s: nobody asked while pods were replaced", answers, proto)
+		}
+		c.kubectl(t, "delete", "pod", "client-"+proto)
+	}
+	c.helm(t, "uninstall", "nowd", "--wait")
+	c.checkNothingLeft(t)
+}
+
+// ask asks a pod for the local time.
+func (c *cluster) ask(t *testing.T) string {
+	t.Helper()
+	return c.kubectl(t, "exec", "deployment/nowd", "--", "/nowd", "query", "-timeout", "5s", "-proto", "tcp", "-ask", "rfc3339", "nowd-tcp:3333")
+}
+
+// awaitReplaced waits until the old pods are gone.
+func (c *cluster) awaitReplaced(t *testing.T, old []pod) {
+	t.Helper()
+	args := []string{"wait", "--for=delete", "--timeout=" + patience.String()}
+	for _, p := range old {
+		args = append(args, "pod/"+p.Metadata.Name)
+	}
+	c.kubectl(t, args...)
+}
+
+// TestInstalledAsItsNotesSay installs each mode with all that a cluster knows without operators, and runs every command of
+// the notes as it is printed, the test of the release among them.
+func TestInstalledAsItsNotesSay(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "notes")
+	for _, args := range [][]string{
+		{"--set=mode=deployment", "--set=deployment.autoscaling.enabled=true", "--set=deployment.podDisruptionBudget=true",
+			"--set=deployment.topologySpread=true", "--set=networkPolicy.enabled=true", "--set=service.combined=true",
+			"--set=monitoring.dashboard=true"},
+		{"--set=mode=daemonset", "--set=networkPolicy.enabled=true", "--set=ports.daytime=13", "--set=ports.time=37", "--set=ports.ntp=123"},
+	} {
+		t.Run(strings.TrimPrefix(args[0], "--set=mode="), func(t *testing.T) {
+			rendered := c.helm(t, slices.Concat([]string{"template", "nowd", filepath.Join(c.charts, "nowd")}, args)...)
+			if _, err := c.tryWith([]byte(rendered), "kubectl", "apply", "--namespace="+c.namespace, "--dry-run=server", "--validate=strict", "--filename=-"); err != nil {
+				t.Error(err)
+			}
+			c.install(t, "nowd", "nowd", "", args...)
+			commands := 0
+			for line := range strings.Lines(c.helm(t, "get", "notes", "nowd")) {
+				command := strings.TrimSpace(line)
+				if !strings.HasPrefix(line, "  ") || !strings.HasPrefix(command, "kubectl ") && !strings.HasPrefix(command, "helm ") {
+					continue
+				}
+				commands++
+				out, err := exec.Command("sh", "-c", command).CombinedOutput()
+				if err != nil {
+					t.Errorf("%s: %v\n%s", command, err, out)
+				} else if strings.Contains(command, " query ") && !strings.Contains(string(out), "  round trip ") {
+					t.Errorf("%s: %s", command, out)
+				}
+			}
+			if commands < 4 {
+				t.Errorf("the notes have %d commands", commands)
+			}
+			c.helm(t, "uninstall", "nowd", "--wait")
+			c.checkNothingLeft(t)
+		})
+	}
+}
+
+// TestReadmesCommandsWorkAsPrinted runs each helm install of the README, where its charts are. What is added is the image's
+// name, the namespace, and to wait.
+func TestReadmesCommandsWorkAsPrinted(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "readme")
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := regexp.MustCompile("(?m)helm install (\\S+) (\\S+)[^`#\n]*").FindAllStringSubmatch(string(readme), -1)
+	if len(commands) == 0 {
+		t.Fatal("the README does not say how to install the chart")
+	}
+	for _, m := range commands {
+		command, release, values := m[0], m[1], ""
+		if filepath.Base(m[2]) != "nowd" {
+			values = "nowd." // where it is a dependency
+		}
+		cmd := exec.Command("sh", "-c", fmt.Sprintf("%s --namespace=%s --set=%simage.repository=%s,%simage.tag=%s --wait --timeout=%v",
+			command, c.namespace, values, c.repository, values, c.tag, patience))
+		cmd.Dir = filepath.Dir(c.charts)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", command, err, out)
+			continue
+		}
+		c.helm(t, "uninstall", release, "--wait")
+	}
+	c.checkNothingLeft(t)
+}
+
+// TestSmallLimitsCarryConnectionsAndAFlood gives nowd what the chart gives it, a fiftieth of a CPU and 24 MiB, and more
+// work than that can do.
+func TestSmallLimitsCarryConnectionsAndAFlood(t *testing.T) {
+	c := newCluster(t, "load")
+	c.install(t, "nowd", "nowd", "", "--set=mode=deployment", "--set=deployment.replicas=1")
+	c.handAt(t, c.namespace)
+	p := c.pod(t, serverSelector)
+	started := p.Status.ContainerStatuses[0].State.Running.StartedAt
+	i := slices.IndexFunc(p.Status.Conditions, func(c condition) bool { return c.Type == "Ready" })
+	ready := p.Status.Conditions[i].LastTransitionTime.Sub(started)
+	t.Logf("ready %v after its start", ready)
+	if ready > 3*time.Second {
+		t.Errorf("ready %v after its start, want within 3 s", ready)
+	}
+
+	// Longer than the liveness probe has patience.
+	const connections, seconds = "1000", "40"
+	spec, container := hand()
+	c.start(t, c.namespace, "hold", spec, container, "/hand/hand", "hold", p.Status.PodIP, "3333", connections, seconds)
+	c.await(t, "connections", func() error {
+		_, err := c.try("sh", "-c", "kubectl logs hold --namespace="+c.namespace+" | grep -x 'held "+connections+"'")
+		return err
+	})
+	container["resources"] = object{"limits": object{"cpu": "500m"}, "requests": object{"cpu": "1m"}}
+	c.start(t, c.namespace, "flood", spec, container, "/hand/hand", "flood", p.Status.PodIP, "3333", seconds)
+
+	for _, name := range []string{"flood", "hold"} {
+		log, status := c.awaitEnd(t, c.namespace, name)
+		t.Logf("%s: %s", name, strings.ReplaceAll(strings.TrimSpace(log), "\n", ", "))
+		if status != 0 {
+			t.Errorf("%s: status %d: not every connection was answered", name, status)
+		}
+	}
+	after := c.podNamed(t, c.namespace, p.Metadata.Name).Status.ContainerStatuses[0]
+	if after.RestartCount != 0 {
+		t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
+	}
+	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
+	t.Logf("probes that failed: %s", events)
+	if strings.Contains(events, "Liveness") {
+		t.Error("the liveness probe failed for want of CPU")
+	}
+	if stats, err := c.try("kubectl", "get", "--raw", "/api/v1/nodes/"+p.Spec.NodeName+"/proxy/stats/summary"); err == nil {
+		c.logMemory(t, stats)
+	}
+	c.helm(t, "uninstall", "nowd", "--wait")
+}
+
+// logMemory tells what the kubelet counts of the container's memory.
+func (c *cluster) logMemory(t *testing.T, stats string) {
+	var s struct {
+		Pods []struct {
+			PodRef     struct{ Name, Namespace string }
+			Containers []struct {
+				Name   string
+				Memory struct{ WorkingSetBytes int64 }
+			}
+		}
+	}
+	c.decode(t, stats, &s)
+	for _, p := range s.Pods {
+		for _, container := range p.Containers {
+			if p.PodRef.Namespace == c.namespace && container.Name == "nowd" {
+				t.Logf("working set %.1f MiB", float64(container.Memory.WorkingSetBytes)/(1<<20))
+			}
+		}
+	}
+}
