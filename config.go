@@ -24,9 +24,9 @@ import (
 )
 
 // config has the settings. The tags say all that there is to say of one: its
-// variable, its default, what it is for, and what is allowed (want); min is the
-// least number or time that is. A billion is the most of any number,
-// and a year (longest) of any time.
+// variable, its default, what it is for, and what is allowed (want). min is the
+// least that is allowed of a number or a time; the most is a billion, or a year
+// (longest).
 type config struct {
 	UDP     listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"where to answer datagrams" want:"host:port, :port for all addresses, or off"`
 	TCP     listen `env:"NOWD_TCP_LISTEN" envDefault:":3333" desc:"where to accept connections, for lines of text and HTTP" want:"host:port, :port for all addresses, or off"`
@@ -51,7 +51,7 @@ type config struct {
 	RateLimit limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; of more, a third is answered" want:"a number from 1 to 1000000000, or off"`
 	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while" want:"a number from 1 to 1000000000" min:"1"`
 
-	TotalLimit limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP" want:"a number from 1 to 1000000000, or off"`
+	TotalLimit limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP, and a tenth of that at once" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS, or off"`
 	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"the least length of a datagram, in bytes, for open networks: with 64 no answer is longer than its request; those of NTP never are" want:"a number from 0 to 1472" min:"0"`
 
 	NTPStratum       uint8         `env:"NOWD_NTP_STRATUM" envDefault:"10" desc:"the stratum that NTP clients are told, unless NOWD_UPSTREAM gives one" want:"a number from 1 to 15"`
@@ -222,6 +222,7 @@ func (c *config) check(bad map[string]bool) {
 	bad["LogFormat"] = c.LogFormat != "text" && c.LogFormat != "json"
 	bad["NTPStratum"] = bad["NTPStratum"] || c.NTPStratum < 1 || c.NTPStratum > 15
 	bad["MinRequest"] = bad["MinRequest"] || c.MinRequest > udp.MaxRequest
+	bad["TotalLimit"] = bad["TotalLimit"] || c.TotalLimit != 0 && int(c.TotalLimit) < int(c.Loops)
 	bad["MaxConns"] = bad["MaxConns"] || c.MaxConns < int(c.Loops)
 }
 

@@ -22,10 +22,10 @@ type endpoint struct {
 	err      atomic.Pointer[error] // why it is not served; nil if it is
 
 	// The first loop's own.
-	again time.Duration // how long the last attempt was put off
-	told  string        // the error that was logged last
-	opens int           // how often it was opened
-	since time.Duration // when it was opened last, on the loop's clock
+	again   time.Duration // how long the last attempt was put off
+	told    string        // the error that was logged last
+	opening int           // the number of the opening that counts; what is told of others is over
+	since   time.Duration // when it was opened last, on the loop's clock
 
 	close []func() // for each loop, its own: closes its socket; nil if there is none
 }
@@ -70,10 +70,10 @@ func (e *endpoint) open() (again time.Duration) {
 	}
 	e.log.Info("listening", "protocol", e.offer.name, "address", e.addr.String())
 	e.told, e.since = "", e.workers[0].loop.Now()
-	e.opens++
+	e.opening++
 	e.err.Store(nil)
 	for i, fd := range fds {
-		e.serve(i, fd, e.opens)
+		e.serve(i, fd, e.opening)
 	}
 	return 0
 }
@@ -107,26 +107,28 @@ func (e *endpoint) serve(i, fd, opened int) {
 }
 
 // lost opens all sockets anew, since one of those that were opened together is
-// gone. It is called on that one's loop.
+// gone. It is called on that one's loop. What is told of an earlier opening is
+// over: the loop may have been late to see it.
 func (e *endpoint) lost(why error, opened int) {
-	e.log.Error("a socket is gone; opening it anew", "endpoint", e.String(), "error", why)
-	e.fail(why)
-	for i, w := range e.workers {
-		w.loop.Post(func() {
-			if e.close[i] != nil {
-				e.close[i]()
-				e.close[i] = nil
-			}
-		})
-	}
 	first := e.workers[0].loop
 	first.Post(func() {
-		if e.opens == opened { // no other one was lost, too, and has had it opened
-			e.opens++
-			if first.Now()-e.since > 10*lastRetry {
-				e.again = 0 // it was good for a while
-			}
-			first.After(e.putOff(), func() { first.Prepare(e.open) })
+		if e.opening != opened || e.stopping.Load() {
+			return
 		}
+		e.log.Error("a socket is gone; opening it anew", "endpoint", e.String(), "error", why)
+		e.opening++
+		e.fail(why)
+		for i, w := range e.workers {
+			w.loop.Post(func() {
+				if e.close[i] != nil {
+					e.close[i]()
+					e.close[i] = nil
+				}
+			})
+		}
+		if first.Now()-e.since > 10*lastRetry {
+			e.again = 0 // it was good for a while
+		}
+		first.After(e.putOff(), func() { first.Prepare(e.open) })
 	})
 }

@@ -11,6 +11,9 @@ import (
 	"nowd/clock"
 )
 
+// fakeTime is whether the time that is told may not be the host's.
+const fakeTime = true
+
 // newClock returns a clock in the state that the variable FAKE_CLOCK tells, so
 // that tests can have a synchronised one, or one that is wrong, on a machine
 // that has neither: {"max_error_ns": 5000000, "shift_ns": 200000000}. Without

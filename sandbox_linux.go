@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	landlocksys "github.com/landlock-lsm/go-landlock/landlock/syscall"
@@ -29,8 +31,8 @@ func (s *service) confine() error {
 		landlock.RODirs("/proc/self").IgnoreIfMissing(),
 		landlock.ROFiles("/proc/stat").IgnoreIfMissing(),
 	}
-	if len(s.Upstream) > 0 { // their names are looked up again and again
-		rules = append(rules, landlock.RODirs("/etc", "/run").IgnoreIfMissing(), landlock.ConnectTCP(53))
+	if s.Upstream.named() { // the names are looked up again and again
+		rules = append(rules, landlock.RODirs("/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager").IgnoreIfMissing(), landlock.ConnectTCP(53))
 	}
 	for _, port := range s.tcpPorts() {
 		rules = append(rules, landlock.BindTCP(port))
@@ -51,4 +53,13 @@ func (s *service) tcpPorts() (ports []uint16) {
 		ports = append(ports, s.Health.port)
 	}
 	return ports
+}
+
+// named reports whether one is known by its name, not by its address.
+func (s servers) named() bool {
+	return slices.ContainsFunc(s, func(one string) bool {
+		_, err := netip.ParseAddr(one)
+		_, errPort := netip.ParseAddrPort(one)
+		return err != nil && errPort != nil
+	})
 }

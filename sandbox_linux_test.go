@@ -25,15 +25,20 @@ func TestConfinedProcessCanDoLittle(t *testing.T) {
 		tryWhatIsGivenUp(t)
 		return
 	}
-	c := exec.Command(os.Args[0], "-test.run=^TestConfinedProcessCanDoLittle$", "-test.v")
-	c.Env = append(os.Environ(), child+"="+t.TempDir())
-	if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "all tried") {
-		t.Errorf("%v\n%s", err, out)
+	for _, upstream := range []string{"", "1"} {
+		c := exec.Command(os.Args[0], "-test.run=^TestConfinedProcessCanDoLittle$", "-test.v")
+		c.Env = append(os.Environ(), child+"="+t.TempDir(), "CONFINED_UPSTREAM="+upstream)
+		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "all tried") {
+			t.Errorf("%v\n%s", err, out)
+		}
 	}
 }
 
 func tryWhatIsGivenUp(t *testing.T) {
 	s := &service{log: slog.Default(), offers: []*offer{{network: socket.TCP, listen: listen{port: 43333}}}}
+	if os.Getenv("CONFINED_UPSTREAM") != "" {
+		s.Upstream = servers{"time.example"}
+	}
 	s.Health = listen{port: 48086}
 	if err := s.confine(); err != nil {
 		t.Fatal(err)
@@ -54,13 +59,15 @@ func tryWhatIsGivenUp(t *testing.T) {
 		defer unix.Close(fd)
 		return unix.Connect(fd, &unix.SockaddrInet4{Port: 43333, Addr: [4]byte{127, 0, 0, 1}})
 	}
-	_, readErr := os.ReadFile("/etc/passwd")
+	_, readErr := os.ReadFile("/usr/bin/env")
+	_, hostsErr := os.ReadFile("/etc/hosts")
 	_, selfErr := os.ReadFile("/proc/self/stat")
 	for what, c := range map[string]struct {
 		err     error
 		allowed bool
 	}{
 		"read a file":             {readErr, false},
+		"read the hosts":          {hostsErr, len(s.Upstream) > 0},
 		"write a file":            {os.WriteFile(os.Getenv("CONFINED_CHILD")+"/x", nil, 0o600), false},
 		"execute":                 {unix.Exec("/proc/self/exe", []string{"x"}, nil), false},
 		"listen on another port":  {bind(43334), false},

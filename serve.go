@@ -138,14 +138,18 @@ func (s *service) fit() {
 		files = min(files, unix.FD_SETSIZE)
 	}
 	reserve := min(files/2, 64+8*int(s.Loops))
-	most := s.MaxConns
 	servers := 0 // of connections
 	for _, o := range s.offers {
 		if o.network == socket.TCP {
 			servers++
 		}
 	}
-	for most+servers*tcp.Lingering(most) > files-reserve && most > int(s.Loops) {
+	if servers == 0 {
+		return
+	}
+	loops := int(s.Loops)
+	most := min(s.MaxConns, max(files, loops))
+	for most+servers*loops*tcp.Lingering(most/loops) > files-reserve && most > loops {
 		most--
 	}
 	if most < s.MaxConns {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -114,6 +115,24 @@ func TestServiceAnswersOnAllLoops(t *testing.T) {
 				eventually(t, "no answer", func() bool { return asked("udp", s.UDP) && asked("tcp", s.TCP) })
 			}
 		})
+	}
+}
+
+// A loop that was held up may tell of a loss when its socket has been opened anew
+// for long.
+func TestLossThatIsToldLateIsOver(t *testing.T) {
+	s, log := started(t, "NOWD_LOOPS=2")
+	eventually(t, "no answer", func() bool { return asked("tcp", s.TCP) })
+	e := s.endpoints[1]
+	e.lost(errors.New("at once"), 1)
+	eventually(t, "not opened anew", func() bool { return strings.Count(log.String(), "protocol=tcp") == 2 })
+	e.lost(errors.New("late"), 1)
+	passed := make(chan struct{})
+	s.workers[0].loop.Post(func() { close(passed) })
+	<-passed
+	eventually(t, "no answer afterwards", func() bool { return asked("tcp", s.TCP) })
+	if err := e.check(); err != nil || strings.Contains(log.String(), "late") {
+		t.Errorf("%v", err)
 	}
 }
 

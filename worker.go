@@ -162,7 +162,7 @@ func (s *service) newDatagrams(loop *reactor.Loop, o *offer, d dialects, g guard
 	case answer.TimeForm:
 		c.Dialect = d.time
 	case answer.NTPForm:
-		c.Dialect, c.Arrival = d.ntp, true
+		c.Dialect, c.Arrival = d.ntp, !fakeTime
 		g.Clients = []uint16{ntpPort} // where clients may ask from, too: RFC 5905, section 9.1
 		g.MinSize = 0                 // an answer is as long as the shortest request
 	default:
@@ -174,11 +174,11 @@ func (s *service) newDatagrams(loop *reactor.Loop, o *offer, d dialects, g guard
 
 const ntpPort = 123
 
-// forms returns those of the answers, nil for those of text.
+// forms returns those that the answers may have.
 func (o *offer) forms() []answer.Form {
 	switch o.form {
 	case answer.DateTime:
-		return nil
+		return answer.TextForms()
 	case answer.NTPForm:
 		return []answer.Form{answer.NTPForm, answer.KissForm}
 	}

@@ -41,5 +41,9 @@ func (d *Daytime) Append(b []byte, now time.Time) []byte {
 
 // AppendDatagram appends the answer to a datagram, which may hold anything.
 func (d *Daytime) AppendDatagram(b, _ []byte, _ int, _, now time.Time) ([]byte, Form) {
-	return d.Append(b, now), DaytimeForm
+	start := len(b)
+	if b = d.Append(b, now); len(b) == start {
+		return b, Untrusted
+	}
+	return b, DaytimeForm
 }

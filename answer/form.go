@@ -26,6 +26,10 @@ const (
 	KissForm                // an NTP packet that tells no time, but asks for fewer requests
 	NumForms
 
+	// Untrusted stands in a form's place for no answer: the clock is not to be
+	// trusted, and the dialect has no way to say so.
+	Untrusted = NumForms
+
 	numWords = DaytimeForm // the text forms
 )
 
@@ -39,9 +43,6 @@ const shortest, longest = len("unix"), len("datetime")
 
 // String returns the form's name, which of a text form is its word.
 func (f Form) String() string { return names[f] }
-
-// IsText reports whether f is a form of a text answer.
-func (f Form) IsText() bool { return f < numWords }
 
 // TextForms returns the forms of text answers.
 func TextForms() []Form {

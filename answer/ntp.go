@@ -77,6 +77,9 @@ func (n *NTP) describe(p *ntpPacket, now time.Time) {
 	p.leap, p.stratum, p.refID = uint8(q.Leap), n.stratum, n.refID
 	reference := q.At
 	if up, ok := q.Upstream(); ok {
+		if q.Leap == clock.LeapNone { // of which the kernel may not have been told
+			p.leap = uint8(up.Leap)
+		}
 		p.stratum, p.refID, reference = min(up.Stratum, maxStratum)+1, up.RefID, up.At
 		p.rootDelay = toNTPShort(up.RootDelay)
 		// A client takes half the delay and the dispersion for our error.

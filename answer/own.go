@@ -58,8 +58,7 @@ func isWritten(b []byte) bool {
 }
 
 // isNTPAnswer reports whether b is an NTP packet of one who does not ask. No
-// text is: the stratum is no character, and the precision, being negative,
-// is none of ASCII.
+// text is: no ASCII is, for the precision is negative.
 func isNTPAnswer(b []byte) bool {
 	p, ok := parseNTP(b)
 	if !ok || p.version == 0 || p.stratum > maxStratum || p.precision >= 0 || p.precision < -32 {

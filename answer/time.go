@@ -35,5 +35,9 @@ func (t *Time) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte
 	if size == timeSize && !isWritten(req) {
 		return b, TimeForm
 	}
-	return t.Append(b, now), TimeForm
+	start := len(b)
+	if b = t.Append(b, now); len(b) == start {
+		return b, Untrusted
+	}
+	return b, TimeForm
 }

@@ -12,11 +12,10 @@ type Measurement struct {
 
 	// What the server said, for those who get their time from here: RFC 5905,
 	// section 7.3.
-	Stratum        uint8
-	RefID          [4]byte       // of the server itself
-	RootDelay      time.Duration // with the round trip to the server
-	RootDispersion time.Duration
-	Leap           Leap
+	Stratum   uint8
+	RefID     [4]byte       // of the server itself
+	RootDelay time.Duration // with the round trip to the server
+	Leap      Leap
 }
 
 // Measured makes m known. From now on qualities carry it, until it is Life old,
@@ -57,11 +56,11 @@ func (m *measured) widened(ahead time.Duration) *Measurement {
 }
 
 // interval returns between what the true time less this clock's is at t. The
-// bound has grown by drift since the measurement, whether or not the kernel
+// bound has grown by Drift since the measurement, whether or not the kernel
 // says that it is synchronised: RFC 5905 lets errors grow by 15 ppm (PHI), but
 // that is for a clock whose frequency is known and that nobody moves meanwhile.
 // This one may be free-running or just be steered, and 500 ppm covers both.
 func (m *Measurement) interval(t time.Time) interval {
-	b := m.Bound + max(0, t.Sub(m.At))/(time.Second/drift) + 1
+	b := m.Bound + max(0, t.Sub(m.At))/(time.Second/Drift) + 1
 	return interval{m.Offset - b, m.Offset + b}
 }

@@ -57,9 +57,9 @@ type Quality struct {
 // RFC 5905.
 const MaxErrorLimit = 16 * time.Second
 
-// drift is how fast a clock that nobody steers may go wrong, per second: the
+// Drift is how fast a clock that nobody steers may go wrong, per second: the
 // kernel's own figure, MAXFREQ. It divides a second without a remainder.
-const drift = 500 * time.Microsecond
+const Drift = 500 * time.Microsecond
 
 // Upstream returns the last comparison with a time server, its bound widened by
 // what the time was slewed by since, and false if there is none that is still
@@ -166,7 +166,7 @@ func (q *Quality) interval(t time.Time) (interval, bool) {
 // second.
 func (q *Quality) kernel(t time.Time) interval {
 	age := max(0, t.Sub(q.At)) + time.Second
-	grown := (age + time.Second - 1) / time.Second * drift
+	grown := (age + time.Second - 1) / time.Second * Drift
 	return interval{}.wider(q.Offset.Abs() + q.MaxError + grown + q.floor)
 }
 

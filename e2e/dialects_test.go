@@ -83,7 +83,7 @@ func (p *polyglot) checkSays(t *testing.T, dialect, addr string, verify func(str
 	if len(said) > 0 {
 		t.Errorf("%s over TCP says %q", dialect, said)
 	}
-	p.awaitMetric(t, `nowd_drops_total{protocol="`+dialect+`_udp",reason="invalid"}`, 1)
+	p.awaitMetric(t, `nowd_drops_total{protocol="`+dialect+`_udp",reason="untrusted"}`, 1)
 	if answers := p.metric(t, `nowd_answers_total{form="`+dialect+`",protocol="`+dialect+`_udp"}`); answers != 0 {
 		t.Errorf("%s over UDP has given %v answers", dialect, answers)
 	}

@@ -10,7 +10,7 @@ type pace struct {
 	slack    int64 // how far ahead the time may be
 }
 
-// newPace returns that of rate tokens a second and room for burst, both at least
+// newPace returns the pace of rate tokens a second and room for burst, both at least
 // 1.
 func newPace(rate, burst int) pace {
 	interval := max(1, int64(time.Second)/int64(rate))

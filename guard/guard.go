@@ -24,10 +24,11 @@ const (
 	RateLimit          // its source has had as many answers as it gets
 	TotalLimit         // all sources together have
 	Invalid            // it is no request in the dialect that is spoken here
+	Untrusted          // the clock is not to be trusted, and the dialect cannot say so
 	NumVerdicts
 )
 
-var verdicts = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "rate_limit", "total_limit", "invalid"}
+var verdicts = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "rate_limit", "total_limit", "invalid", "untrusted"}
 
 // String returns the verdict as metrics name it.
 func (v Verdict) String() string { return verdicts[v] }
@@ -53,7 +54,7 @@ type Guard struct{ Config }
 func New(c Config) *Guard { return &Guard{c} }
 
 // Judge judges a datagram by where it says that it is from and how it begins;
-// DestAddr is for the caller to find. now is on a monotonic clock.
+// DestAddr, Invalid and Untrusted are for the caller to find. now is on a monotonic clock.
 func (g *Guard) Judge(src netip.AddrPort, data []byte, now time.Duration) Verdict {
 	switch port := src.Port(); {
 	case slices.Contains(g.Clients, port):
@@ -69,7 +70,8 @@ func (g *Guard) Judge(src netip.AddrPort, data []byte, now time.Duration) Verdic
 		return Short
 	case g.IsAnswer(data):
 		return OwnAnswer
-	// Last, so that nothing counts for a source that would not be answered.
+	// The limits come last, a source's own before that of all: who is over his
+	// own takes nothing from the others.
 	case g.Limiter != nil && !g.Limiter.Allow(a, now):
 		return RateLimit
 	case g.Total != nil && !g.Total.Allow(now):

@@ -197,7 +197,7 @@ func metrics(t *testing.T) *Metrics {
 	for range 2 {
 		l := newLoop(t)
 		m.AddLoop(l)
-		u, c = append(u, udp.NewCounters(l)), append(c, tcp.NewCounters(l))
+		u, c = append(u, udp.NewCounters(l, answer.TextForms()...)), append(c, tcp.NewCounters(l, answer.TextForms()...))
 	}
 	m.AddTraffic("udp", u)
 	m.AddTraffic("tcp", c)
@@ -290,7 +290,7 @@ nowd_clock_max_error_seconds 0.0025
 # HELP nowd_clock_offset_seconds What the kernel has still to slew.
 # TYPE nowd_clock_offset_seconds gauge
 nowd_clock_offset_seconds -0.0005
-# HELP nowd_clock_synced 1 if the kernel's clock is synchronised, 0 if not.
+# HELP nowd_clock_synced 1 if the clock is synchronised, by what the kernel and the upstream say, 0 if not.
 # TYPE nowd_clock_synced gauge
 nowd_clock_synced 1
 `), "nowd_clock_synced", "nowd_clock_max_error_seconds", "nowd_clock_estimated_error_seconds", "nowd_clock_offset_seconds")

@@ -69,7 +69,7 @@ var (
 	descRun     = desc("loop", "handler_duration_seconds", "How long handlers ran, and everyone else waited.", "loop")
 	descLongest = desc("loop", "handler_duration_max_seconds", "The longest run of a handler.", "loop")
 
-	descSynced   = desc("clock", "synced", "1 if the kernel's clock is synchronised, 0 if not.")
+	descSynced   = desc("clock", "synced", "1 if the clock is synchronised, by what the kernel and the upstream say, 0 if not.")
 	descMaxError = desc("clock", "max_error_seconds", "How far off the clock may be, as the kernel says.")
 	descEstError = desc("clock", "estimated_error_seconds", "How far off the clock is estimated to be.")
 	descOffset   = desc("clock", "offset_seconds", "What the kernel has still to slew.")

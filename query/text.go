@@ -55,8 +55,8 @@ func parseUnix(text string) Told {
 	return Told{}
 }
 
-// parseBound reads the earliest and the latest time. The clock is in their
-// middle.
+// parseBound reads the earliest and the latest time. Their middle stands for the
+// clock, which is there unless an upstream has something to say.
 func parseBound(earliest, latest, status string) Told {
 	low, ok1 := parseSeconds(earliest)
 	high, ok2 := parseSeconds(latest)

@@ -29,23 +29,22 @@ const (
 	Broken              // the socket is not what it was, and will not be again: open it anew
 )
 
-// faults sorts the errors that need it. EBADF, ENOTSOCK and EOPNOTSUPP are a
-// descriptor that was closed and used again behind our back. EINVAL is, of
+// faults sorts the errors that need it. EBADF and ENOTSOCK are a descriptor that
+// was closed and used again behind our back. EINVAL is, of
 // accept(2), one that does not listen any more; of sendmsg(2), a destination
 // that nobody can have (port 0, say), or a source that the host has lost.
 var faults = map[unix.Errno][numCalls]Fault{
 	//                Receive Send    Accept  Read  Write
-	0:               {None, None, None, None, None},
-	unix.EAGAIN:     {None, None, None, None, None},
-	unix.EINTR:      {None, None, None, None, None},
-	unix.ENOMEM:     {Once, Once, Short, Gone, Gone},
-	unix.ENOBUFS:    {Once, Once, Short, Gone, Gone},
-	unix.EMFILE:     {Once, Once, Short, Gone, Gone},
-	unix.ENFILE:     {Once, Once, Short, Gone, Gone},
-	unix.EBADF:      {Broken, Broken, Broken, Gone, Gone},
-	unix.ENOTSOCK:   {Broken, Broken, Broken, Gone, Gone},
-	unix.EOPNOTSUPP: {Broken, Broken, Broken, Gone, Gone},
-	unix.EINVAL:     {Broken, Once, Broken, Gone, Gone},
+	0:             {None, None, None, None, None},
+	unix.EAGAIN:   {None, None, None, None, None},
+	unix.EINTR:    {None, None, None, None, None},
+	unix.ENOMEM:   {Once, Once, Short, Gone, Gone},
+	unix.ENOBUFS:  {Once, Once, Short, Gone, Gone},
+	unix.EMFILE:   {Once, Once, Short, Gone, Gone},
+	unix.ENFILE:   {Once, Once, Short, Gone, Gone},
+	unix.EBADF:    {Broken, Broken, Broken, Gone, Gone},
+	unix.ENOTSOCK: {Broken, Broken, Broken, Gone, Gone},
+	unix.EINVAL:   {Broken, Once, Broken, Gone, Gone},
 }
 
 // others is for all others. To receive: what the network said of a datagram that
@@ -61,12 +60,10 @@ func FaultOf(c Call, err error) Fault {
 	if err == nil {
 		return None
 	}
-	var errno unix.Errno
-	if !errors.As(err, &errno) {
-		return others[c]
-	}
-	if f, ok := faults[errno]; ok {
-		return f[c]
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		if f, ok := faults[errno]; ok {
+			return f[c]
+		}
 	}
 	return others[c]
 }

@@ -304,6 +304,7 @@ func (c *conn) greet() {
 	}
 	switch {
 	case len(b) == 0:
+		s.Counters.c.Add(counterUntrusted, 1)
 		c.close()
 	case n < len(b): // the client is gone already
 		s.Counters.c.Add(counterFailed, 1)

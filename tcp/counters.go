@@ -13,6 +13,7 @@ const (
 	counterEvicted
 	counterIdled
 	counterStalled
+	counterUntrusted
 	counterFailed
 	counterAnswers // one for each form, and one for errors
 	numCounters    = counterAnswers + int(errorForm) + 1
@@ -24,12 +25,8 @@ type Counters struct {
 	forms []answer.Form // that are told of
 }
 
-// NewCounters returns counters that l publishes, of answers of the forms given;
-// none stands for those of text.
+// NewCounters returns counters that l publishes, of answers of these forms.
 func NewCounters(l *reactor.Loop, forms ...answer.Form) *Counters {
-	if len(forms) == 0 {
-		forms = answer.TextForms()
-	}
 	return &Counters{l.NewCounters(numCounters), forms}
 }
 
@@ -43,6 +40,7 @@ type Stats struct {
 	Idle         uint64 // closed because they did not ask
 	Stalled      uint64 // closed because they did not read
 	Failed       uint64 // reset, or lost
+	Untrusted    uint64 // closed because the clock is not good enough to be told
 	Answers      [answer.NumForms]uint64
 	Errors       uint64 // answers over HTTP that give no time
 }
@@ -58,6 +56,7 @@ func (c *Counters) Stats() Stats {
 		Idle:         c.c.Load(counterIdled),
 		Stalled:      c.c.Load(counterStalled),
 		Failed:       c.c.Load(counterFailed),
+		Untrusted:    c.c.Load(counterUntrusted),
 		Errors:       c.c.Load(counterAnswers + int(errorForm)),
 	}
 	for i := range s.Answers {
@@ -85,4 +84,5 @@ func (c *Counters) Each(f func(what, label string, n uint64)) {
 	f("connections_closed", "evicted", s.Evicted)
 	f("connections_closed", "stalled", s.Stalled)
 	f("connections_closed", "failed", s.Failed)
+	f("connections_closed", "untrusted", s.Untrusted)
 }

@@ -30,7 +30,7 @@ func still(t testing.TB) (*Server, time.Time) {
 	t.Cleanup(func() { _ = l.Close() })
 	now := time.Now()
 	c := clock.With(func() time.Time { return now }, clock.Host())
-	return NewServer(l, Config{Clock: c, Text: answer.NewText(c, time.UTC, answer.DateTime, true), Counters: NewCounters(l)}), now
+	return NewServer(l, Config{Clock: c, Text: answer.NewText(c, time.UTC, answer.DateTime, true), Counters: NewCounters(l, answer.TextForms()...)}), now
 }
 
 // taking is a connection to a kernel that takes of what is written to it only

@@ -35,6 +35,7 @@ func TestWhoHasNothingToSayCloses(t *testing.T) {
 	s := start(t, func(c *Config) { c.Greeting = &hello{} })
 	c := s.dial(t)
 	c.end()
+	eventually(t, "not counted", func() bool { return s.Counters.Stats().Untrusted == 1 })
 	if n := s.Counters.Stats().Answers; n != [answer.NumForms]uint64{} {
 		t.Errorf("%v answers", n)
 	}

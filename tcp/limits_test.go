@@ -4,10 +4,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"nowd/socket"
 )
 
 // from dials the service from an address of loopback's.
@@ -128,6 +131,39 @@ func TestClientIsTurnedAwayWhereNoDescriptorWillComeFree(t *testing.T) {
 	giveBack()
 	if !served(t, s.from(t, "127.0.0.1")) {
 		t.Error("not served when there are descriptors again")
+	}
+}
+
+// A listener that comes when nothing is accepted is left alone like the others.
+func TestListenerAddedDuringAPauseDoesNotSpin(t *testing.T) {
+	s := start(t, nil)
+	fds, err := socket.Open(socket.TCP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := socket.Addr(fds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.do(func() {
+		s.pause(true)
+		if err := s.Listen(fds[0], func(why error) { t.Error(why) }); err != nil {
+			t.Error(err)
+		}
+	})
+	turns := s.loop.Stats().Turns
+	c, err := net.Dial("tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	time.Sleep(100 * time.Millisecond) // the time that is looked at
+	if n := s.loop.Stats().Turns - turns; n > 10 {
+		t.Errorf("%d turns of the loop", n)
+	}
+	s.do(func() { s.pause(false) })
+	if !served(t, c) {
+		t.Error("not served afterwards")
 	}
 }
 

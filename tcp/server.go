@@ -41,8 +41,8 @@ type Config struct {
 // Greeting is what a server says without being asked, before it closes the
 // connection: that is how the time was told by the oldest protocols.
 type Greeting interface {
-	// Append appends what there is to say now. If that is nothing, the
-	// connection is closed.
+	// Append appends what there is to say now. If that is nothing, the clock is
+	// not good enough to be told, and the connection is closed.
 	Append(b []byte, now time.Time) ([]byte, answer.Form)
 }
 
@@ -129,7 +129,7 @@ func NewServer(loop *reactor.Loop, c Config) *Server {
 // called.
 func (s *Server) Listen(fd int, gone func(why error)) error {
 	l := listener{s, gone}
-	err := s.loop.Add(fd, reactor.PollIn, l)
+	err := s.loop.Add(fd, s.accepting(), l)
 	if err == nil && s.NoDelay {
 		// What is accepted inherits it.
 		if err = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
@@ -365,17 +365,24 @@ func (s *Server) accept(listener int) bool {
 // admit takes in a connection that was accepted, unless its source has as many
 // as it may.
 func (s *Server) admit(fd int) {
-	var source uint64
-	if s.Sources != nil {
-		peer, err := socket.Peer(fd)
-		if source = guard.Source(peer.Addr()); err != nil || !s.Sources.take(source) {
-			_ = unix.Close(fd)
-			s.Counters.c.Add(counterRefused, 1)
-			return
-		}
+	if s.Sources == nil {
+		s.makeRoom()
+		s.open(fd, 0)
+		return
 	}
-	s.makeRoom()
-	s.open(fd, source)
+	peer, err := socket.Peer(fd)
+	source := guard.Source(peer.Addr())
+	switch {
+	case err != nil: // the client is gone already
+		s.Counters.c.Add(counterFailed, 1)
+	case !s.Sources.take(source):
+		s.Counters.c.Add(counterRefused, 1)
+	default:
+		s.makeRoom()
+		s.open(fd, source)
+		return
+	}
+	_ = unix.Close(fd)
 }
 
 // lose gives up a listener that is none any more.
@@ -416,11 +423,15 @@ func (s *Server) pause(on bool) {
 		return
 	}
 	s.paused = on
-	mask := reactor.PollIn
-	if on {
-		mask = 0
-	}
 	for fd := range s.listeners {
-		_ = s.loop.Modify(fd, mask)
+		_ = s.loop.Modify(fd, s.accepting())
 	}
+}
+
+// accepting is what a listener is asked for.
+func (s *Server) accepting() reactor.Events {
+	if s.paused {
+		return 0
+	}
+	return reactor.PollIn
 }

@@ -49,7 +49,7 @@ func start(t testing.TB, change func(*Config)) service {
 		WriteTimeout: 10 * time.Second,
 		NoDelay:      true,
 		Logger:       slog.New(slog.DiscardHandler),
-		Counters:     NewCounters(l),
+		Counters:     NewCounters(l, answer.TextForms()...),
 	}
 	if change != nil {
 		change(&c)

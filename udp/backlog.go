@@ -19,10 +19,14 @@ type backlog struct {
 // lookEvery is how long it may take until drops are seen while they go on.
 const lookEvery = 100 * time.Millisecond
 
+// muchWaiting is how many bytes in a batch may mean a full buffer: few long
+// datagrams fill it as well.
+const muchWaiting = 64 << 10
+
 // saw takes note of a batch of n.
-func (b *backlog) saw(s *Server, n int) {
+func (b *backlog) saw(s *Server, n, size int) {
 	was := b.full
-	b.full = n == batchSize
+	b.full = n == batchSize || size >= muchWaiting
 	if was != b.full || b.full && s.loop.Now()-b.looked >= lookEvery {
 		b.look(s)
 	}

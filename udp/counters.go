@@ -22,12 +22,8 @@ type Counters struct {
 	forms []answer.Form // that are told of
 }
 
-// NewCounters returns counters that l publishes, of answers of the forms given;
-// none stands for those of text.
+// NewCounters returns counters that l publishes, of answers of these forms.
 func NewCounters(l *reactor.Loop, forms ...answer.Form) *Counters {
-	if len(forms) == 0 {
-		forms = answer.TextForms()
-	}
 	return &Counters{l.NewCounters(numCounters), forms}
 }
 

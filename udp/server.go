@@ -21,9 +21,10 @@ import (
 
 // Dialect makes the answers.
 type Dialect interface {
-	// AppendDatagram appends the answer, as of now, to a datagram that arrived
-	// as it says, of which req holds the beginning and size is the length. It
-	// appends nothing to what is no request.
+	// AppendDatagram appends the answer, as of now, to a datagram that arrived at
+	// arrived, of which req holds the beginning and size is the length. It
+	// appends nothing to what is no request, nor, with the form
+	// answer.Untrusted, if the clock is not good enough to be told.
 	AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, answer.Form)
 }
 
@@ -104,6 +105,9 @@ func (s *Server) Close() {
 			break
 		}
 	}
+	if s.fd < 0 {
+		return
+	}
 	s.backlog.look(s)
 	_ = s.loop.Remove(s.fd)
 	_ = unix.Close(s.fd)
@@ -129,7 +133,7 @@ func (s *Server) Ready(fd int, ev reactor.Events) reactor.Events {
 			_ = s.loop.Modify(fd, reactor.PollIn)
 		}
 	}
-	return ev
+	return ev &^ reactor.PollHup // of a socket that was shut down: it is of no use any more
 }
 
 // Removed closes the socket.
@@ -151,7 +155,10 @@ func (s *Server) receive() bool {
 	}
 	s.failures = 0
 	s.Counters.c.Add(counterRequests, uint64(n))
+	bytes := 0
 	for slot := range n {
+		_, size := s.batch.request(slot)
+		bytes += size
 		v := s.judge(slot)
 		switch {
 		case v == guard.Pass:
@@ -163,7 +170,7 @@ func (s *Server) receive() bool {
 			s.Counters.c.Add(counterDrops+int(v), 1)
 		}
 	}
-	s.backlog.saw(s, n)
+	s.backlog.saw(s, n, bytes)
 	return true
 }
 
@@ -209,7 +216,11 @@ func (s *Server) answer() (n int) {
 		b, form := s.append(s.batch.answer(n), s.batch.owed[n], now)
 		if len(b) == 0 {
 			s.batch.forget(n)
-			s.Counters.c.Add(counterDrops+int(guard.Invalid), 1)
+			why := guard.Invalid
+			if form == answer.Untrusted {
+				why = guard.Untrusted
+			}
+			s.Counters.c.Add(counterDrops+int(why), 1)
 			continue
 		}
 		s.forms[n] = form

@@ -54,7 +54,7 @@ func server(t testing.TB, port uint16) *Server {
 		Clock:    c,
 		Dialect:  answer.NewText(c, time.UTC, answer.DateTime, true),
 		Guard:    guard.New(guard.Config{Ports: []uint16{port}, IsAnswer: answer.Own}),
-		Counters: NewCounters(l),
+		Counters: NewCounters(l, answer.TextForms()...),
 	}, func(why error) { t.Errorf("the socket is gone: %v", why) })
 }
 

@@ -3,7 +3,6 @@ package upstream
 import (
 	"context"
 	"crypto/md5"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -16,10 +15,7 @@ import (
 )
 
 // sample is one server's answer.
-type sample struct {
-	clock.Measurement
-	by *server
-}
+type sample struct{ clock.Measurement }
 
 var (
 	errTooOften = errors.New("asked too often")       // a RATE kiss
@@ -84,10 +80,10 @@ func measurement(r *ntp.Response) clock.Measurement {
 	sent, received := r.Timestamps.ClientXmit, r.Timestamps.ClientRecv
 	took := received.Sub(sent)
 	stepped := received.Round(0).Sub(sent.Round(0)) - took
-	more := max(0, r.Precision) + took/2000 + stepped.Abs() + time.Microsecond
+	more := max(0, r.Precision) + drifted(took) + stepped.Abs() + time.Microsecond
 	m := clock.Measurement{
 		At: received, Offset: r.ClockOffset, Bound: r.RootDistance + more,
-		Stratum: r.Stratum, RootDelay: r.RootDelay + r.RTT, RootDispersion: r.RootDispersion + more,
+		Stratum: r.Stratum, RootDelay: r.RootDelay + r.RTT,
 	}
 	switch r.Leap {
 	case ntp.LeapAddSecond:
@@ -108,7 +104,7 @@ func refID(a netip.Addr) (id [4]byte) {
 	case a.Is6():
 		b := a.As16()
 		sum := md5.Sum(b[:])
-		binary.BigEndian.PutUint32(id[:], binary.BigEndian.Uint32(sum[:]))
+		copy(id[:], sum[:])
 	}
 	return id
 }

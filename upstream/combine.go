@@ -21,7 +21,7 @@ func (s *sample) apart(o *sample) bool { return s.to() < o.from() || o.to() < s.
 // algorithm, as is RFC 5905, section 11.2.1; but where the most share several
 // intervals the result has all of them, since the true time can be in each. What
 // else is said is of the sample in it with the least bound.
-func combine(samples []*sample) (*sample, clock.Measurement) {
+func combine(samples []*sample) *sample {
 	type edge struct {
 		at     time.Duration
 		starts int // 1, or -1 where an interval ends
@@ -47,7 +47,7 @@ func combine(samples []*sample) (*sample, clock.Measurement) {
 		to = edges[i+1].at // after a start that gives the most there is an end
 	}
 	if 2*most <= len(samples) {
-		return nil, clock.Measurement{}
+		return nil
 	}
 	agreed := &sample{}
 	agreed.Bound = (to - from + 1) / 2
@@ -60,12 +60,14 @@ func combine(samples []*sample) (*sample, clock.Measurement) {
 	}
 	m := best.Measurement
 	m.Offset, m.Bound = agreed.Offset, agreed.Bound
-	agreed.Measurement = m
-	return agreed, m
+	return &sample{m}
 }
 
+// drifted returns what the clock may have drifted by in d.
+func drifted(d time.Duration) time.Duration { return d / (time.Second / clock.Drift) }
+
 // settle brings a sample to the time of the last one, to which its bound has
-// grown by 500 ppm, as a clock.Measurement's does.
+// grown, as a clock.Measurement's does.
 func settle(s *sample, samples []*sample) {
 	last := s.At
 	for _, o := range samples {
@@ -73,6 +75,6 @@ func settle(s *sample, samples []*sample) {
 			last = o.At
 		}
 	}
-	s.Bound += last.Sub(s.At) / 2000
+	s.Bound += drifted(last.Sub(s.At))
 	s.At = last
 }

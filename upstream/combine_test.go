@@ -35,11 +35,11 @@ func TestMajorityAgreesOnWhatItShares(t *testing.T) {
 		"the same, three times":  {[]*sample{at(-4, 4), at(-4, 4), at(-4, 4)}, -4, 4, false},
 		"three of five, at ends": {[]*sample{at(0, 10), at(10, 20), at(10, 12), at(30, 40), at(-30, -20)}, 10, 10, false},
 	} {
-		best, m := combine(c.samples)
-		if (best == nil) != c.none {
-			t.Errorf("%s: %+v", name, best)
+		m := combine(c.samples)
+		if (m == nil) != c.none {
+			t.Errorf("%s: %+v", name, m)
 		}
-		if best != nil && (m.Offset-m.Bound != c.from || m.Offset+m.Bound < c.to || m.Offset+m.Bound > c.to+1) {
+		if m != nil && (m.Offset-m.Bound != c.from || m.Offset+m.Bound < c.to || m.Offset+m.Bound > c.to+1) {
 			t.Errorf("%s: %v more or less %v, want from %v to %v", name, m.Offset, m.Bound, c.from, c.to)
 		}
 	}
@@ -75,11 +75,11 @@ func TestTruthIsWhereMostAreRight(t *testing.T) {
 		for _, s := range samples {
 			most = max(most, share(samples, s.from()))
 		}
-		best, m := combine(samples)
-		if (best != nil) != (2*most > n) {
-			t.Fatalf("%d of %d agree, and the result is %+v", most, n, best)
+		m := combine(samples)
+		if (m != nil) != (2*most > n) {
+			t.Fatalf("%d of %d agree, and the result is %+v", most, n, m)
 		}
-		if best == nil {
+		if m == nil {
 			continue
 		}
 		majorities++
@@ -100,7 +100,7 @@ func TestOlderSamplesAreWorthLess(t *testing.T) {
 	now := time.Now()
 	old, last := at(-1000, 1000), at(-1000, 1000)
 	old.At, last.At = now, now.Add(2*time.Second)
-	_, m := combine([]*sample{old, last})
+	m := combine([]*sample{old, last})
 	if old.Bound != time.Millisecond+1000 || m.Bound != 1000 || !m.At.Equal(last.At) {
 		t.Errorf("%v, and together %+v", old.Bound, m)
 	}

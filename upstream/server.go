@@ -66,9 +66,9 @@ func (s *server) note(log *slog.Logger, best *sample) {
 	s.was = is
 	switch is {
 	case failing:
-		log.Warn("a time server gives no time", "server", s.address, "err", s.err)
+		log.Warn("a time server gives no time", "server", s.address, "error", s.err)
 	case refusing:
-		log.Warn("a time server wants no requests, and is not asked any more", "server", s.address, "err", s.err)
+		log.Warn("a time server wants no requests, and is not asked any more", "server", s.address, "error", s.err)
 	case falseticker:
 		log.Warn("a time server disagrees with the majority", "server", s.address, "offset", s.sample.Offset, "bound", s.sample.Bound)
 	default:

@@ -89,11 +89,10 @@ func (k *Checker) round(ctx context.Context) {
 	var samples []*sample
 	for _, s := range k.servers {
 		if s.sample != nil {
-			s.sample.by = s
 			samples = append(samples, s.sample)
 		}
 	}
-	best, m := combine(samples)
+	best := combine(samples)
 	for _, s := range k.servers {
 		s.note(k.Logger, best)
 	}
@@ -102,8 +101,8 @@ func (k *Checker) round(ctx context.Context) {
 	}
 	if best != nil {
 		k.measured = true
-		m.Life = lives * k.Interval
-		k.Clock.Measured(m)
+		best.Life = lives * k.Interval
+		k.Clock.Measured(best.Measurement)
 	}
 	k.contradict()
 	for _, s := range k.servers {
