@@ -12,7 +12,7 @@ import (
 	"nowd/reactor"
 )
 
-const batchAllocates = false
+const batchAllocates, lengthsTold = false, true
 
 // TestAnswersWaitForRoom uses a pair of local sockets, whose queues fill up as
 // no loopback's do. They have no addresses, so the slots are given some.

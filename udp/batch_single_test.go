@@ -2,4 +2,4 @@
 
 package udp
 
-const batchAllocates = true
+const batchAllocates, lengthsTold = true, false
