@@ -181,6 +181,7 @@ func (c *config) collisions() (errs []error) {
 		tcp bool
 	}
 	var taken []place
+	told := make(map[string]bool)
 	for _, p := range []place{
 		{"NOWD_UDP_LISTEN", c.UDP, false}, {"NOWD_TCP_LISTEN", c.TCP, true},
 		{"NOWD_DAYTIME_LISTEN", c.Daytime, false}, {"NOWD_DAYTIME_LISTEN", c.Daytime, true},
@@ -191,8 +192,12 @@ func (c *config) collisions() (errs []error) {
 			continue
 		}
 		for _, q := range taken {
-			if p.tcp == q.tcp && p.port == q.port && (p.host == q.host || p.host == "" || q.host == "") {
-				errs = append(errs, fmt.Errorf("%s=%q: want a port that %s=%q does not have", p.variable, p.listen, q.variable, q.listen))
+			if p.tcp == q.tcp && p.overlaps(q.listen) {
+				err := fmt.Errorf("%s=%q: want a port that %s=%q does not have", p.variable, p.listen, q.variable, q.listen)
+				if !told[err.Error()] { // over UDP
+					errs = append(errs, err)
+				}
+				told[err.Error()] = true
 				break
 			}
 		}

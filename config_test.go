@@ -173,6 +173,11 @@ func TestAddressesAreGivenOutOnce(t *testing.T) {
 		{"NOWD_HEALTH_LISTEN=:3333", `NOWD_HEALTH_LISTEN=":3333": want a port that NOWD_TCP_LISTEN=":3333" does not have`},
 		{"NOWD_TCP_LISTEN=off NOWD_HEALTH_LISTEN=:3333", ""},
 		{"NOWD_NTP_LISTEN=127.0.0.1:3333", `NOWD_NTP_LISTEN="127.0.0.1:3333": want a port that NOWD_UDP_LISTEN`},
+		{"NOWD_UDP_LISTEN=[::1]:4000 NOWD_NTP_LISTEN=[0:0::1]:4000", `NOWD_NTP_LISTEN="[0:0::1]:4000": want a port`},
+		{"NOWD_TCP_LISTEN=0.0.0.0:4000 NOWD_HEALTH_LISTEN=127.0.0.1:4000", `NOWD_HEALTH_LISTEN="127.0.0.1:4000": want a port`},
+		{"NOWD_TCP_LISTEN=0.0.0.0:4000 NOWD_HEALTH_LISTEN=[::1]:4000", ""},
+		{"NOWD_UDP_LISTEN=LOCALHOST:4000 NOWD_NTP_LISTEN=localhost:4000", "want a port"},
+		{"NOWD_UDP_LISTEN=224.0.0.1:4000", `NOWD_UDP_LISTEN="224.0.0.1:4000": want host:port`},
 		{"NOWD_DAYTIME_LISTEN=:13 NOWD_TIME_LISTEN=:13", `NOWD_TIME_LISTEN=":13": want a port that NOWD_DAYTIME_LISTEN`},
 	} {
 		_, err := loadConfig(strings.Fields(c.environ))
@@ -197,6 +202,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"query", "-n", "-1"}, 2, "", "-n=-1"},
 		{[]string{"query", "-i", "-1s"}, 2, "", "-i=-1s"},
 		{[]string{"query", "-ask", "nicely"}, 2, "", "want one of datetime"},
+		{[]string{"query", "127.0.0.1", "-n", "2"}, 2, "", "flags come before hosts"},
 		{[]string{"query", "host:nowhere"}, 2, "", "host:nowhere"},
 		{[]string{"query", "-x"}, 2, "", "usage"},
 		{[]string{"query", "-h"}, 0, "", "usage"},

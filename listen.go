@@ -34,6 +34,9 @@ func (l *listen) UnmarshalText(text []byte) error {
 	if err != nil && (strings.HasPrefix(string(text), "[") || !isHostName(host)) || hasOdd(ip.Zone()) {
 		return errors.New("no host")
 	}
+	if ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return errors.New("an address of many")
+	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
 		return errors.New("no port")
@@ -62,6 +65,30 @@ func (l listen) String() string {
 		return "off"
 	}
 	return net.JoinHostPort(l.host, strconv.Itoa(int(l.port)))
+}
+
+// overlaps reports whether both cannot be listened at, as far as their texts
+// tell.
+func (l listen) overlaps(m listen) bool {
+	a, errA := netip.ParseAddr(l.host)
+	b, errB := netip.ParseAddr(m.host)
+	switch {
+	case l.port != m.port:
+		return false
+	case l.host == "" || m.host == "" || strings.EqualFold(l.host, m.host):
+		return true
+	case errA != nil || errB != nil:
+		return false
+	}
+	return overlap(netip.AddrPortFrom(a.Unmap(), l.port), netip.AddrPortFrom(b.Unmap(), m.port))
+}
+
+// overlap reports whether both cannot be listened at.
+func overlap(a, b netip.AddrPort) bool {
+	if a.Port() != b.Port() || a.Addr().Is4() != b.Addr().Is4() {
+		return false
+	}
+	return a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified()
 }
 
 // addrs returns the addresses to listen at. All addresses are those of IPv4 and

@@ -95,7 +95,10 @@ func parseQuery(args []string, stderr io.Writer) (*queryOptions, error) {
 	if len(targets) == 0 {
 		targets = []string{"127.0.0.1"}
 	}
+	dash := slices.IndexFunc(targets, func(s string) bool { return strings.HasPrefix(s, "-") })
 	switch {
+	case dash >= 0:
+		return nil, fmt.Errorf("%q: want a host; flags come before hosts", targets[dash])
 	case !slices.Contains(asking.Protocols(), o.proto):
 		return nil, fmt.Errorf("-proto=%q: want one of %s", o.proto, protocols)
 	case o.count < 0:

@@ -58,10 +58,6 @@ func serve(environ []string, stderr io.Writer) int {
 			log.Warn("unknown time zone, so local time is UTC", "TZ", zone)
 		}
 	}
-	// Before anything is announced, so that no signal finds us unprepared.
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-
 	hostClock, err := c.newClock()
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -72,6 +68,11 @@ func serve(environ []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return 2
 	}
+	// Before anything is announced, so that no signal finds us unprepared; until
+	// here one ends us as it ends any process.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+
 	_, _ = time.Now().Zone() // has the zone's file read, if it was not
 	if err := s.confine(); err != nil {
 		log.Warn("cannot give up what is not needed", "error", err)
@@ -121,6 +122,24 @@ func (s *service) build() error {
 	if s.healthAddrs, err = s.Health.addrs(); err != nil {
 		return fmt.Errorf("NOWD_HEALTH_LISTEN=%q: %w", s.Health, err)
 	}
+	return s.collisions()
+}
+
+// collisions finds addresses that are given to two, now that names are looked
+// up.
+func (s *service) collisions() error {
+	for i, e := range s.endpoints {
+		for _, f := range s.endpoints[:i] {
+			if e.offer.network == f.offer.network && overlap(e.addr, f.addr) {
+				return fmt.Errorf("%s=%q: %v is %s's already", e.offer.variable, e.offer.listen, e.addr, f.offer.variable)
+			}
+		}
+		for _, h := range s.healthAddrs {
+			if e.offer.network == socket.TCP && overlap(e.addr, h) {
+				return fmt.Errorf("NOWD_HEALTH_LISTEN=%q: %v is %s's already", s.Health, h, e.offer.variable)
+			}
+		}
+	}
 	return nil
 }
 
@@ -137,19 +156,27 @@ func (s *service) fit() {
 	if s.Poller == "select" {
 		files = min(files, unix.FD_SETSIZE)
 	}
-	reserve := min(files/2, 64+8*int(s.Loops))
-	servers := 0 // of connections
+	loops, servers, sockets := int(s.Loops), 0, 0
 	for _, o := range s.offers {
 		if o.network == socket.TCP {
 			servers++
+		}
+		if sockets++; o.host == "" {
+			sockets++ // of IPv6
 		}
 	}
 	if servers == 0 {
 		return
 	}
-	loops := int(s.Loops)
+	// Each loop has its poller, its wake-up, its sockets, and for each TCP server
+	// one in reserve; the rest is for the health endpoint and what is open anyway.
+	fixed := loops*(3+sockets+servers) + 64
+	if fixed > files*3/4 {
+		s.log.Warn("so few files may be open that probes may find none left", "files", files, "needed", fixed)
+	}
+	free := max(files-fixed, files/4)
 	most := min(s.MaxConns, max(files, loops))
-	for most+servers*loops*tcp.Lingering(most/loops) > files-reserve && most > loops {
+	for most+servers*loops*tcp.Lingering(most/loops) > free && most > loops {
 		most--
 	}
 	if most < s.MaxConns {

@@ -118,6 +118,19 @@ func TestServiceAnswersOnAllLoops(t *testing.T) {
 	}
 }
 
+func TestAddressesThatANameStandsForAreGivenOutOnce(t *testing.T) {
+	addr := freeAddr(t)
+	_, port, _ := net.SplitHostPort(addr)
+	c, err := loadConfig([]string{"NOWD_UDP_LISTEN=127.0.0.1:" + port, "NOWD_NTP_LISTEN=localhost:" + port, "NOWD_TCP_LISTEN=off", "NOWD_HEALTH_LISTEN=off"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{config: c, log: slog.New(slog.DiscardHandler), clock: clock.New()}
+	if err := s.build(); err == nil || !strings.Contains(err.Error(), "NOWD_NTP_LISTEN") {
+		t.Errorf("%v", err)
+	}
+}
+
 // A loop that was held up may tell of a loss when its socket has been opened anew
 // for long.
 func TestLossThatIsToldLateIsOver(t *testing.T) {

@@ -72,7 +72,7 @@ type server interface {
 func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
 	w := &worker{loop: loop}
 	d := s.newDialects()
-	g := guard.Config{Ports: s.ports(), IsAnswer: answer.OwnAt(s.clock.Now)}
+	g := guard.Config{Ports: s.ports(), IsAnswer: answer.Own}
 	// One of each for all protocols: the datagrams of one socket of a client's
 	// all arrive at the same loop.
 	if s.RateLimit != 0 {

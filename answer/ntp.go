@@ -80,12 +80,17 @@ func (n *NTP) describe(p *ntpPacket, now time.Time) {
 		if q.Leap == clock.LeapNone { // of which the kernel may not have been told
 			p.leap = uint8(up.Leap)
 		}
-		p.stratum, p.refID, reference = min(up.Stratum, maxStratum)+1, up.RefID, up.At
+		reference = up.At
+		// Where that would be none our own does: we, or those whom we ask, may
+		// have us for an upstream.
+		if up.Stratum < maxStratum-1 {
+			p.stratum, p.refID = up.Stratum+1, up.RefID
+		}
 		p.rootDelay = toNTPShort(up.RootDelay)
 		// A client takes half the delay and the dispersion for our error.
 		bound -= time.Duration(uint64(p.rootDelay) * uint64(time.Second) >> 17)
 	}
-	if !q.Synced() || p.stratum >= maxStratum {
+	if !q.Synced() {
 		p.leap, p.stratum, p.refID = ntpUnknown, 0, kissInit
 	}
 	if reference.After(now) { // another loop read the clock a moment later

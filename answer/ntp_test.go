@@ -152,8 +152,8 @@ func TestNTPSaysNoMoreThanIsKnown(t *testing.T) {
 		"an upstream":           {fake{state: good}, &measured, 0, 3, up, 4 * time.Millisecond},
 		"an upstream alone":     {fake{state: clock.State{MaxError: 16 * time.Second}}, &measured, 0, 3, up, 8 * time.Millisecond},
 		"a contradiction":       {fake{state: good}, &clock.Measurement{At: moment, Offset: time.Second, Bound: time.Millisecond, Life: time.Minute, Stratum: 2}, 3, 0, kissInit, 1002 * time.Millisecond},
-		"the last stratum":      {fake{state: good}, &clock.Measurement{At: moment, Bound: time.Millisecond, Life: time.Minute, Stratum: 15}, 3, 0, kissInit, 2 * time.Millisecond},
-		"no stratum":            {fake{state: good}, &clock.Measurement{At: moment, Bound: time.Millisecond, Life: time.Minute, Stratum: 255}, 3, 0, kissInit, 2 * time.Millisecond},
+		"the last stratum":      {fake{state: good}, &clock.Measurement{At: moment, Bound: time.Millisecond, Life: time.Minute, Stratum: 15}, 0, 10, nowd, 2 * time.Millisecond},
+		"no stratum":            {fake{state: good}, &clock.Measurement{At: moment, Bound: time.Millisecond, Life: time.Minute, Stratum: 255}, 0, 10, nowd, 2 * time.Millisecond},
 		"a delay above all":     {fake{state: good}, &clock.Measurement{At: moment, Bound: time.Second, Life: time.Minute, Stratum: 1, RefID: up, RootDelay: 2 * time.Second}, 0, 2, up, time.Second},
 		"a distant era, synced": {fake{now: time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC), state: good}, nil, 0, 10, nowd, 4 * time.Millisecond},
 	} {
@@ -271,8 +271,8 @@ func BenchmarkNTP(b *testing.B) {
 	}
 }
 
-func BenchmarkOwnAt(b *testing.B) {
-	own := OwnAt(time.Now)
+func BenchmarkOwnOfTimeSize(b *testing.B) {
+	own := Own
 	for name, r := range map[string][]byte{"text": []byte("hi\n"), "ntp": client(4), "time": binary.BigEndian.AppendUint32(nil, 4000000000)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -24,7 +24,7 @@ func askNTP(ctx context.Context, h *Host) (Answer, error) {
 	deadline, _ := ctx.Deadline()
 	r, err := ntp.QueryWithOptions(h.addr, ntp.QueryOptions{
 		Timeout: max(time.Until(deadline), time.Nanosecond),
-		Dialer:  func(string, string) (net.Conn, error) { return conn, nil },
+		Dialer:  func(string, string) (net.Conn, error) { return &NTPConn{Conn: conn}, nil },
 	})
 	if err != nil {
 		return Answer{}, err

@@ -238,10 +238,14 @@ func (c *conn) enter(st state, anew bool) {
 	if c.state == st && (!anew || st == idle && now-c.since < s.slack) {
 		return
 	}
-	s.lists[c.state].remove(c)
+	was := c.state
+	s.lists[was].remove(c)
 	c.state = st
 	s.lists[st].push(c, now)
 	s.arm(now + s.lists[st].timeout)
+	if was == writing && s.paused && s.room() { // it can make room, now that it is owed nothing
+		s.pause(false)
+	}
 }
 
 // renew gives c the whole time of its state, and the last place in it.

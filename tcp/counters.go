@@ -35,7 +35,7 @@ type Stats struct {
 	Accepted     uint64 // connections
 	Open         uint64 // of these, still
 	AcceptErrors uint64
-	Refused      uint64 // closed as soon as they were accepted: too many of one source, or no descriptor
+	Refused      uint64 // closed as soon as they were accepted: too many, or no descriptor
 	Evicted      uint64 // closed because there were too many
 	Idle         uint64 // closed because they did not ask
 	Stalled      uint64 // closed because they did not read

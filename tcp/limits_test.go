@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -131,6 +132,32 @@ func TestClientIsTurnedAwayWhereNoDescriptorWillComeFree(t *testing.T) {
 	giveBack()
 	if !served(t, s.from(t, "127.0.0.1")) {
 		t.Error("not served when there are descriptors again")
+	}
+}
+
+// Who waits to be accepted because nobody could make room comes in as soon as
+// somebody can: not only when a connection is closed.
+func TestClientWaitsNoLongerThanUntilRoomCanBeMade(t *testing.T) {
+	s := start(t, func(c *Config) { c.MaxConns, c.Framing = 1, Line })
+	slow := s.dial(t)
+	_ = slow.SetDeadline(time.Now().Add(60 * time.Second))
+	const n = 100_000 // of whose answers no queue holds all
+	go func() { _, _ = slow.Write(bytes.Repeat([]byte("json\n"), n)) }()
+	eventually(t, "the server never had to wait for its client", func() (waits bool) {
+		s.do(func() { waits = s.lists[writing].len == 1 })
+		return waits
+	})
+	other := s.dial(t)
+	other.send("unix\n")
+	eventually(t, "the listener is not paused", func() (paused bool) {
+		s.do(func() { paused = s.paused })
+		return paused
+	})
+	for range n {
+		slow.line()
+	}
+	if got := other.line(); !isUnix(got) {
+		t.Errorf("%q", got)
 	}
 }
 

@@ -228,8 +228,11 @@ func (s *Server) closed() {
 // make some.
 func (s *Server) room() bool { return !s.full() || s.leastActive() != nil }
 
-// full does not count those that only linger.
-func (s *Server) full() bool { return s.conns()-s.lists[lingering].len >= s.MaxConns }
+// full reports whether there are as many connections as there may be.
+func (s *Server) full() bool { return s.active() >= s.MaxConns }
+
+// active is how many connections are open and do not only linger.
+func (s *Server) active() int { return s.conns() - s.lists[lingering].len }
 
 // leastActive returns the connection from whose client nothing has come for the
 // longest time, if there is any that is owed nothing.
@@ -242,26 +245,25 @@ func (s *Server) leastActive() *conn {
 	return nil
 }
 
-// makeRoom closes a connection if there are as many as there may be. One whose
-// client has asked something that was not looked at yet is answered, and not
-// taken for idle unless all are like that.
-func (s *Server) makeRoom() {
+// makeRoom closes a connection if there are as many as there may be, and reports
+// whether there is room then. One whose client has asked something that was not
+// looked at yet is answered, and is not taken for idle.
+func (s *Server) makeRoom() bool {
 	for tries := 0; s.full(); tries++ {
 		c := s.leastActive()
-		if c == nil {
-			return
+		if c == nil || tries > evictTries {
+			return false
 		}
 		if in, ok := c.receive(); ok {
-			if c.serve(in); c.waits() && tries < evictTries {
+			if c.serve(in); c.waits() {
 				c.renew()
-				continue
 			}
-		}
-		if c.waits() {
+		} else if c.waits() {
 			s.Counters.c.Add(counterEvicted, 1)
 			c.finish()
 		}
 	}
+	return true
 }
 
 // trim bounds the connections that only linger, which do not count for the cap.
@@ -365,24 +367,31 @@ func (s *Server) accept(listener int) bool {
 // admit takes in a connection that was accepted, unless its source has as many
 // as it may.
 func (s *Server) admit(fd int) {
-	if s.Sources == nil {
-		s.makeRoom()
-		s.open(fd, 0)
-		return
+	var source uint64
+	if s.Sources != nil {
+		peer, err := socket.Peer(fd)
+		if err != nil { // the client is gone already
+			s.Counters.c.Add(counterFailed, 1)
+			_ = unix.Close(fd)
+			return
+		}
+		if source = guard.Source(peer.Addr()); !s.Sources.take(source) {
+			s.Counters.c.Add(counterRefused, 1)
+			_ = unix.Close(fd)
+			return
+		}
 	}
-	peer, err := socket.Peer(fd)
-	source := guard.Source(peer.Addr())
-	switch {
-	case err != nil: // the client is gone already
-		s.Counters.c.Add(counterFailed, 1)
-	case !s.Sources.take(source):
+	// If all are busy one more than may be has to do, so that it is not turned
+	// away because of a moment; but only one.
+	if !s.makeRoom() && s.active() > s.MaxConns {
 		s.Counters.c.Add(counterRefused, 1)
-	default:
-		s.makeRoom()
-		s.open(fd, source)
+		_ = unix.Close(fd)
+		if s.Sources != nil {
+			s.Sources.give(source)
+		}
 		return
 	}
-	_ = unix.Close(fd)
+	s.open(fd, source)
 }
 
 // lose gives up a listener that is none any more.

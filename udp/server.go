@@ -163,7 +163,7 @@ func (s *Server) receive() bool {
 		switch {
 		case v == guard.Pass:
 			s.batch.owed = append(s.batch.owed, debt{slot: slot})
-		case v == guard.RateLimit && s.kisser != nil && s.loop.Now()-s.kissed >= kissEvery:
+		case v == guard.RateLimit && s.mayKiss():
 			s.kissed = s.loop.Now()
 			s.batch.owed = append(s.batch.owed, debt{slot, true})
 		default:
@@ -172,6 +172,13 @@ func (s *Server) receive() bool {
 	}
 	s.backlog.saw(s, n, bytes)
 	return true
+}
+
+// mayKiss reports whether it is time to tell somebody that he asks too often,
+// which counts like an answer.
+func (s *Server) mayKiss() bool {
+	now := s.loop.Now()
+	return s.kisser != nil && now-s.kissed >= kissEvery && (s.Guard.Total == nil || s.Guard.Total.Allow(now))
 }
 
 func (s *Server) judge(slot int) guard.Verdict {

@@ -12,6 +12,7 @@ import (
 	"github.com/beevik/ntp"
 
 	"nowd/clock"
+	"nowd/query"
 )
 
 // sample is one server's answer.
@@ -29,7 +30,12 @@ const tooFar = 68 * 365 * 24 * time.Hour
 
 // ask compares the clock with a server's. It waits for an answer until timeout
 // is over or ctx is done.
-func ask(ctx context.Context, address string, c *clock.Clock, timeout time.Duration) (*sample, error) {
+func ask(ctx context.Context, address string, c *clock.Clock, timeout time.Duration) (s *sample, err error) {
+	defer func() {
+		if p := recover(); p != nil { // what a server sends must not end the service
+			err = fmt.Errorf("%w: %v", errUseless, p)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var asked netip.AddrPort
@@ -45,7 +51,7 @@ func ask(ctx context.Context, address string, c *clock.Clock, timeout time.Durat
 			}
 			stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
 			asked, _ = netip.ParseAddrPort(conn.RemoteAddr().String())
-			return conn, nil
+			return &query.NTPConn{Conn: conn}, nil
 		},
 	})
 	if stop != nil {

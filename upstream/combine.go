@@ -16,12 +16,14 @@ func (s *sample) to() time.Duration   { return s.Offset + s.Bound }
 // apart reports whether s and o cannot both be right.
 func (s *sample) apart(o *sample) bool { return s.to() < o.from() || o.to() < s.from() }
 
-// combine returns what the majority of the samples agrees upon, or nil if none
-// does: the interval that most of them share, and more than half. It is Marzullo's
+// combine returns what the majority of so many servers agrees upon, or nil if
+// none does: the interval that most of the samples share, and more than half of
+// the servers, silent ones included. Else one that lies would decide when the
+// others are kept from answering. It is Marzullo's
 // algorithm, as is RFC 5905, section 11.2.1; but where the most share several
 // intervals the result has all of them, since the true time can be in each. What
 // else is said is of the sample in it with the least bound.
-func combine(samples []*sample) *sample {
+func combine(samples []*sample, of int) *sample {
 	type edge struct {
 		at     time.Duration
 		starts int // 1, or -1 where an interval ends
@@ -46,7 +48,7 @@ func combine(samples []*sample) *sample {
 		}
 		to = edges[i+1].at // after a start that gives the most there is an end
 	}
-	if 2*most <= len(samples) {
+	if 2*most <= of {
 		return nil
 	}
 	agreed := &sample{}

@@ -35,7 +35,7 @@ func TestMajorityAgreesOnWhatItShares(t *testing.T) {
 		"the same, three times":  {[]*sample{at(-4, 4), at(-4, 4), at(-4, 4)}, -4, 4, false},
 		"three of five, at ends": {[]*sample{at(0, 10), at(10, 20), at(10, 12), at(30, 40), at(-30, -20)}, 10, 10, false},
 	} {
-		m := combine(c.samples)
+		m := combine(c.samples, len(c.samples))
 		if (m == nil) != c.none {
 			t.Errorf("%s: %+v", name, m)
 		}
@@ -75,7 +75,7 @@ func TestTruthIsWhereMostAreRight(t *testing.T) {
 		for _, s := range samples {
 			most = max(most, share(samples, s.from()))
 		}
-		m := combine(samples)
+		m := combine(samples, len(samples))
 		if (m != nil) != (2*most > n) {
 			t.Fatalf("%d of %d agree, and the result is %+v", most, n, m)
 		}
@@ -96,11 +96,30 @@ func TestTruthIsWhereMostAreRight(t *testing.T) {
 	}
 }
 
+// Whoever keeps the others from answering must not decide alone.
+func TestSilentServersCount(t *testing.T) {
+	for _, c := range []struct {
+		samples []*sample
+		of      int
+		none    bool
+	}{
+		{[]*sample{at(0, 10)}, 1, false},
+		{[]*sample{at(0, 10)}, 2, true},
+		{[]*sample{at(0, 10)}, 3, true},
+		{[]*sample{at(0, 10), at(5, 15)}, 3, false},
+		{nil, 3, true},
+	} {
+		if m := combine(c.samples, c.of); (m == nil) != c.none {
+			t.Errorf("%d answers of %d: %+v", len(c.samples), c.of, m)
+		}
+	}
+}
+
 func TestOlderSamplesAreWorthLess(t *testing.T) {
 	now := time.Now()
 	old, last := at(-1000, 1000), at(-1000, 1000)
 	old.At, last.At = now, now.Add(2*time.Second)
-	m := combine([]*sample{old, last})
+	m := combine([]*sample{old, last}, 2)
 	if old.Bound != time.Millisecond+1000 || m.Bound != 1000 || !m.At.Equal(last.At) {
 		t.Errorf("%v, and together %+v", old.Bound, m)
 	}

@@ -23,7 +23,7 @@ const (
 	good
 	failing     // it does not answer, or not with a time
 	falseticker // it disagrees with the majority
-	refusing    // it asked to be left alone for good
+	refusing    // it asked to be left alone
 )
 
 // maxPause is for how many rounds a server is left alone that asks for fewer
@@ -36,7 +36,7 @@ func (s *server) paused() bool {
 		s.pauses--
 		return true
 	}
-	return s.was == refusing
+	return false
 }
 
 // note takes down how the server did in this round, if it was asked, and logs a
@@ -57,6 +57,8 @@ func (s *server) note(log *slog.Logger, best *sample) {
 	case errors.Is(s.err, errTooOften): // RFC 5905, section 7.4: fewer, and ever fewer
 		s.pause = min(max(1, 2*s.pause), maxPause)
 		s.pauses = s.pause
+	case errors.Is(s.err, errRefused): // its name may stand for another one by then
+		s.pauses = maxPause
 	case s.sample != nil:
 		s.pause = 0
 	}
@@ -68,7 +70,7 @@ func (s *server) note(log *slog.Logger, best *sample) {
 	case failing:
 		log.Warn("a time server gives no time", "server", s.address, "error", s.err)
 	case refusing:
-		log.Warn("a time server wants no requests, and is not asked any more", "server", s.address, "error", s.err)
+		log.Warn("a time server wants no requests, and is left alone for a while", "server", s.address, "error", s.err)
 	case falseticker:
 		log.Warn("a time server disagrees with the majority", "server", s.address, "offset", s.sample.Offset, "bound", s.sample.Bound)
 	default:

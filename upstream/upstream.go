@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,7 +39,7 @@ const lives = 8
 // New returns a Checker. It asks nobody before it runs.
 func New(c Config) *Checker {
 	k := &Checker{Config: c, timeout: 3 * time.Second}
-	for _, address := range c.Servers {
+	for _, address := range slices.Compact(slices.Sorted(slices.Values(c.Servers))) {
 		k.servers = append(k.servers, &server{address: address})
 	}
 	return k
@@ -92,7 +93,7 @@ func (k *Checker) round(ctx context.Context) {
 			samples = append(samples, s.sample)
 		}
 	}
-	best := combine(samples)
+	best := combine(samples, len(k.servers))
 	for _, s := range k.servers {
 		s.note(k.Logger, best)
 	}
