@@ -46,14 +46,14 @@ func TestAnythingElseGetsTheDefaultForm(t *testing.T) {
 	t.Parallel()
 	n := start(t)
 	for _, request := range []string{
-		"", "\n", "x", "unix time", "\xff\xfe\x00\x80", strings.Repeat("x", 1400), "unix\nunix",
+		"", "\n", "x", "unix time", "\xff\xfe\x00\x80\x81", strings.Repeat("x", 1400), "unix\nunix",
 	} {
 		answer, s := ask(t, "udp", n.udp, request)
 		if err := verify("datetime", answer, time.UTC, s); err != nil {
 			t.Errorf("asked %.20q over UDP: %v", request, err)
 		}
 	}
-	for _, request := range []string{"\n", "x", "unix time", "\xff\xfe\x00\x80", strings.Repeat("x", 1400) + "\n"} {
+	for _, request := range []string{"\n", "x", "unix time", "\xff\xfe\x00\x80\x81", strings.Repeat("x", 1400) + "\n"} {
 		answer, s := ask(t, "tcp", n.tcp, request)
 		if err := verify("datetime", answer, time.UTC, s); err != nil {
 			t.Errorf("asked %.20q over TCP: %v", request, err)
