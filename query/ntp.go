@@ -4,28 +4,49 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/beevik/ntp"
 )
 
+// ExchangeNTP asks the NTP server at address, a host or host:port, and returns
+// its answer, and from where that came. now reads the clock that the server's is
+// compared with. ctx needs a deadline; until then an answer is waited for.
+// Whatever a server sends, all that can come of it is an error.
+func ExchangeNTP(ctx context.Context, address string, now func() time.Time) (r *ntp.Response, from netip.AddrPort, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("an answer that is of no use: %v", p)
+		}
+	}()
+	release := func() {}
+	defer func() { release() }()
+	deadline, _ := ctx.Deadline()
+	r, err = ntp.QueryWithOptions(address, ntp.QueryOptions{
+		Timeout:       max(time.Until(deadline), time.Nanosecond),
+		GetSystemTime: now,
+		Dialer: func(_, address string) (net.Conn, error) {
+			conn, _, closeConn, err := dial(ctx, "udp", address)
+			if err != nil {
+				return nil, err
+			}
+			// The library sets a deadline of its own. What ends with ctx must end
+			// nevertheless.
+			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+			release = func() { stop(); closeConn() }
+			from, _ = netip.ParseAddrPort(conn.RemoteAddr().String())
+			return &ntpConn{Conn: conn}, nil
+		},
+	})
+	return r, from, err
+}
+
 // askNTP asks as a client of NTP version 4 does, with RFC 5905's arithmetic: the
 // time between the receipt of the question and the sending of the answer is no
 // part of the round trip.
 func askNTP(ctx context.Context, h *Host) (Answer, error) {
-	conn, _, release, err := dial(ctx, "udp", h.addr)
-	if err != nil {
-		return Answer{}, err
-	}
-	defer release()
-	// The library sets a deadline of its own. What ends with ctx must end
-	// nevertheless.
-	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	deadline, _ := ctx.Deadline()
-	r, err := ntp.QueryWithOptions(h.addr, ntp.QueryOptions{
-		Timeout: max(time.Until(deadline), time.Nanosecond),
-		Dialer:  func(string, string) (net.Conn, error) { return &NTPConn{Conn: conn}, nil },
-	})
+	r, _, err := ExchangeNTP(ctx, h.addr, time.Now)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -17,17 +17,17 @@ const (
 	ntpServer = 4 // the mode of an answer
 )
 
-// NTPConn is a connection on which a client of NTP, which asks once, sees nothing
+// ntpConn is a connection on which a client of NTP, which asks once, sees nothing
 // but the answer: what is no answer to its request is passed over until the
 // deadline, be it stray, forged, or one that would lead the client's arithmetic
 // astray. It is for one goroutine.
-type NTPConn struct {
+type ntpConn struct {
 	net.Conn
 	asked [8]byte // the transmit timestamp of the request
 }
 
 // Write sends a request.
-func (c *NTPConn) Write(b []byte) (int, error) {
+func (c *ntpConn) Write(b []byte) (int, error) {
 	if len(b) >= ntpHeader {
 		copy(c.asked[:], b[ntpTransmit:])
 	}
@@ -35,7 +35,7 @@ func (c *NTPConn) Write(b []byte) (int, error) {
 }
 
 // Read returns the answer.
-func (c *NTPConn) Read(b []byte) (int, error) {
+func (c *ntpConn) Read(b []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(b)
 		if err != nil || c.isAnswer(b[:n]) {
@@ -46,7 +46,7 @@ func (c *NTPConn) Read(b []byte) (int, error) {
 
 // isAnswer reports whether b answers the request. A precision or an interval of
 // 2^-128 s is none: its sign cannot be turned round in eight bits.
-func (c *NTPConn) isAnswer(b []byte) bool {
+func (c *ntpConn) isAnswer(b []byte) bool {
 	const least = 0x80
 	return len(b) >= ntpHeader && b[0]&7 == ntpServer &&
 		bytes.Equal(b[ntpOrigin:ntpOrigin+8], c.asked[:]) &&

@@ -20,7 +20,7 @@ func odd(t *testing.T, answers func(req []byte) [][]byte) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &NTPConn{Conn: conn}
+	return &ntpConn{Conn: conn}
 }
 
 // ntpAnswerTo returns an answer that is right.
@@ -101,7 +101,7 @@ func FuzzNTPAnswer(f *testing.F) {
 		if len(b) < ntpHeader {
 			b = append(b, make([]byte, ntpHeader-len(b))...)
 		}
-		r, err := askOver(&NTPConn{Conn: &memory{answer: bytes.Clone(b)}})
+		r, err := askOver(&ntpConn{Conn: &memory{answer: bytes.Clone(b)}})
 		if err != nil {
 			return
 		}

@@ -5,7 +5,6 @@ import (
 	"crypto/md5"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
@@ -30,33 +29,11 @@ const tooFar = 68 * 365 * 24 * time.Hour
 
 // ask compares the clock with a server's. It waits for an answer until timeout
 // is over or ctx is done.
-func ask(ctx context.Context, address string, c *clock.Clock, timeout time.Duration) (s *sample, err error) {
-	defer func() {
-		if p := recover(); p != nil { // what a server sends must not end the service
-			err = fmt.Errorf("%w: %v", errUseless, p)
-		}
-	}()
+func ask(ctx context.Context, address string, c *clock.Clock, timeout time.Duration) (*sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var asked netip.AddrPort
-	var stop func() bool // the watch for ctx
-	r, err := ntp.QueryWithOptions(address, ntp.QueryOptions{
-		Timeout:       timeout,
-		GetSystemTime: c.Now, // the clock that is to be checked, whichever it is
-		Dialer: func(_, address string) (net.Conn, error) {
-			var d net.Dialer
-			conn, err := d.DialContext(ctx, "udp", address)
-			if err != nil {
-				return nil, err
-			}
-			stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
-			asked, _ = netip.ParseAddrPort(conn.RemoteAddr().String())
-			return &query.NTPConn{Conn: conn}, nil
-		},
-	})
-	if stop != nil {
-		stop()
-	}
+	// The clock that is to be checked, whichever it is.
+	r, from, err := query.ExchangeNTP(ctx, address, c.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +50,7 @@ func ask(ctx context.Context, address string, c *clock.Clock, timeout time.Durat
 	if m.Offset.Abs() > tooFar || m.Bound < 0 || m.Bound >= clock.MaxErrorLimit {
 		return nil, fmt.Errorf("%w: an offset of %v within %v", errUseless, m.Offset, m.Bound)
 	}
-	m.Server, m.RefID = address, refID(asked.Addr())
+	m.Server, m.RefID = address, refID(from.Addr())
 	return &sample{Measurement: m}, nil
 }
 

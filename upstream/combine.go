@@ -19,10 +19,10 @@ func (s *sample) apart(o *sample) bool { return s.to() < o.from() || o.to() < s.
 // combine returns what the majority of so many servers agrees upon, or nil if
 // none does: the interval that most of the samples share, and more than half of
 // the servers, silent ones included. Else one that lies would decide when the
-// others are kept from answering. It is Marzullo's
-// algorithm, as is RFC 5905, section 11.2.1; but where the most share several
-// intervals the result has all of them, since the true time can be in each. What
-// else is said is of the sample in it with the least bound.
+// others are kept from answering. It is Marzullo's algorithm, as is RFC 5905,
+// section 11.2.1; but where the most share several intervals the result has all
+// of them, since the true time can be in each. What else is said is of the
+// sample in it with the least bound.
 func combine(samples []*sample, of int) *sample {
 	type edge struct {
 		at     time.Duration
