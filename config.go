@@ -175,24 +175,14 @@ func loadConfig(environ []string) (config, error) {
 
 // collisions finds addresses that are given to two.
 func (c *config) collisions() (errs []error) {
-	type place struct {
-		variable string
-		listen
-		tcp bool
-	}
-	var taken []place
+	var taken []*offer
 	told := make(map[string]bool)
-	for _, p := range []place{
-		{"NOWD_UDP_LISTEN", c.UDP, false}, {"NOWD_TCP_LISTEN", c.TCP, true},
-		{"NOWD_DAYTIME_LISTEN", c.Daytime, false}, {"NOWD_DAYTIME_LISTEN", c.Daytime, true},
-		{"NOWD_TIME_LISTEN", c.Time, false}, {"NOWD_TIME_LISTEN", c.Time, true},
-		{"NOWD_NTP_LISTEN", c.NTP, false}, {"NOWD_HEALTH_LISTEN", c.Health, true},
-	} {
+	for _, p := range append(c.offered(), c.healthOffer()) {
 		if p.off || p.port == 0 {
 			continue
 		}
 		for _, q := range taken {
-			if p.tcp == q.tcp && p.overlaps(q.listen) {
+			if p.network == q.network && p.overlaps(q.listen) {
 				err := fmt.Errorf("%s=%q: want a port that %s=%q does not have", p.variable, p.listen, q.variable, q.listen)
 				if !told[err.Error()] { // over UDP
 					errs = append(errs, err)

@@ -128,15 +128,22 @@ func (s *service) build() error {
 // collisions finds addresses that are given to two, now that names are looked
 // up.
 func (s *service) collisions() error {
-	for i, e := range s.endpoints {
-		for _, f := range s.endpoints[:i] {
-			if e.offer.network == f.offer.network && overlap(e.addr, f.addr) {
-				return fmt.Errorf("%s=%q: %v is %s's already", e.offer.variable, e.offer.listen, e.addr, f.offer.variable)
-			}
-		}
-		for _, h := range s.healthAddrs {
-			if e.offer.network == socket.TCP && overlap(e.addr, h) {
-				return fmt.Errorf("NOWD_HEALTH_LISTEN=%q: %v is %s's already", s.Health, h, e.offer.variable)
+	type place struct {
+		*offer
+		addr netip.AddrPort
+	}
+	var taken []place
+	for _, e := range s.endpoints {
+		taken = append(taken, place{e.offer, e.addr})
+	}
+	health := s.healthOffer()
+	for _, addr := range s.healthAddrs {
+		taken = append(taken, place{health, addr})
+	}
+	for i, p := range taken {
+		for _, q := range taken[:i] {
+			if p.offer != q.offer && p.network == q.network && overlap(p.addr, q.addr) {
+				return fmt.Errorf("%s=%q: %v is %s's already", p.variable, p.listen, p.addr, q.variable)
 			}
 		}
 	}
@@ -246,11 +253,36 @@ func (s *service) hurry(signals <-chan os.Signal) {
 	}
 }
 
+// stop has a loop answer what it owes, and calls stopped when it has.
+func (s *service) stop(i int, stopped func()) {
+	w := s.workers[i]
+	w.loop.Post(func() {
+		left := 1
+		done := func() {
+			if left--; left == 0 {
+				stopped()
+			}
+		}
+		for _, e := range s.endpoints {
+			if e.offer.network == socket.UDP && e.close[i] != nil {
+				e.close[i]()
+			}
+		}
+		for _, one := range w.servers {
+			if c, ok := one.(connections); ok {
+				left++
+				c.server.Shutdown(done)
+			}
+		}
+		done()
+	})
+}
+
 // drain waits until all loops have given the answers that they owe.
 func (s *service) drain() {
 	stopped := make(chan struct{}, len(s.workers))
-	for _, w := range s.workers {
-		w.stop(func() { stopped <- struct{}{} })
+	for i := range s.workers {
+		s.stop(i, func() { stopped <- struct{}{} })
 	}
 	late := time.NewTimer(s.ShutdownTimeout)
 	defer late.Stop()

@@ -23,16 +23,16 @@ type offer struct {
 }
 
 // offered returns what is on.
-func (s *service) offered() []*offer {
+func (c *config) offered() []*offer {
 	var on []*offer
 	for _, o := range []*offer{
-		{name: "udp", network: socket.UDP, variable: "NOWD_UDP_LISTEN", listen: s.UDP},
-		{name: "tcp", network: socket.TCP, variable: "NOWD_TCP_LISTEN", listen: s.TCP},
-		{name: "daytime_udp", network: socket.UDP, variable: "NOWD_DAYTIME_LISTEN", listen: s.Daytime, form: answer.DaytimeForm},
-		{name: "daytime_tcp", network: socket.TCP, variable: "NOWD_DAYTIME_LISTEN", listen: s.Daytime, form: answer.DaytimeForm},
-		{name: "time_udp", network: socket.UDP, variable: "NOWD_TIME_LISTEN", listen: s.Time, form: answer.TimeForm},
-		{name: "time_tcp", network: socket.TCP, variable: "NOWD_TIME_LISTEN", listen: s.Time, form: answer.TimeForm},
-		{name: "ntp", network: socket.UDP, variable: "NOWD_NTP_LISTEN", listen: s.NTP, form: answer.NTPForm},
+		{name: "udp", network: socket.UDP, variable: "NOWD_UDP_LISTEN", listen: c.UDP},
+		{name: "tcp", network: socket.TCP, variable: "NOWD_TCP_LISTEN", listen: c.TCP},
+		{name: "daytime_udp", network: socket.UDP, variable: "NOWD_DAYTIME_LISTEN", listen: c.Daytime, form: answer.DaytimeForm},
+		{name: "daytime_tcp", network: socket.TCP, variable: "NOWD_DAYTIME_LISTEN", listen: c.Daytime, form: answer.DaytimeForm},
+		{name: "time_udp", network: socket.UDP, variable: "NOWD_TIME_LISTEN", listen: c.Time, form: answer.TimeForm},
+		{name: "time_tcp", network: socket.TCP, variable: "NOWD_TIME_LISTEN", listen: c.Time, form: answer.TimeForm},
+		{name: "ntp", network: socket.UDP, variable: "NOWD_NTP_LISTEN", listen: c.NTP, form: answer.NTPForm},
 	} {
 		if !o.off {
 			o.index = len(on)
@@ -40,6 +40,11 @@ func (s *service) offered() []*offer {
 		}
 	}
 	return on
+}
+
+// healthOffer returns the health endpoint's part in what is listened at.
+func (c *config) healthOffer() *offer {
+	return &offer{name: "health", network: socket.TCP, variable: "NOWD_HEALTH_LISTEN", listen: c.Health}
 }
 
 // ports returns the ports from which we answer datagrams.
@@ -65,8 +70,6 @@ type server interface {
 	// later, gone is called. What serve returns ends service there.
 	serve(fd int, gone func(why error)) (shut func(), err error)
 	traffic() health.Traffic
-	// stop answers what is owed and calls stopped when that is done.
-	stop(stopped func())
 }
 
 func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
@@ -92,12 +95,11 @@ func (s *service) newWorker(loop *reactor.Loop, i int) *worker {
 	return w
 }
 
-// dialects are those of one loop.
+// dialects are those of one loop that are spoken over UDP and TCP.
 type dialects struct {
 	text    *answer.Text
 	daytime *answer.Daytime
 	time    *answer.Time
-	ntp     *answer.NTP
 }
 
 func (s *service) newDialects() dialects {
@@ -109,7 +111,6 @@ func (s *service) newDialects() dialects {
 		text:    answer.NewText(s.clock, time.Local, s.Format, s.Newline),
 		daytime: answer.NewDaytime(time.Local, trusted),
 		time:    answer.NewTime(trusted),
-		ntp:     answer.NewNTP(s.clock, s.NTPStratum, s.NTPRefID),
 	}
 }
 
@@ -133,24 +134,11 @@ func (s *service) newConnections(loop *reactor.Loop, o *offer, d dialects, conns
 	}
 	switch o.form {
 	case answer.DaytimeForm:
-		c.Greeting = greeting{d.daytime, o.form}
+		c.Greeting = d.daytime
 	case answer.TimeForm:
-		c.Greeting = greeting{d.time, o.form}
+		c.Greeting = d.time
 	}
 	return connections{tcp.NewServer(loop, c)}
-}
-
-// greeting is what a protocol says on a connection.
-type greeting struct {
-	dialect interface {
-		Append(b []byte, now time.Time) []byte
-	}
-	form answer.Form
-}
-
-// Append implements tcp.Greeting.
-func (g greeting) Append(b []byte, now time.Time) ([]byte, answer.Form) {
-	return g.dialect.Append(b, now), g.form
 }
 
 func (s *service) newDatagrams(loop *reactor.Loop, o *offer, d dialects, g guard.Config) server {
@@ -162,14 +150,14 @@ func (s *service) newDatagrams(loop *reactor.Loop, o *offer, d dialects, g guard
 	case answer.TimeForm:
 		c.Dialect = d.time
 	case answer.NTPForm:
-		c.Dialect, c.Arrival = d.ntp, !fakeTime
+		c.Dialect, c.Arrival = answer.NewNTP(s.clock, s.NTPStratum, s.NTPRefID), !fakeTime
 		g.Clients = []uint16{ntpPort} // where clients may ask from, too: RFC 5905, section 9.1
 		g.MinSize = 0                 // an answer is as long as the shortest request
 	default:
 		c.Dialect = d.text
 	}
 	c.Guard = guard.New(g)
-	return &datagrams{loop: loop, config: c}
+	return datagrams{loop, c}
 }
 
 const ntpPort = 123
@@ -198,56 +186,20 @@ func share(n, of, i int) int {
 	return max(1, part)
 }
 
-// stop has the loop answer what it owes, and calls stopped when it has.
-func (w *worker) stop(stopped func()) {
-	w.loop.Post(func() {
-		left := 1
-		done := func() {
-			if left--; left == 0 {
-				stopped()
-			}
-		}
-		for _, s := range w.servers {
-			left++
-			s.stop(done)
-		}
-		done()
-	})
-}
-
 // datagrams serves over UDP.
 type datagrams struct {
-	loop    *reactor.Loop
-	config  udp.Config
-	servers map[*udp.Server]bool // one for each socket
+	loop   *reactor.Loop
+	config udp.Config
 }
 
-func (d *datagrams) traffic() health.Traffic { return d.config.Counters }
+func (d datagrams) traffic() health.Traffic { return d.config.Counters }
 
-func (d *datagrams) serve(fd int, gone func(why error)) (func(), error) {
-	var s *udp.Server
-	s, err := udp.Serve(d.loop, fd, d.config, func(why error) {
-		delete(d.servers, s)
-		gone(why)
-	})
+func (d datagrams) serve(fd int, gone func(why error)) (func(), error) {
+	s, err := udp.Serve(d.loop, fd, d.config, gone)
 	if err != nil {
 		return nil, err
 	}
-	if d.servers == nil {
-		d.servers = make(map[*udp.Server]bool)
-	}
-	d.servers[s] = true
-	return func() {
-		delete(d.servers, s)
-		s.Close()
-	}, nil
-}
-
-func (d *datagrams) stop(stopped func()) {
-	for s := range d.servers {
-		s.Close()
-	}
-	stopped()
+	return s.Close, nil
 }
 
 // connections serves over TCP.
@@ -258,5 +210,3 @@ func (c connections) traffic() health.Traffic { return c.server.Counters }
 func (c connections) serve(fd int, gone func(why error)) (func(), error) {
 	return func() { c.server.Unlisten(fd) }, c.server.Listen(fd, gone)
 }
-
-func (c connections) stop(stopped func()) { c.server.Shutdown(stopped) }

@@ -28,22 +28,19 @@ func NewDaytime(zone *time.Location, trusted func(now time.Time) bool) *Daytime 
 	return &Daytime{zone: zone, trusted: trusted, second: math.MinInt64}
 }
 
-// Append appends the time now, or nothing if the clock is not to be trusted.
-func (d *Daytime) Append(b []byte, now time.Time) []byte {
+// Append appends the time now, or nothing, with the form Untrusted, if the clock
+// is not to be trusted.
+func (d *Daytime) Append(b []byte, now time.Time) ([]byte, Form) {
 	if d.trusted != nil && !d.trusted(now) {
-		return b
+		return b, Untrusted
 	}
 	if sec := now.Unix(); sec != d.second {
 		d.second, d.line = sec, now.In(d.zone).AppendFormat(d.line[:0], daytimeLayout)
 	}
-	return append(b, d.line...)
+	return append(b, d.line...), DaytimeForm
 }
 
 // AppendDatagram appends the answer to a datagram, which may hold anything.
 func (d *Daytime) AppendDatagram(b, _ []byte, _ int, _, now time.Time) ([]byte, Form) {
-	start := len(b)
-	if b = d.Append(b, now); len(b) == start {
-		return b, Untrusted
-	}
-	return b, DaytimeForm
+	return d.Append(b, now)
 }

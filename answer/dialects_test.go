@@ -26,14 +26,14 @@ func TestDaytimeIsOneLine(t *testing.T) {
 	} {
 		d := NewDaytime(zone(t, c.zone), nil)
 		for range 2 { // once made, once kept
-			if got := string(d.Append(nil, c.at)); got != c.want {
+			if got := string(first(d.Append(nil, c.at))); got != c.want {
 				t.Errorf("%v in %s: %q, want %q", c.at, c.zone, got, c.want)
 			}
 		}
 	}
 	d := NewDaytime(zone(t, "Europe/Berlin"), nil)
 	for _, at := range moments() {
-		got := d.Append(nil, at)
+		got := first(d.Append(nil, at))
 		if want := at.In(zone(t, "Europe/Berlin")).Format("2006-01-02 15:04:05 -07:00") + "\r\n"; string(got) != want || len(got) > MaxDaytime {
 			t.Errorf("%q, want %q", got, want)
 		}
@@ -56,7 +56,7 @@ func TestTimeWrapsIn2036(t *testing.T) {
 		time.Date(2036, 2, 7, 6, 28, 17, 0, time.UTC):            1,
 		time.Date(2016, 12, 31, 23, 59, 59, 999999999, time.UTC): 3692217599,
 	} {
-		b := x.Append(nil, at)
+		b := first(x.Append(nil, at))
 		if got := binary.BigEndian.Uint32(b); got != want || len(b) != 4 {
 			t.Errorf("%v: %d, want %d", at, got, want)
 		}
@@ -77,7 +77,7 @@ func TestUntrustedClockGivesNoDaytimeAndNoTime(t *testing.T) {
 	d, x := NewDaytime(time.UTC, f), NewTime(f)
 	for _, trusted = range []bool{true, false, true} {
 		for name, b := range map[string][]byte{
-			"daytime": d.Append(nil, moment), "time": x.Append(nil, moment),
+			"daytime": first(d.Append(nil, moment)), "time": first(x.Append(nil, moment)),
 			"daytime datagram": first(d.AppendDatagram(nil, nil, 0, moment, moment)), "time datagram": first(x.AppendDatagram(nil, nil, 0, moment, moment)),
 		} {
 			if got := len(b) > 0; got != trusted {

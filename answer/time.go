@@ -20,12 +20,13 @@ const timeSize = 4
 // always is.
 func NewTime(trusted func(now time.Time) bool) *Time { return &Time{trusted} }
 
-// Append appends the time now, or nothing if the clock is not to be trusted.
-func (t *Time) Append(b []byte, now time.Time) []byte {
+// Append appends the time now, or nothing, with the form Untrusted, if the clock
+// is not to be trusted.
+func (t *Time) Append(b []byte, now time.Time) ([]byte, Form) {
 	if t.trusted != nil && !t.trusted(now) {
-		return b
+		return b, Untrusted
 	}
-	return binary.BigEndian.AppendUint32(b, uint32(toNTPTime(now)>>32))
+	return binary.BigEndian.AppendUint32(b, uint32(toNTPTime(now)>>32)), TimeForm
 }
 
 // AppendDatagram appends the answer to a datagram, which may hold anything but
@@ -35,9 +36,5 @@ func (t *Time) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte
 	if size == timeSize && !isWritten(req) {
 		return b, TimeForm
 	}
-	start := len(b)
-	if b = t.Append(b, now); len(b) == start {
-		return b, Untrusted
-	}
-	return b, TimeForm
+	return t.Append(b, now)
 }

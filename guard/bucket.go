@@ -10,8 +10,8 @@ type pace struct {
 	slack    int64 // how far ahead the time may be
 }
 
-// newPace returns the pace of rate tokens a second and room for burst, both at least
-// 1.
+// newPace returns the pace of rate tokens a second and room for burst, both at
+// least 1.
 func newPace(rate, burst int) pace {
 	interval := max(1, int64(time.Second)/int64(rate))
 	return pace{interval, int64(burst-1) * interval}

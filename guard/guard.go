@@ -54,7 +54,8 @@ type Guard struct{ Config }
 func New(c Config) *Guard { return &Guard{c} }
 
 // Judge judges a datagram by where it says that it is from and how it begins;
-// DestAddr, Invalid and Untrusted are for the caller to find. now is on a monotonic clock.
+// DestAddr, Invalid and Untrusted are for the caller to find. now is on a
+// monotonic clock.
 func (g *Guard) Judge(src netip.AddrPort, data []byte, now time.Duration) Verdict {
 	switch port := src.Port(); {
 	case slices.Contains(g.Clients, port):

@@ -30,9 +30,9 @@ const (
 )
 
 // faults sorts the errors that need it. EBADF and ENOTSOCK are a descriptor that
-// was closed and used again behind our back. EINVAL is, of
-// accept(2), one that does not listen any more; of sendmsg(2), a destination
-// that nobody can have (port 0, say), or a source that the host has lost.
+// was closed and used again behind our back. EINVAL is, of accept(2), one that
+// does not listen any more; of sendmsg(2), a destination that nobody can have
+// (port 0, say), or a source that the host has lost.
 var faults = map[unix.Errno][numCalls]Fault{
 	//                Receive Send    Accept  Read  Write
 	0:             {None, None, None, None, None},

@@ -14,9 +14,6 @@ func NewSpare() *Spare {
 }
 
 func (s *Spare) refill() {
-	if s.fd >= 0 {
-		return
-	}
 	if fd, err := create(unix.AF_UNIX, unix.SOCK_STREAM); err == nil {
 		s.fd = fd
 	}
@@ -25,10 +22,7 @@ func (s *Spare) refill() {
 // Refuse accepts a connection from listener and closes it. It reports whether
 // there was one and the reserve sufficed.
 func (s *Spare) Refuse(listener int) bool {
-	if s.fd >= 0 {
-		_ = unix.Close(s.fd)
-		s.fd = -1
-	}
+	s.Close()
 	defer s.refill()
 	fd, err := Accept(listener)
 	if err != nil {

@@ -371,27 +371,30 @@ func (s *Server) admit(fd int) {
 	if s.Sources != nil {
 		peer, err := socket.Peer(fd)
 		if err != nil { // the client is gone already
-			s.Counters.c.Add(counterFailed, 1)
-			_ = unix.Close(fd)
+			s.turnAway(fd, counterFailed)
 			return
 		}
 		if source = guard.Source(peer.Addr()); !s.Sources.take(source) {
-			s.Counters.c.Add(counterRefused, 1)
-			_ = unix.Close(fd)
+			s.turnAway(fd, counterRefused)
 			return
 		}
 	}
 	// If all are busy one more than may be has to do, so that it is not turned
 	// away because of a moment; but only one.
-	if !s.makeRoom() && s.active() > s.MaxConns {
-		s.Counters.c.Add(counterRefused, 1)
-		_ = unix.Close(fd)
-		if s.Sources != nil {
-			s.Sources.give(source)
-		}
+	if s.makeRoom() || s.active() <= s.MaxConns {
+		s.open(fd, source)
 		return
 	}
-	s.open(fd, source)
+	s.turnAway(fd, counterRefused)
+	if s.Sources != nil {
+		s.Sources.give(source)
+	}
+}
+
+// turnAway closes a connection that was just accepted, and counts it.
+func (s *Server) turnAway(fd, counter int) {
+	s.Counters.c.Add(counter, 1)
+	_ = unix.Close(fd)
 }
 
 // lose gives up a listener that is none any more.

@@ -7,9 +7,9 @@ import (
 )
 
 // backlog watches what the kernel drops because a socket's receive buffer is
-// full, of which nothing is heard otherwise. The buffer is only ever full when
-// whole batches wait in it, so it looks after these: now and then while they
-// last, and when they end.
+// full, of which nothing is heard otherwise. A buffer that was full gives whole
+// batches, or long ones, so it looks after these: now and then while they last,
+// and when they end.
 type backlog struct {
 	full   bool          // the last batch was
 	looked time.Duration // when, on the loop's clock
@@ -23,7 +23,7 @@ const lookEvery = 100 * time.Millisecond
 // datagrams fill it as well.
 const muchWaiting = 64 << 10
 
-// saw takes note of a batch of n.
+// saw takes note of a batch of n datagrams with size bytes.
 func (b *backlog) saw(s *Server, n, size int) {
 	was := b.full
 	b.full = n == batchSize || size >= muchWaiting
