@@ -72,10 +72,10 @@ func speak(t *testing.T, ns *namespace, k kernel, env ...string) *polyglot {
 	}
 	text := at("3333")
 	p := &polyglot{
-		nowd:    &nowd{udp: text, tcp: text, health: at("8086"), ns: ns, cmd: exec.Command(path), exited: make(chan struct{})},
+		nowd:    &nowd{udp: text, tcp: text, health: at("8086"), ns: ns},
 		daytime: at("13"), time: at("37"), ntp: at("123"),
 	}
-	p.cmd.Env = append([]string{
+	p.run(t, path, append([]string{
 		"TZ=UTC",
 		"GORACE=atexit_sleep_ms=0",
 		"FAKE_CLOCK=" + string(state),
@@ -85,18 +85,7 @@ func speak(t *testing.T, ns *namespace, k kernel, env ...string) *polyglot {
 		"NOWD_DAYTIME_LISTEN=" + p.daytime,
 		"NOWD_TIME_LISTEN=" + p.time,
 		"NOWD_NTP_LISTEN=" + p.ntp,
-	}, env...)
-	p.cmd.Stderr = &p.stderr
-	on := nursery()
-	if ns != nil {
-		on = ns.thread
-	}
-	on.start(t, p.cmd)
-	go func() {
-		_ = p.cmd.Wait() // its state is looked at
-		close(p.exited)
-	}()
-	t.Cleanup(func() { p.end(t) })
+	}, env...))
 	p.awaitListening(t)
 	return p
 }

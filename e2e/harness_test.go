@@ -260,17 +260,22 @@ func launchIn(t *testing.T, ns *namespace, env ...string) *nowd {
 		tcp:    reachable(setting(all, "NOWD_TCP_LISTEN")),
 		health: reachable(setting(all, "NOWD_HEALTH_LISTEN")),
 		ns:     ns,
-		cmd:    exec.Command(binary),
-		exited: make(chan struct{}),
 	}
-	n.cmd.Env = slices.DeleteFunc(all, func(e string) bool {
+	n.run(t, binary, slices.DeleteFunc(all, func(e string) bool {
 		name, _, _ := strings.Cut(e, "=")
 		return slices.Contains(all, name)
-	})
-	n.cmd.Stderr = &n.stderr
+	}))
+	return n
+}
+
+// run starts the program at path. When the test ends it has to end, as it should.
+func (n *nowd) run(t *testing.T, path string, env []string) {
+	t.Helper()
+	n.cmd, n.exited = exec.Command(path), make(chan struct{})
+	n.cmd.Env, n.cmd.Stderr = env, &n.stderr
 	on := nursery()
-	if ns != nil {
-		on = ns.thread
+	if n.ns != nil {
+		on = n.ns.thread
 	}
 	on.start(t, n.cmd)
 	go func() {
@@ -278,7 +283,6 @@ func launchIn(t *testing.T, ns *namespace, env ...string) *nowd {
 		close(n.exited)
 	}()
 	t.Cleanup(func() { n.end(t) })
-	return n
 }
 
 // setting returns the value that a variable has at last.
