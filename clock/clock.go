@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Refresh is how old a Quality may be before the kernel is asked again.
-const Refresh = time.Second
+// refreshInterval is how old a Quality may be before the kernel is asked again.
+const refreshInterval = time.Second
 
-// Config says what a clock is made of.
+// Config describes a clock. Its zero value is the clock of the host.
 type Config struct {
 	Now    func() time.Time // reads the time; nil for the host's
-	Kernel Kernel           // tells its state; nil for the host's
-	Floor  time.Duration    // what is added to the error bounds of the kernel and of a Measurement
+	Kernel Kernel           // reads the state; nil for the host's
+	Floor  time.Duration    // added to the error bounds of the kernel and of a Measurement
 }
 
-// A Clock tells the time and its quality. Its methods may be called from any
+// A Clock reads the time and its quality. Its methods may be called from any
 // goroutine.
 type Clock struct {
 	now    func() time.Time
@@ -27,19 +27,13 @@ type Clock struct {
 	last   atomic.Pointer[Quality]
 	steps  atomic.Uint64
 
-	mu       sync.Mutex    // held while the kernel is asked, once a second
-	was      time.Duration // the step since start, at the last refresh
-	measured *measured     // nil for none that is still good
+	mu          sync.Mutex       // held while the kernel is asked, once a second
+	lastAhead   time.Duration    // step since start, at the last refresh
+	measurement *heldMeasurement // nil without one that is still valid
 }
 
-// New returns the clock of the host.
-func New() *Clock { return From(Config{}) }
-
-// With returns a clock that reads the time with now and its state from k.
-func With(now func() time.Time, k Kernel) *Clock { return From(Config{Now: now, Kernel: k}) }
-
-// From returns the clock that c describes.
-func From(c Config) *Clock {
+// New returns the clock that c describes.
+func New(c Config) *Clock {
 	made := &Clock{now: c.Now, kernel: c.Kernel, floor: c.Floor}
 	if made.now == nil {
 		made.now, made.raw = time.Now, hostRaw()
@@ -54,18 +48,16 @@ func From(c Config) *Clock {
 // Now reads the time.
 func (c *Clock) Now() time.Time { return c.now() }
 
-// Steps is how often the time was seen to jump against the monotonic clock: set
-// by hand or by a daemon, or a leap second. Jumps are looked for whenever the
-// quality is read anew; however long ago that was makes no difference, for the
-// kernel slews both clocks alike and only a step moves one against the other.
-// Several steps between two looks count as one, and not at all if they cancel
-// each other out.
+// Steps returns how often the time was seen to step against the monotonic clock:
+// set by hand or by a daemon, or by a leap second. Steps are looked for whenever
+// the quality is refreshed, however seldom that is: the kernel slews both clocks
+// alike, so only a step moves one against the other. Several steps between two
+// refreshes count as one, and as none if they cancel each other out.
 func (c *Clock) Steps() uint64 { return c.steps.Load() }
 
-// Quality returns what is known of the clock, as of Refresh before now at the
-// most, and not of before a step that is seen in now. It costs one adjtimex(2)
-// a second, and only while somebody asks. What is returned is not changed any
-// more.
+// Quality returns what is known of the clock. It is at most a second older than
+// now, and not from before a step that shows in now. It costs one adjtimex(2) a
+// second, and only while it is called. The result is immutable.
 func (c *Clock) Quality(now time.Time) *Quality {
 	q := c.last.Load()
 	if q.fresh(now) {
@@ -74,63 +66,64 @@ func (c *Clock) Quality(now time.Time) *Quality {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if q := c.last.Load(); q.fresh(now) {
-		return q // somebody else has been at it
+		return q // another goroutine refreshed it
 	}
 	return c.refresh(now)
 }
 
-// refresh asks the kernel.
+// refresh asks the kernel. c.mu must be held.
 func (c *Clock) refresh(now time.Time) *Quality {
-	c.watch()
+	c.countSteps()
 	state, err := c.kernel.State()
 	q := &Quality{State: state, Err: err, At: now, floor: c.floor}
-	if m := c.measured; m != nil {
-		if m.stale(now) || c.steps.Load() != m.steps {
-			c.measured = nil
+	if m := c.measurement; m != nil {
+		if m.expired(now) || c.steps.Load() != m.steps {
+			c.measurement = nil
 		} else {
-			q.upstream = m.widened(c.aheadOfRaw())
+			q.upstream = m.slewed(c.aheadOfRaw())
 		}
 	}
-	q.judge()
+	q.compareSources()
 	c.last.Store(q)
 	return q
 }
 
-// fresh reports whether q is to be had, and good enough at now. Another loop may
-// have read the clock a moment later.
+// fresh reports whether q exists and is recent enough at now. It may be newer
+// than now: another loop may have read the clock a moment later.
 func (q *Quality) fresh(now time.Time) bool {
 	if q == nil {
 		return false
 	}
 	age := now.Sub(q.At)
-	return -Refresh < age && age < Refresh && step(q.At, now).Abs() < stepSize
+	return -refreshInterval < age && age < refreshInterval && step(q.At, now).Abs() < stepSize
 }
 
-// stepSize is what the wall clock and the monotonic clock may differ by between
-// two readings and still not count as a step: they are read one after the
-// other, and a busy host may stop us in between.
+// stepSize is the least difference between the wall clock and the monotonic
+// clock that counts as a step. The two are read one after the other, and a busy
+// host may stop the process in between.
 const stepSize = 10 * time.Millisecond
 
-// step returns how far the wall clock jumped forward against the monotonic one
+// step returns how far the wall clock stepped forward against the monotonic one
 // between two readings, and 0 if one of them has no monotonic part.
 func step(from, to time.Time) time.Duration {
 	return to.Round(0).Sub(from.Round(0)) - to.Sub(from)
 }
 
-// watch counts steps.
-func (c *Clock) watch() {
+// countSteps counts a step since the last refresh. c.mu must be held.
+func (c *Clock) countSteps() {
 	ahead := step(c.start, c.now())
-	if (ahead - c.was).Abs() > stepSize {
-		if ahead = step(c.start, c.now()); (ahead - c.was).Abs() > stepSize { // we were not just stopped in between
+	if (ahead - c.lastAhead).Abs() > stepSize {
+		// Read again: the process may just have been stopped between the two clocks.
+		if ahead = step(c.start, c.now()); (ahead - c.lastAhead).Abs() > stepSize {
 			c.steps.Add(1)
 		}
 	}
-	c.was = ahead
+	c.lastAhead = ahead
 }
 
-// aheadOfRaw is how far the wall clock has got ahead, since the clock was made,
-// of one that nobody steers. It says nothing by itself; its change says how far
-// the time was slewed.
+// aheadOfRaw returns how far the wall clock has got ahead, since the clock was
+// made, of one that nobody steers. Only its change means something: how far the
+// time was slewed.
 func (c *Clock) aheadOfRaw() time.Duration {
 	if c.raw == nil {
 		return 0

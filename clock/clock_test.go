@@ -16,7 +16,7 @@ type fake struct {
 }
 
 func (f *fake) State() (State, error) { f.asked++; return f.state, f.err }
-func (f *fake) clock() *Clock         { return With(func() time.Time { return f.now }, f) }
+func (f *fake) clock() *Clock         { return New(Config{Now: func() time.Time { return f.now }, Kernel: f}) }
 
 func TestKernelIsAskedOnceASecondAtTheMost(t *testing.T) {
 	f := &fake{now: time.Now()}
@@ -113,7 +113,7 @@ func TestStepIsSeenHoweverSeldomOneLooks(t *testing.T) {
 }
 
 func TestHostTellsItsState(t *testing.T) {
-	c := New()
+	c := New(Config{})
 	q := c.Quality(c.Now())
 	if errors.Is(q.Err, ErrUnsupported) {
 		t.Skip(q.Err)
@@ -127,7 +127,7 @@ func TestHostTellsItsState(t *testing.T) {
 }
 
 func TestQualityFromManyGoroutines(t *testing.T) {
-	c := New()
+	c := New(Config{})
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
@@ -142,7 +142,7 @@ func TestQualityFromManyGoroutines(t *testing.T) {
 }
 
 func TestFreshQualityAllocatesNothing(t *testing.T) {
-	c := New()
+	c := New(Config{})
 	now := c.Now()
 	c.Quality(now)
 	if n := testing.AllocsPerRun(1000, func() { c.Quality(now) }); n != 0 {
@@ -151,14 +151,14 @@ func TestFreshQualityAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkNow(b *testing.B) {
-	c := New()
+	c := New(Config{})
 	for b.Loop() {
 		c.Now()
 	}
 }
 
 func BenchmarkQuality(b *testing.B) {
-	c := New()
+	c := New(Config{})
 	now := c.Now()
 	for b.Loop() {
 		c.Quality(now)

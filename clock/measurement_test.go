@@ -34,7 +34,7 @@ func TestMeasurementNarrowsOrContradictsTheKernel(t *testing.T) {
 		f := &fake{now: at, state: c.state, err: c.err}
 		k := f.clock()
 		before := k.Quality(at)
-		k.Measured(Measurement{At: at, Offset: c.offset, Bound: c.bound, Life: time.Minute})
+		k.SetMeasurement(Measurement{At: at, Offset: c.offset, Bound: c.bound, Life: time.Minute})
 		q := k.Quality(at)
 		if q == before {
 			t.Errorf("%s: the measurement made no difference", name)
@@ -62,7 +62,7 @@ func TestMeasurementGrowsAndGoesStale(t *testing.T) {
 	at := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 	f := &fake{now: at, state: State{MaxError: MaxErrorLimit}}
 	c := f.clock()
-	c.Measured(Measurement{Server: "a", At: at, Bound: 5 * ms, Life: 8 * time.Minute})
+	c.SetMeasurement(Measurement{Server: "a", At: at, Bound: 5 * ms, Life: 8 * time.Minute})
 	for _, x := range []struct{ age, want time.Duration }{{0, 5 * ms}, {time.Second, 5500 * time.Microsecond}, {100 * time.Second, 55 * ms}} {
 		f.now = at.Add(x.age)
 		if e, ok := c.Quality(f.now).Error(f.now); !ok || !near(e, x.want) || e < x.want {
@@ -74,7 +74,7 @@ func TestMeasurementGrowsAndGoesStale(t *testing.T) {
 		t.Errorf("the measurement is gone too early")
 	}
 	f.now = at.Add(8 * time.Minute)
-	q := c.Quality(f.now.Add(Refresh))
+	q := c.Quality(f.now.Add(refreshInterval))
 	if _, ok := q.Upstream(); ok || q.Synced() {
 		t.Error("the measurement is stale, but still there")
 	}
@@ -88,7 +88,7 @@ func TestStepInvalidatesTheMeasurement(t *testing.T) {
 	f := &fake{now: reading(wall, mono), state: State{MaxError: MaxErrorLimit}}
 	c := f.clock()
 	good := Measurement{At: f.now, Bound: ms, Life: time.Hour}
-	c.Measured(good)
+	c.SetMeasurement(good)
 	if !c.Quality(f.now).Synced() {
 		t.Fatal("the measurement is not taken")
 	}
@@ -96,12 +96,12 @@ func TestStepInvalidatesTheMeasurement(t *testing.T) {
 	if _, ok := c.Quality(f.now).Upstream(); ok {
 		t.Error("the measurement outlives a step")
 	}
-	c.Measured(good)
+	c.SetMeasurement(good)
 	if _, ok := c.Quality(f.now).Upstream(); ok {
 		t.Error("a measurement from before a step is taken")
 	}
 	good.At = f.now
-	c.Measured(good)
+	c.SetMeasurement(good)
 	if _, ok := c.Quality(f.now).Upstream(); !ok {
 		t.Error("a measurement from after the step is not taken")
 	}
@@ -113,7 +113,7 @@ func TestFastSlewWidensTheMeasurement(t *testing.T) {
 	c := f.clock()
 	var raw time.Duration
 	c.raw = func() time.Duration { return raw }
-	c.Measured(Measurement{At: at, Offset: 200 * ms, Bound: ms, Life: time.Minute})
+	c.SetMeasurement(Measurement{At: at, Offset: 200 * ms, Bound: ms, Life: time.Minute})
 	// The daemon learns of the same offset and slews it away in two seconds,
 	// of which the oscillator sees fewer.
 	f.now, raw = at.Add(2*time.Second), 1800*ms
@@ -126,33 +126,33 @@ func TestFastSlewWidensTheMeasurement(t *testing.T) {
 func TestFloorIsAddedToEveryBound(t *testing.T) {
 	at := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 	f := &fake{now: at, state: State{MaxError: ms}}
-	c := From(Config{Now: func() time.Time { return f.now }, Kernel: f, Floor: 10 * ms})
+	c := New(Config{Now: func() time.Time { return f.now }, Kernel: f, Floor: 10 * ms})
 	if e, _ := c.Quality(at).Error(at); e != 11500*time.Microsecond {
 		t.Errorf("by the kernel: %v", e)
 	}
 	f.state, f.err = State{}, errors.New("no")
-	c.Measured(Measurement{At: at, Bound: ms, Life: time.Hour})
+	c.SetMeasurement(Measurement{At: at, Bound: ms, Life: time.Hour})
 	if e, _ := c.Quality(at).Error(at); !near(e, 11*ms) {
 		t.Errorf("by the measurement: %v", e)
 	}
 	f.state, f.err = State{}, nil
-	c.Measured(Measurement{At: at, Offset: 20 * ms, Bound: ms, Life: time.Hour})
+	c.SetMeasurement(Measurement{At: at, Offset: 20 * ms, Bound: ms, Life: time.Hour})
 	if q := c.Quality(at); q.Contradicted() {
 		t.Error("the floor of both makes no difference to whether they agree")
 	}
-	c.Measured(Measurement{At: at, Offset: 22 * ms, Bound: ms, Life: time.Hour})
+	c.SetMeasurement(Measurement{At: at, Offset: 22 * ms, Bound: ms, Life: time.Hour})
 	if q := c.Quality(at); !q.Contradicted() {
 		t.Error("the floor hides a contradiction")
 	}
 }
 
 func TestMeasuredFromManyGoroutines(t *testing.T) {
-	c := New()
+	c := New(Config{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for range 1000 {
-			c.Measured(Measurement{At: c.Now(), Bound: time.Second, Life: time.Minute})
+			c.SetMeasurement(Measurement{At: c.Now(), Bound: time.Second, Life: time.Minute})
 		}
 	}()
 	for range 1000 {
@@ -169,8 +169,8 @@ func TestMeasuredFromManyGoroutines(t *testing.T) {
 }
 
 func TestBoundsAllocateNothing(t *testing.T) {
-	c := New()
-	c.Measured(Measurement{At: c.Now(), Bound: time.Second, Life: time.Hour})
+	c := New(Config{})
+	c.SetMeasurement(Measurement{At: c.Now(), Bound: time.Second, Life: time.Hour})
 	if n := testing.AllocsPerRun(1000, func() {
 		now := c.Now()
 		c.Quality(now).Bounds(now)
@@ -180,9 +180,9 @@ func TestBoundsAllocateNothing(t *testing.T) {
 }
 
 func BenchmarkBounds(b *testing.B) {
-	c := New()
+	c := New(Config{})
 	now := c.Now()
-	c.Measured(Measurement{At: now, Bound: time.Second, Life: time.Hour})
+	c.SetMeasurement(Measurement{At: now, Bound: time.Second, Life: time.Hour})
 	q := c.Quality(now)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Kernel tells the state of a clock. It is an interface so that tests can have
+// Kernel reads the state of a clock. It is an interface so that tests can have
 // a clock in any state: the machines they run on are rarely synchronised.
 type Kernel interface {
 	State() (State, error)
@@ -14,18 +14,18 @@ type Kernel interface {
 // ErrUnsupported is the error of a Kernel that keeps no such state.
 var ErrUnsupported = errors.New("this system's kernel does not tell its clock's quality")
 
-// State is what the kernel keeps of its clock for the daemon that steers it;
-// see adjtimex(2) and RFC 5905, section 7.4 and appendix A.
+// State is the state of the clock that the kernel keeps for the daemon that
+// steers it: adjtimex(2).
 type State struct {
 	Faulty   bool          // the clock or its pulse-per-second signal has an error; STA_UNSYNC is none
 	MaxError time.Duration // how far off the time may be; the kernel adds 500 µs each second
 	EstError time.Duration // how far off the daemon thinks it is
-	Offset   time.Duration // what is still to be slewed
+	Offset   time.Duration // still to be slewed
 	Leap     Leap
 	TAI      int // International Atomic Time less UTC, in seconds; 0 where nobody has set it
 }
 
-// claims reports whether the kernel says how far off the time may be.
+// claims reports whether the kernel claims an error bound.
 func (s *State) claims() bool { return s.MaxError < MaxErrorLimit }
 
 // Leap says whether the day ends with a leap second.
@@ -40,30 +40,34 @@ const (
 // String returns "none", "insert" or "delete".
 func (l Leap) String() string { return [...]string{"none", "insert", "delete"}[l] }
 
-// Quality is what was known of the clock at one moment. It is not changed after
-// it was made.
+// Quality is what was known of the clock at one moment. It is immutable.
 type Quality struct {
 	State
 	Err error     // why the kernel says nothing; State is empty then
 	At  time.Time // when the kernel was asked
 
 	floor        time.Duration
-	upstream     *Measurement // nil for none, or none that is still good
+	upstream     *Measurement // nil without one that is still valid
 	contradicted bool
 }
 
-// MaxErrorLimit is the maximum error at which the kernel stops counting, and
-// from which on it says nothing: NTP_PHASE_LIMIT of the kernel, MAXDISP of
-// RFC 5905.
+// MaxErrorLimit is the maximum error at which the kernel stops counting. A
+// maximum error that large is no claim: NTP_PHASE_LIMIT of the kernel, MAXDISP
+// of RFC 5905.
 const MaxErrorLimit = 16 * time.Second
 
-// Drift is how fast a clock that nobody steers may go wrong, per second: the
-// kernel's own figure, MAXFREQ. It divides a second without a remainder.
-const Drift = 500 * time.Microsecond
+// MaxDrift is an upper bound on how far a clock that nobody steers drifts in a
+// second: the kernel's own figure, MAXFREQ. It divides a second without a
+// remainder.
+const MaxDrift = 500 * time.Microsecond
+
+// DriftOver returns an upper bound on how far a clock that nobody steers drifts
+// in d, rounded down.
+func DriftOver(d time.Duration) time.Duration { return d / (time.Second / MaxDrift) }
 
 // Upstream returns the last comparison with a time server, its bound widened by
-// what the time was slewed by since, and false if there is none that is still
-// good.
+// what the time was slewed by since. It returns false without one that is still
+// valid.
 func (q *Quality) Upstream() (Measurement, bool) {
 	if q.upstream == nil {
 		return Measurement{}, false
@@ -75,15 +79,14 @@ func (q *Quality) Upstream() (Measurement, bool) {
 // right.
 func (q *Quality) Contradicted() bool { return q.contradicted }
 
-// Synced reports whether the clock is synchronised: how far off it may be is
-// known, which is less than MaxErrorLimit, there is no fault, and no time server
-// contradicts the kernel. The kernel's bit STA_UNSYNC does not count, for common
-// daemons leave it set on good clocks.
+// Synced reports whether the clock is synchronised: its error bound is known and
+// below MaxErrorLimit, there is no fault, and no time server contradicts the
+// kernel. The kernel's bit STA_UNSYNC does not count, for common daemons leave it
+// set on good clocks.
 //
-// If the kernel claims nothing it is enough that a server was asked. What is
-// known then is known as well as otherwise, whoever keeps the clock right; and
-// there are good clocks of which the kernel is never told anything: busybox's
-// ntpd does not, and a hypervisor may do without.
+// If the kernel claims no bound, a comparison with a time server is enough, and
+// no less certain. There are good clocks whose kernel is never given a bound:
+// busybox's ntpd gives none, and a hypervisor may do without.
 func (q *Quality) Synced() bool {
 	e, ok := q.Error(q.At)
 	return ok && !q.Faulty && !q.contradicted && (q.kernelClaims() || e < MaxErrorLimit)
@@ -91,89 +94,82 @@ func (q *Quality) Synced() bool {
 
 func (q *Quality) kernelClaims() bool { return q.Err == nil && q.claims() }
 
-// judge compares what the kernel and the server say.
-func (q *Quality) judge() {
+// compareSources finds out whether the kernel and the server contradict each
+// other.
+func (q *Quality) compareSources() {
 	if q.kernelClaims() && q.upstream != nil {
-		q.contradicted = q.kernel(q.At).apart(q.server(q.At))
+		q.contradicted = q.kernelInterval(q.At).Disjoint(q.upstreamInterval(q.At))
 	}
 }
 
-// Bounds returns the earliest and the latest time that it may truly be when the
-// clock says t, and false if there is no knowing. They are rounded outward.
+// Bounds returns the earliest and the latest true time when the clock says t,
+// rounded outward. It returns false if no bound is known.
 //
-// By the kernel it is t, more or less its maximum error, what it still slews,
-// what may have been added by drift, and the floor. A comparison with a time server
-// narrows that down: both being right, the true time is where they overlap. If
-// they do not, or the kernel reports a fault, it can be wherever either says.
-// Should the clock have been stepped since the kernel was asked, the step may
-// be an error, and counts as one.
+// The kernel bounds true time by t, more or less its maximum error, the offset
+// that it is still slewing, drift, and the floor. A comparison with a time server
+// narrows that down: both being right, the true time is in the overlap. If there
+// is no overlap, or the kernel reports a fault, the bounds are the hull of both.
+// A step of the clock since the kernel was asked counts as an error of that size.
 func (q *Quality) Bounds(t time.Time) (earliest, latest time.Time, ok bool) {
 	i, ok := q.interval(t)
 	if !ok {
 		return time.Time{}, time.Time{}, false
 	}
-	return t.Add(i.from), t.Add(i.to), true
+	return t.Add(i.Low), t.Add(i.High), true
 }
 
-// Error returns how far off the clock may be at t, and false if there is no
-// knowing: how far away from t the farther of its Bounds is.
+// Error returns an upper bound on how far off the clock is at t: the distance of
+// t from the farther of its Bounds. It returns false if no bound is known.
 func (q *Quality) Error(t time.Time) (time.Duration, bool) {
 	i, ok := q.interval(t)
-	return max(-i.from, i.to), ok
+	return max(-i.Low, i.High), ok
 }
 
-// Trusted reports whether the clock is synchronised and, at t, off by limit at
-// the most.
+// Trusted reports whether the clock is synchronised and, at t, its Error at most
+// limit.
 func (q *Quality) Trusted(t time.Time, limit time.Duration) bool {
 	e, ok := q.Error(t)
 	return ok && q.Synced() && e <= limit
 }
 
-// interval is from where to where the true time may lie, less the clock's.
-type interval struct{ from, to time.Duration }
-
-func (i interval) apart(j interval) bool       { return i.to < j.from || j.to < i.from }
-func (i interval) overlap(j interval) interval { return interval{max(i.from, j.from), min(i.to, j.to)} }
-func (i interval) hull(j interval) interval    { return interval{min(i.from, j.from), max(i.to, j.to)} }
-
-func (i interval) wider(by time.Duration) interval { return interval{i.from - by, i.to + by} }
-
-// interval returns between what the true time less the clock's is at t.
-func (q *Quality) interval(t time.Time) (interval, bool) {
-	var i interval
+// interval returns where the true time may lie at t, as an offset from the
+// clock's.
+func (q *Quality) interval(t time.Time) (Interval, bool) {
+	var i Interval
 	switch {
 	case q.kernelClaims():
-		i = q.kernel(t)
+		i = q.kernelInterval(t)
 	case q.upstream == nil:
-		return interval{}, false
+		return Interval{}, false
 	}
 	if q.upstream != nil {
-		u := q.server(t)
+		u := q.upstreamInterval(t)
 		switch {
 		case !q.kernelClaims():
 			i = u
 		case q.contradicted || q.Faulty:
-			i = i.hull(u)
+			i = i.Hull(u)
 		default:
-			i = i.overlap(u)
+			i = i.Overlap(u)
 		}
 	}
-	return i.wider(step(q.At, t).Abs()), true
+	return i.Widen(step(q.At, t).Abs()), true
 }
 
-// kernel returns the interval that the kernel claims. Drift counts since it was
-// asked, and in the second before, for the kernel adds to its figure but once a
-// second.
-func (q *Quality) kernel(t time.Time) interval {
+// kernelInterval returns the interval that the kernel claims. Drift counts since
+// the kernel was asked, and one second more, for the kernel adds it to its figure
+// only once a second.
+func (q *Quality) kernelInterval(t time.Time) Interval {
 	age := max(0, t.Sub(q.At)) + time.Second
-	grown := (age + time.Second - 1) / time.Second * Drift
-	return interval{}.wider(q.Offset.Abs() + q.MaxError + grown + q.floor)
+	seconds := (age + time.Second - 1) / time.Second
+	bound := q.Offset.Abs() + q.MaxError + seconds*MaxDrift + q.floor
+	return Interval{-bound, bound}
 }
 
-// server returns the interval that the time server claims. What the kernel has
-// to slew it may have slewed since it was asked, and then the clock has moved by
-// that. Of a time before At no more is known than of At.
-func (q *Quality) server(t time.Time) interval {
-	i := q.upstream.interval(t.Add(max(0, q.At.Sub(t))))
-	return interval{i.from - max(0, q.Offset), i.to - min(0, q.Offset)}.wider(q.floor)
+// upstreamInterval returns the interval that the time server claims. The kernel
+// may have slewed its offset since it was asked, and the clock moved by as much.
+// Before At, the measurement says no more than at At.
+func (q *Quality) upstreamInterval(t time.Time) Interval {
+	i := q.upstream.intervalAt(t.Add(max(0, q.At.Sub(t))))
+	return Interval{i.Low - max(0, q.Offset), i.High - min(0, q.Offset)}.Widen(q.floor)
 }

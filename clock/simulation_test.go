@@ -111,15 +111,15 @@ func TestBoundsContainTheTrueTime(t *testing.T) {
 		w.pass(w.upTo(time.Minute))
 		kind := rng.IntN(4) // of comparisons with a server
 		if kind == 1 {
-			c.Measured(w.measure(false))
+			c.SetMeasurement(w.measure(false))
 			w.pass(w.upTo(time.Minute))
 		}
 		c.Quality(w.now())
 		switch kind {
 		case 2:
-			c.Measured(w.measure(false))
+			c.SetMeasurement(w.measure(false))
 		case 3:
-			c.Measured(w.measure(true))
+			c.SetMeasurement(w.measure(true))
 		}
 		old := c.Quality(w.now())
 		claimed, _ := w.State()
