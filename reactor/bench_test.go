@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkRequest is a request that is read, answered at once and waited for
-// again; what the sockets cost is in it.
+// BenchmarkRequest measures a turn in which a request is read and answered. It
+// includes the cost of the sockets.
 func BenchmarkRequest(b *testing.B) {
 	for _, name := range Pollers() {
 		b.Run(name, func(b *testing.B) {
@@ -32,12 +32,13 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkModify is what it costs to turn to PollOut and back in an event.
+// BenchmarkModify measures a change of interest to PollOut and back, by the
+// handler that is being called.
 func BenchmarkModify(b *testing.B) {
 	l := newLoop(b, "auto")
 	fd, _ := pair(b)
 	add(b, l, fd, PollIn, &recorder{})
-	l.running = event{fd: int32(fd), tag: l.regs[fd].tag}
+	l.current = event{fd: int32(fd), generation: l.registrations[fd].generation}
 	b.ReportAllocs()
 	for b.Loop() {
 		_ = l.Modify(fd, PollOut)
@@ -45,7 +46,7 @@ func BenchmarkModify(b *testing.B) {
 	}
 }
 
-// BenchmarkTimer is what it costs to set a timer and to stop it, among many.
+// BenchmarkTimer measures setting one timer again, among many.
 func BenchmarkTimer(b *testing.B) {
 	l := newLoop(b, "auto")
 	for i := range 1000 {

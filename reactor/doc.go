@@ -3,75 +3,119 @@
 //
 // # The loop
 //
-// One goroutine, on one thread, runs one Loop. Handlers, timers and posted
-// functions run on it one at a time, so what they share needs no lock; and none
-// of them may block, for everyone else waits meanwhile. A program that wants
-// more cores runs more loops. Other goroutines reach a loop by Post and Stop.
+// One goroutine, locked to one thread, runs one Loop. It calls handlers, timers
+// and posted functions one at a time. So what they share needs no lock, and none
+// of them may block: everything else on the loop would wait. A program that
+// wants to use more cores runs more loops. Other goroutines reach a loop with
+// Post and Stop.
 //
-// A turn of the loop is this:
+// A turn of the loop has five steps:
 //
-//	run the timers that are due
-//	call the handlers that have turned to PollOut
-//	tell the kernel about masks that differ from what it was told last
-//	wait, until a descriptor is ready or a timer is due
-//	call the handlers of what is ready
+//  1. Run the timers that are due.
+//  2. Call the handlers that have added PollOut to their interest.
+//  3. Update the kernel's masks that differ from their handlers' interest.
+//  4. Wait until a descriptor is ready or a timer is due.
+//  5. Call the handlers of the descriptors that are ready.
 //
-// A loop with nothing to do waits for ever. It makes no system call, and there
-// is no time-out or heartbeat of its own.
+// Posted functions run as soon as the timer or the handler that is running has
+// returned, in any of these steps.
 //
-// # Handlers and interest
+// # Writing a handler
 //
-// A handler is registered for a descriptor with the events that it wants to be
-// called for. It changes them with Modify whenever it likes; that costs next to
-// nothing. The loop does not pass each change on to the kernel but compares what
-// the handler wants with what the kernel knows just before it waits. And a
-// handler that turns to PollOut is called with it at once, in the hope that there
-// is room to write, as there nearly always is.
+// A handler is registered with a descriptor and its interest: the events for
+// which it is called. It changes its interest with Modify.
 //
-// So the plain way to write a server is also the fast one. Be interested in
-// PollIn; read a request; turn to PollOut. Called with PollOut, write the
-// answer; when all of it is written, turn back to PollIn. That makes two system
-// calls, one to read and one to write. If the peer does not read, and only then,
-// the mask remains PollOut, the kernel is told, and the loop calls again when
-// there is room. Since the handler does not ask for PollIn meanwhile, the peer
-// cannot have more answers piled up: that is back-pressure.
+// A server's handler starts with an interest in PollIn. Called with PollIn, it
+// reads a request and changes its interest to PollOut. Called with PollOut, it
+// writes the answer. When all of the answer is written, it changes its interest
+// back to PollIn.
 //
-// # What is promised, and what is not
+// That costs two system calls, the read and the write. The loop calls a handler
+// that has added PollOut at once, without asking the kernel, because a socket is
+// nearly always writable. And it updates the kernel's mask only if it still
+// differs from the interest when the loop is about to wait. It still differs if
+// the socket was full. Then the loop calls the handler again when the socket has
+// become writable. Meanwhile the handler does not read, so a peer that does not
+// read its answers cannot cause more of them: this is back-pressure.
 //
-// Events are hints. A descriptor may turn out not to be ready, so make it
-// non-blocking and expect EAGAIN. Without Edge, an event is reported as long as
-// it lasts: a handler need not read all that there is. It should not, from a
-// busy peer, because the others wait for their turn.
+// The caller has to:
 //
-// With Edge a change is reported once. The handler reads or writes until EAGAIN,
-// or sees to it that it is called again: Modify arms the descriptor anew, and
-// what is ready then is reported again.
+//   - put descriptors into non-blocking mode,
+//   - expect EAGAIN, because events are hints: a descriptor may turn out not to
+//     be ready,
+//   - do a bounded amount of work for an event, because others wait meanwhile,
+//   - call Remove before it closes a descriptor,
+//   - read before it acts on PollErr or PollHup,
+//   - with Edge, read or write until EAGAIN, or call Modify to have the event
+//     reported again.
 //
-// Events of a descriptor that was removed do not arrive any more, even if they
-// were found in the same wait, and even if the number has been registered
-// again. Remove a descriptor before you close it. Events that the mask does not
-// ask for any more do not arrive either.
+// # Promises
 //
-// PollErr and PollHup are reported whether asked for or not, along with what can
-// still be read. Read first: the last bytes of a peer that has reset the
-// connection are there. A handler says in its return value which events it has
-// dealt with; if it leaves one of these two, the loop removes the descriptor
-// rather than report it for ever, and tells the handler.
+// Each is followed by the test that holds it, for all pollers.
 //
-// A handler that panics is removed and told so; the panic is logged with its
-// stack, counted in Stats, and costs nothing else.
-//
-// # Timers
-//
-// After and Every go by the monotonic clock, which nobody sets. A timer is never
-// early. Pollers count in milliseconds or microseconds, so the loop rounds up:
-// a timer may be as much later.
+//   - Handlers, timers and posted functions run one at a time, on one goroutine
+//     (TestHandlersTimersAndPostedFunctionsRunOneAtATime), in the order of the
+//     steps of a turn (TestTurnRunsTimersThenWritersThenReadyHandlers).
+//   - A loop with nothing to do makes no system call and has no heartbeat
+//     (TestIdleLoopMakesNoSystemCall).
+//   - An event is reported in each wait for as long as it lasts
+//     (TestReadableDescriptorIsReportedUntilRead). With Edge it is reported once
+//     for each change, and again after Modify
+//     (TestEdgeReportsAnEventOncePerChange).
+//   - A handler that adds PollOut is called at once
+//     (TestPollOutIsReportedAtOnceEvenIfNotWritable). Switching to PollOut and
+//     back for a request costs no system call
+//     (TestInterestSwitchedForARequestCostsNoSystemCall) and no allocation
+//     (TestRequestAllocatesNothing). A full socket is back-pressure
+//     (TestFullSocketIsBackPressure).
+//   - Stale events do not arrive: not after Remove, even if the descriptor has
+//     been registered again (TestStaleEventDoesNotReachTheNextRegistration), and
+//     not outside the current interest (TestEventsOutsideTheInterestAreNotReported).
+//   - PollErr and PollHup are reported whether they are in the interest or not.
+//     If the handler does not return them as handled, the loop removes the
+//     descriptor and tells the handler (TestUnhandledHangUpRemovesTheDescriptor,
+//     TestHandledHangUpKeepsTheDescriptor). After PollNval the loop always does
+//     (TestClosedDescriptorIsRemoved). Data that arrived before a reset can still
+//     be read (TestDataBeforeAResetCanBeRead).
+//   - A panic in a handler removes that descriptor alone
+//     (TestPanicRemovesThatDescriptorAlone). A panic in a timer or a posted
+//     function removes none
+//     (TestPanicInATimerOrPostedFunctionRemovesNoDescriptor). Each panic is
+//     logged with its stack and counted in Stats.
+//   - A timer is never early (TestTimerIsNeverEarly). It fires in the first turn
+//     after it is due (TestTimerFiresAsSoonAsItIsDue), by a clock that nobody
+//     sets. Pollers count in milliseconds or microseconds, so that turn may be up
+//     to one unit late (TestTimeoutsRoundUp). Every does not drift, and does not
+//     make up for missed calls (TestEveryKeepsToMultiplesOfItsPeriod).
+//   - Nothing starves descriptors: not a timer that sets itself again
+//     (TestZeroTimerDoesNotStarveDescriptors), not a function that posts itself
+//     again (TestPostDoesNotStarveDescriptors), not a handler that keeps adding
+//     PollOut (TestHandlerThatKeepsAddingPollOutStarvesNobody).
+//   - Posted functions run in order, and none is lost
+//     (TestPostFromManyGoroutinesLosesNothing). They wait for one handler or
+//     timer at most, however many are due
+//     (TestPostedFunctionRunsBetweenTwoHandlers). After Close, Post reports false
+//     (TestPostAfterCloseIsRefused).
+//   - Close tells the handlers that are still registered
+//     (TestCloseTellsTheHandlersThatAreLeft).
 //
 // # Pollers
 //
-// There is one for each of epoll(7), poll(2) and select(2), and all promise the
-// same, but that only epoll has Edge, only it stays fast with thousands of
-// descriptors, and only it does not notice when a descriptor is closed without
-// having been removed. With select, descriptors have to be below FD_SETSIZE, and
-// a hang-up shows as PollIn.
+// A loop waits with epoll(7), poll(2) or select(2). The promises are the same
+// for all three, with these differences:
+//
+//   - Only epoll supports Edge. With the others Add returns ErrEdge
+//     (TestEdgeReportsAnEventOncePerChange).
+//   - epoll does not report a descriptor that was closed without Remove.
+//   - epoll's cost does not grow with the number of descriptors that are not
+//     ready. That of the others does.
+//   - select takes only descriptors below FD_SETSIZE
+//     (TestSelectRefusesLargeDescriptors), and reports a hang-up as PollIn
+//     (TestSelectReportsAHangUpAsPollIn).
+//
+// # Systems
+//
+// The tests run on Linux. The package also compiles for darwin and the BSDs,
+// with poll and select. On other systems the build fails with a message that
+// says so.
 package reactor

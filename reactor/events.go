@@ -7,20 +7,21 @@ import "strings"
 type Events uint32
 
 const (
-	PollIn   Events = 0x01 // there is something to read, or the peer has closed its side
-	PollOut  Events = 0x04 // there is room to write
-	PollErr  Events = 0x08 // an error is pending; reported whether asked for or not
-	PollHup  Events = 0x10 // both sides are closed; reported whether asked for or not
-	PollNval Events = 0x20 // the descriptor is not open; reported whether asked for or not
+	PollIn   Events = 0x01 // readable: data has arrived, or the peer has closed its side
+	PollOut  Events = 0x04 // writable
+	PollErr  Events = 0x08 // an error is pending; always reported
+	PollHup  Events = 0x10 // both sides are closed; always reported
+	PollNval Events = 0x20 // the descriptor is not open; always reported
 
-	// Edge asks for edge-triggered events: one per change of state, so the
-	// handler reads or writes until EAGAIN. Only epoll has it.
+	// Edge makes an interest edge-triggered: an event is reported once for each
+	// change of state, so the handler reads or writes until EAGAIN. Only the
+	// epoll poller supports it.
 	Edge Events = 1 << 31
 )
 
-// faults are the events that a kernel reports unasked, and for ever if
-// nobody does anything about them.
-const faults = PollErr | PollHup | PollNval
+// alwaysReported are the events that the kernel reports whether they are in the
+// interest or not. It reports them in every wait until the cause is gone.
+const alwaysReported = PollErr | PollHup | PollNval
 
 var eventNames = [...]struct {
 	event Events

@@ -15,8 +15,8 @@ import (
 	"nowd/reactor"
 )
 
-// echo sends back what it reads, with edge-triggered events: what is there is
-// read until EAGAIN, for it is announced only once.
+// echo sends back what it reads. With edge-triggered events it reads until
+// EAGAIN, because data that has arrived is reported only once.
 type echo struct {
 	loop    *reactor.Loop
 	pending []byte
@@ -28,7 +28,7 @@ func (e *echo) Ready(fd int, ev reactor.Events) reactor.Events {
 		if n, err := unix.Write(fd, e.pending); n > 0 {
 			e.pending = e.pending[n:]
 		} else if errors.Is(err, unix.EAGAIN) {
-			return ev // PollOut will be announced when there is room
+			return ev // PollOut is reported when fd becomes writable
 		}
 		n, err := unix.Read(fd, b[:])
 		switch {
@@ -36,7 +36,7 @@ func (e *echo) Ready(fd int, ev reactor.Events) reactor.Events {
 			e.pending = append(e.pending, b[:n]...)
 		case errors.Is(err, unix.EAGAIN):
 			return ev
-		default: // the end, or an error
+		default: // the peer has closed, or an error
 			_ = e.loop.Remove(fd)
 			_ = unix.Close(fd)
 			return ev
@@ -73,8 +73,8 @@ func Example_edgeTriggered() {
 	// sock
 }
 
-// framed answers requests that end in a blank line, over level-triggered
-// events. It reads when it is asked to and writes as much as there is room for.
+// framed answers requests that end in a blank line. With level-triggered events
+// it may read and write a part, and is called again for the rest.
 type framed struct {
 	loop *reactor.Loop
 	in   []byte
@@ -102,11 +102,13 @@ func (f *framed) Ready(fd int, ev reactor.Events) reactor.Events {
 	} else if ev&reactor.PollOut != 0 {
 		n, err := unix.Write(fd, f.out)
 		if err != nil && !errors.Is(err, unix.EAGAIN) {
-			return 0 // an error that is left unhandled has the loop remove fd
+			_ = f.loop.Remove(fd)
+			_ = unix.Close(fd)
+			return ev
 		}
 		f.out = f.out[max(n, 0):]
 	}
-	// While an answer waits nothing more is read.
+	// While an answer is unsent, nothing more is read.
 	if len(f.out) > 0 {
 		_ = f.loop.Modify(fd, reactor.PollOut)
 	} else {
@@ -117,7 +119,7 @@ func (f *framed) Ready(fd int, ev reactor.Events) reactor.Events {
 
 func (f *framed) Removed(fd int, why error) { _ = unix.Close(fd) }
 
-// A server of requests that are framed by a blank line.
+// A server for requests that end in a blank line.
 func Example_levelTriggered() {
 	loop := newLoop()
 	defer loop.Close()
@@ -132,8 +134,7 @@ func Example_levelTriggered() {
 		conn, err := net.Dial("tcp", addr)
 		check(err)
 		defer conn.Close()
-		fmt.Fprint(conn, "a\nb") // cut where it does not belong
-		time.Sleep(time.Millisecond)
+		fmt.Fprint(conn, "a\nb") // a partial request
 		fmt.Fprint(conn, "\nc\n\nd\n\n")
 		var got string
 		for !strings.HasSuffix(got, "1 lines. ") {
@@ -145,8 +146,8 @@ func Example_levelTriggered() {
 	// Output: 3 lines. 1 lines.
 }
 
-// A handler whose descriptor cannot be had yet is prepared: the step is run
-// before the loop waits, and again after the time that it asks for.
+// Prepare retries until an address is available, and then registers the
+// handler that listens there.
 func ExampleLoop_Prepare() {
 	loop := newLoop()
 	defer loop.Close()
@@ -155,7 +156,7 @@ func ExampleLoop_Prepare() {
 	check(err)
 
 	attempts := 0
-	loop.Prepare(func() (again time.Duration) {
+	loop.Prepare(func() (delay time.Duration) {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 		check(err)
 		check(unix.SetNonblock(fd, true))
@@ -197,6 +198,27 @@ func ExampleLoop_Every() {
 	// Output: three times
 }
 
+// A handler that needs no state is a function. This one has the loop close its
+// descriptor, because it does not handle the hang-up.
+func ExampleHandlerFunc() {
+	loop := newLoop()
+	defer loop.Close()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	check(err)
+	check(loop.Add(fds[0], reactor.PollIn, reactor.HandlerFunc(func(fd int, ev reactor.Events) reactor.Events {
+		var b [64]byte
+		n, _ := unix.Read(fd, b[:])
+		fmt.Printf("read %q\n", b[:n])
+		loop.Stop()
+		return reactor.PollIn
+	})))
+	_, err = unix.Write(fds[1], []byte("hello"))
+	check(err)
+	check(unix.Close(fds[1]))
+	check(loop.Run())
+	// Output: read "hello"
+}
+
 // A UDP time server.
 func Example_udpTimeServer() {
 	loop := newLoop()
@@ -223,7 +245,7 @@ func Example_udpTimeServer() {
 	// Output: is it a time? true
 }
 
-// A TCP time server, which turns to PollOut for the answer.
+// A TCP time server, which changes its interest to PollOut for the answer.
 func Example_tcpTimeServer() {
 	loop := newLoop()
 	defer loop.Close()

@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// FuzzTimers sets, resets and stops timers, and holds what is called, and in
-// what order, against a plain list. The loop's time stands still but for what
-// the script says.
+// FuzzTimers sets, resets and stops timers, and checks what is called, and in
+// what order, against a plain list. The loop's clock moves only as the script
+// says.
 func FuzzTimers(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 250, 251, 252, 253, 254, 255})
 	f.Add([]byte("every after every stop reset and so on, and on, and on"))
 	f.Add([]byte{0x10, 0x20, 0x30, 0xc0, 0x11, 0x40, 0x12, 0xc1, 0x80, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, script []byte) {
-		l := &Loop{counters: &Counters{}, start: time.Now()}
+		now := time.Duration(0)
+		l := &Loop{counters: &Counters{}, clock: func() time.Duration { return now }}
 		l.counters = l.NewCounters(numCounters)
 		const count = 8
 		var all [count]*Timer
@@ -32,16 +33,15 @@ func FuzzTimers(f *testing.F) {
 			return len(plain) < n
 		}
 		for i := range all {
-			all[i] = &Timer{loop: l, index: -1, call: func() { called = append(called, i) }}
+			all[i] = &Timer{loop: l, index: -1, f: func() { called = append(called, i) }}
 		}
-		now := time.Duration(0)
 		for _, op := range script {
 			i, arg := int(op%count), time.Duration(op>>3&7)*time.Hour
 			switch op >> 6 {
 			case 0, 1: // set or set again, perhaps for now
 				stop(i)
 				all[i].Stop()
-				l.timers.set(all[i], now+arg)
+				l.timers.schedule(all[i], now+arg)
 				plain = append(plain, entry{i, now + arg})
 			case 2:
 				if got, was := all[i].Stop(), stop(i); got != was {
@@ -49,8 +49,8 @@ func FuzzTimers(f *testing.F) {
 				}
 			case 3:
 				now += arg
-				l.now, l.start = now, time.Now().Add(-now)
-				l.timers.mark()
+				l.now = now
+				l.timers.beginTurn()
 				due := slices.Clone(plain)
 				slices.SortStableFunc(due, func(a, b entry) int { return cmp.Compare(a.when, b.when) })
 				for _, e := range due {
@@ -64,14 +64,14 @@ func FuzzTimers(f *testing.F) {
 					t.Fatalf("called are %v, want %v", called, want)
 				}
 			}
-			if got := l.timers.next(); (got == nil) != (len(plain) == 0) {
-				t.Fatalf("next is %v, of %d", got, len(plain))
+			if got := l.timers.earliest(); (got == nil) != (len(plain) == 0) {
+				t.Fatalf("the earliest is %v, of %d", got, len(plain))
 			}
 		}
 	})
 }
 
-// FuzzQueue holds a queue against a slice.
+// FuzzQueue checks a queue against a slice.
 func FuzzQueue(f *testing.F) {
 	f.Add([]byte{1, 2, 0, 3, 0, 0, 4, 5, 6, 7, 0, 8, 0, 0, 0})
 	f.Add(bytes.Repeat([]byte{1, 2, 0, 3, 0, 5}, 20))

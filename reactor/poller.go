@@ -9,32 +9,35 @@ import (
 )
 
 // A poller asks the kernel which descriptors are ready. One file holds one
-// poller, and all have these five methods; everything else about events is the
-// loop's. The tag given with a descriptor comes back with each of its events.
+// poller, and a port to another system call provides these five methods. The
+// generation passed for a descriptor comes back with each of its events.
 //
-//	add     starts to watch fd. A fault is reported even for an empty mask.
-//	modify  replaces fd's mask; an edge-triggered one is armed again.
-//	remove  ends it. The descriptor may have been closed by then.
-//	wait    appends what is ready to events. It waits at most timeout, rounded
-//	        up to the poller's unit; for ever if that is negative; not at all
-//	        if it is 0. EINTR is returned as it is.
-//	close   gives back what the poller holds.
+//	add     starts to watch fd. The mask may be empty; the events in
+//	        alwaysReported are reported anyway. It returns ErrEdge for a mask
+//	        with Edge if the poller does not support it.
+//	modify  replaces fd's mask, and arms an edge-triggered fd again. It returns
+//	        ErrEdge likewise.
+//	remove  stops to watch fd, which may have been closed already.
+//	wait    appends the events that are ready. It waits at most timeout, rounded
+//	        up to the poller's unit; for ever if timeout is negative; not at
+//	        all if it is 0. The error may be EINTR, comparable with errors.Is.
+//	close   releases what the poller holds.
 type poller interface {
-	add(fd int, mask Events, tag uint32) error
-	modify(fd int, mask Events, tag uint32) error
+	add(fd int, mask Events, generation uint32) error
+	modify(fd int, mask Events, generation uint32) error
 	remove(fd int) error
 	wait(events []event, timeout time.Duration) ([]event, error)
 	close() error
 }
 
-// event is what a poller reports of one descriptor.
+// An event is what a poller reports for one descriptor.
 type event struct {
-	fd     int32
-	tag    uint32
-	events Events
+	fd         int32
+	generation uint32
+	events     Events
 }
 
-// Pollers returns the names of the pollers of this platform, the best first.
+// Pollers returns the names of the pollers that this system has, the best first.
 func Pollers() []string {
 	names := make([]string, len(pollers))
 	for i, p := range pollers {
@@ -59,11 +62,11 @@ func openPoller(name string) (poller, error) {
 	return pollers[i].open()
 }
 
-// ceil returns timeout in the given unit, rounded up, so that a positive
-// time-out never becomes none and the loop never spins through the last
-// fraction of a unit. Negative stays negative; what is too long for the
-// kernel's int is cut, and the loop waits again.
-func ceil(timeout, unit time.Duration) int {
+// roundUp returns timeout in the given unit, rounded up. So a positive timeout
+// never becomes 0, and the loop does not spin through the last fraction of a
+// unit. For a negative timeout it returns -1. A timeout that is too long for
+// the kernel's int is cut; the loop then waits again.
+func roundUp(timeout, unit time.Duration) int {
 	if timeout < 0 {
 		return -1
 	}

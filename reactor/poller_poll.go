@@ -7,57 +7,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pollSet is the poller over poll(2).
-type pollSet struct {
-	fds  []unix.PollFd
-	tags []uint32      // of the descriptor at the same place in fds
-	at   map[int]int32 // where in fds a descriptor is
+// pollPoller is the poller over poll(2).
+type pollPoller struct {
+	fds         []unix.PollFd
+	generations []uint32      // generations[i] belongs to fds[i]
+	index       map[int]int32 // from a descriptor to its index in fds
 }
 
-func openPoll() (poller, error) { return &pollSet{at: make(map[int]int32)}, nil }
+var _ poller = (*pollPoller)(nil)
 
-func (p *pollSet) add(fd int, mask Events, tag uint32) error {
+func openPoll() (poller, error) { return &pollPoller{index: make(map[int]int32)}, nil }
+
+func (p *pollPoller) add(fd int, mask Events, generation uint32) error {
 	if mask&Edge != 0 {
 		return ErrEdge
 	}
-	p.at[fd] = int32(len(p.fds))
+	p.index[fd] = int32(len(p.fds))
 	p.fds = append(p.fds, unix.PollFd{Fd: int32(fd), Events: int16(mask)})
-	p.tags = append(p.tags, tag)
+	p.generations = append(p.generations, generation)
 	return nil
 }
 
-func (p *pollSet) modify(fd int, mask Events, tag uint32) error {
+func (p *pollPoller) modify(fd int, mask Events, generation uint32) error {
 	if mask&Edge != 0 {
 		return ErrEdge
 	}
-	i := p.at[fd]
+	i := p.index[fd]
 	p.fds[i].Events = int16(mask)
-	p.tags[i] = tag
+	p.generations[i] = generation
 	return nil
 }
 
-// remove puts the last descriptor in the place of the one that goes.
-func (p *pollSet) remove(fd int) error {
-	i, last := p.at[fd], int32(len(p.fds)-1)
-	p.fds[i], p.tags[i] = p.fds[last], p.tags[last]
-	p.at[int(p.fds[i].Fd)] = i
-	delete(p.at, fd)
-	p.fds, p.tags = p.fds[:last], p.tags[:last]
+// remove fills the gap in fds with the last descriptor.
+func (p *pollPoller) remove(fd int) error {
+	i, last := p.index[fd], int32(len(p.fds)-1)
+	p.fds[i], p.generations[i] = p.fds[last], p.generations[last]
+	p.index[int(p.fds[i].Fd)] = i
+	delete(p.index, fd)
+	p.fds, p.generations = p.fds[:last], p.generations[:last]
 	return nil
 }
 
-func (p *pollSet) wait(events []event, timeout time.Duration) ([]event, error) {
-	n, err := unix.Poll(p.fds, ceil(timeout, time.Millisecond))
+func (p *pollPoller) wait(events []event, timeout time.Duration) ([]event, error) {
+	n, err := unix.Poll(p.fds, roundUp(timeout, time.Millisecond))
 	if err != nil {
 		return events, os.NewSyscallError("poll", err)
 	}
 	for i := 0; n > 0; i++ {
-		if got := p.fds[i].Revents; got != 0 {
-			events = append(events, event{fd: p.fds[i].Fd, tag: p.tags[i], events: Events(uint16(got))})
+		if revents := p.fds[i].Revents; revents != 0 {
+			events = append(events, event{fd: p.fds[i].Fd, generation: p.generations[i], events: Events(uint16(revents))})
 			n--
 		}
 	}
 	return events, nil
 }
 
-func (p *pollSet) close() error { return nil }
+func (p *pollPoller) close() error { return nil }

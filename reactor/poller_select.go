@@ -9,105 +9,107 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// selectSet is the poller over select(2), for descriptors below FD_SETSIZE.
-// A socket's error or hang-up shows there as PollIn or PollOut, so one with an
-// empty mask shows nothing.
-type selectSet struct {
+// selectPoller is the poller over select(2), for descriptors below FD_SETSIZE.
+// select reports a socket's error or hang-up as readable or writable, and so
+// never for an empty mask.
+type selectPoller struct {
 	read, write unix.FdSet
-	used        [unix.FD_SETSIZE]bool
-	tags        [unix.FD_SETSIZE]uint32
-	width       int // the highest descriptor used, and one
+	watched     [unix.FD_SETSIZE]bool
+	generations [unix.FD_SETSIZE]uint32
+	nfds        int // the highest watched descriptor plus one
 }
 
-func openSelect() (poller, error) { return new(selectSet), nil }
+var _ poller = (*selectPoller)(nil)
 
-func (p *selectSet) add(fd int, mask Events, tag uint32) error {
+func openSelect() (poller, error) { return new(selectPoller), nil }
+
+func (p *selectPoller) add(fd int, mask Events, generation uint32) error {
 	if fd >= unix.FD_SETSIZE {
 		return fmt.Errorf("select: descriptor %d: want one below FD_SETSIZE, %d", fd, unix.FD_SETSIZE)
 	}
-	if err := p.modify(fd, mask, tag); err != nil {
+	if err := p.modify(fd, mask, generation); err != nil {
 		return err
 	}
-	p.used[fd] = true
-	p.width = max(p.width, fd+1)
+	p.watched[fd] = true
+	p.nfds = max(p.nfds, fd+1)
 	return nil
 }
 
-func (p *selectSet) modify(fd int, mask Events, tag uint32) error {
+func (p *selectPoller) modify(fd int, mask Events, generation uint32) error {
 	if mask&Edge != 0 {
 		return ErrEdge
 	}
-	put(&p.read, fd, mask&PollIn != 0)
-	put(&p.write, fd, mask&PollOut != 0)
-	p.tags[fd] = tag
+	setMember(&p.read, fd, mask&PollIn != 0)
+	setMember(&p.write, fd, mask&PollOut != 0)
+	p.generations[fd] = generation
 	return nil
 }
 
-func put(set *unix.FdSet, fd int, in bool) {
-	if in {
+func setMember(set *unix.FdSet, fd int, member bool) {
+	if member {
 		set.Set(fd)
 	} else {
 		set.Clear(fd)
 	}
 }
 
-func (p *selectSet) remove(fd int) error {
+func (p *selectPoller) remove(fd int) error {
 	p.read.Clear(fd)
 	p.write.Clear(fd)
-	p.used[fd] = false
-	for p.width > 0 && !p.used[p.width-1] {
-		p.width--
+	p.watched[fd] = false
+	for p.nfds > 0 && !p.watched[p.nfds-1] {
+		p.nfds--
 	}
 	return nil
 }
 
-func (p *selectSet) wait(events []event, timeout time.Duration) ([]event, error) {
-	read, write := p.read, p.write
-	n, err := unix.Select(p.width, &read, &write, nil, timeval(timeout))
+func (p *selectPoller) wait(events []event, timeout time.Duration) ([]event, error) {
+	readable, writable := p.read, p.write
+	n, err := unix.Select(p.nfds, &readable, &writable, nil, timeval(timeout))
 	if errors.Is(err, unix.EBADF) {
-		return p.closed(events), nil
+		return p.appendClosed(events), nil
 	}
 	if err != nil {
 		return events, os.NewSyscallError("select", err)
 	}
-	for fd := 0; n > 0 && fd < p.width; fd++ {
-		var got Events
-		if read.IsSet(fd) {
-			got |= PollIn
+	for fd := 0; n > 0 && fd < p.nfds; fd++ {
+		var ready Events
+		if readable.IsSet(fd) {
+			ready |= PollIn
 			n--
 		}
-		if write.IsSet(fd) {
-			got |= PollOut
+		if writable.IsSet(fd) {
+			ready |= PollOut
 			n--
 		}
-		if got != 0 {
-			events = append(events, event{fd: int32(fd), tag: p.tags[fd], events: got})
+		if ready != 0 {
+			events = append(events, event{fd: int32(fd), generation: p.generations[fd], events: ready})
 		}
 	}
 	return events, nil
 }
 
-// closed reports the descriptors that are not open: one of them is enough for
-// select to fail, without a word about which.
-func (p *selectSet) closed(events []event) []event {
-	for fd := range p.width {
-		if !p.used[fd] {
+// appendClosed appends PollNval for each watched descriptor that is not open.
+// select fails with EBADF if there is one, and does not say which it is.
+func (p *selectPoller) appendClosed(events []event) []event {
+	for fd := range p.nfds {
+		if !p.watched[fd] {
 			continue
 		}
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-			events = append(events, event{fd: int32(fd), tag: p.tags[fd], events: PollNval})
+			events = append(events, event{fd: int32(fd), generation: p.generations[fd], events: PollNval})
 		}
 	}
 	return events
 }
 
-// timeval returns nil, which is for ever, for a negative time-out.
+// timeval returns nil for a negative timeout; select then waits for ever.
 func timeval(timeout time.Duration) *unix.Timeval {
 	if timeout < 0 {
 		return nil
 	}
-	tv := unix.NsecToTimeval(int64(ceil(timeout, time.Microsecond)) * int64(time.Microsecond))
+	tv := unix.NsecToTimeval(int64(roundUp(timeout, time.Microsecond)) * int64(time.Microsecond))
 	return &tv
 }
 
-func (p *selectSet) close() error { return nil }
+func (p *selectPoller) close() error { return nil }

@@ -1,15 +1,15 @@
 package reactor
 
-// queue is a first-in, first-out list that keeps its memory.
+// A queue is a first-in, first-out list that keeps its memory.
 type queue[T any] struct {
 	items []T
-	head  int // of the next to take
+	head  int // index of the oldest item
 }
 
 func (q *queue[T]) len() int { return len(q.items) - q.head }
 
-// push makes room at the front before it grows, so that a queue that is never
-// quite empty stays as small as it can.
+// push moves the items to the front before it allocates more memory, so that a
+// queue that is never quite empty does not grow for ever.
 func (q *queue[T]) push(x T) {
 	if len(q.items) == cap(q.items) && q.head > 0 {
 		n := copy(q.items, q.items[q.head:])
@@ -19,11 +19,11 @@ func (q *queue[T]) push(x T) {
 	q.items = append(q.items, x)
 }
 
-// pop takes the oldest item of a queue that is not empty.
+// pop dequeues the oldest item. The queue must not be empty.
 func (q *queue[T]) pop() T {
-	var none T
+	var zero T
 	x := q.items[q.head]
-	q.items[q.head] = none
+	q.items[q.head] = zero
 	if q.head++; q.head == len(q.items) {
 		q.items, q.head = q.items[:0], 0
 	}

@@ -6,29 +6,31 @@ import (
 )
 
 // A Timer calls a function once or periodically, on its loop's goroutine, by
-// the monotonic clock. It is never early. Its methods belong to the loop's
-// goroutine.
+// the loop's monotonic clock. It is never early. Only the loop's goroutine may
+// call its methods.
 type Timer struct {
 	loop   *Loop
-	call   func()
-	when   time.Duration // on the loop's clock
-	period time.Duration // 0 for once
-	seq    uint64        // orders timers that are due at the same time, and tells the new ones
-	index  int           // in the heap, or -1
+	f      func()
+	when   time.Duration // due time on the loop's clock
+	period time.Duration // 0 if it fires once
+	seq    uint64        // orders timers with the same due time; see timers.lastInTurn
+	index  int           // in the heap; -1 if the timer is not set
 }
 
-// After calls f once, when d has passed. What is due is called before the next
-// wait, a timer of zero or less too; but a timer that was set by another one
-// that has just run comes after the descriptors that are ready.
+// After calls f once, after d has passed. The loop runs all timers that are due
+// before it waits, including those with a d of zero or less. A timer that is
+// set while timers run is left for the next turn, after the descriptors that
+// are ready.
 func (l *Loop) After(d time.Duration, f func()) *Timer {
-	t := &Timer{loop: l, call: f, index: -1}
+	t := &Timer{loop: l, f: f, index: -1}
 	t.Reset(d)
 	return t
 }
 
-// Every calls f each time another period has passed. The times are multiples
-// of the period, however late f is called; those that are missed altogether
-// are left out, not made up for. It panics if the period is not positive.
+// Every calls f each time another period has passed. Due times are multiples of
+// the period from the call of Every, however late f is called. If a whole
+// period is missed, its call is skipped, not made up for. Every panics if the
+// period is not positive.
 func (l *Loop) Every(period time.Duration, f func()) *Timer {
 	if period <= 0 {
 		panic("reactor: a period that is not positive")
@@ -38,29 +40,29 @@ func (l *Loop) Every(period time.Duration, f func()) *Timer {
 	return t
 }
 
-// Prepare runs step before the loop next waits, and then again whenever as much
-// time has passed as step asks for, until it returns 0: it is ready, and is not
-// run any more. It is for what has to be there before a handler can be
-// registered, say an address to listen at. The timer returned can end it
-// earlier.
-func (l *Loop) Prepare(step func() (again time.Duration)) *Timer {
+// Prepare runs step before the loop next waits. If step returns a positive
+// delay, it is run again after that delay. If it returns 0, it is ready and is
+// not run any more. Prepare is for a precondition of a handler: an address to
+// listen at, for example, that may not be available yet. Stopping the returned
+// timer ends the retries.
+func (l *Loop) Prepare(step func() (delay time.Duration)) *Timer {
 	t := &Timer{loop: l, index: -1}
-	t.call = func() {
-		if again := step(); again > 0 {
-			t.Reset(again)
+	t.f = func() {
+		if delay := step(); delay > 0 {
+			t.Reset(delay)
 		}
 	}
 	t.Reset(0)
 	return t
 }
 
-// Reset makes t due when d has passed from now, whether it was due or not.
+// Reset makes t due after d has passed from now, whether t was set or not.
 func (t *Timer) Reset(d time.Duration) {
 	t.Stop()
-	t.loop.timers.set(t, t.loop.clock()+max(0, d))
+	t.loop.timers.schedule(t, t.loop.clock()+max(0, d))
 }
 
-// Stop keeps t from calling its function, and reports whether it was due.
+// Stop keeps t from calling its function. It reports whether t was set.
 func (t *Timer) Stop() bool {
 	if t.index < 0 {
 		return false
@@ -69,43 +71,43 @@ func (t *Timer) Stop() bool {
 	return true
 }
 
-// timers holds what is due, the earliest at the root of a heap.
+// timers are the timers that are set, in a heap with the earliest at its root.
 type timers struct {
-	heap timerHeap
-	seq  uint64 // of the timer set last
-	old  uint64 // the last seq that may run in this turn
+	heap       timerHeap
+	lastSeq    uint64 // the seq of the timer that was set last
+	lastInTurn uint64 // the highest seq that may run in the current turn
 }
 
-func (ts *timers) set(t *Timer, when time.Duration) {
-	ts.seq++
-	t.when, t.seq = when, ts.seq
+func (ts *timers) schedule(t *Timer, when time.Duration) {
+	ts.lastSeq++
+	t.when, t.seq = when, ts.lastSeq
 	heap.Push(&ts.heap, t)
 }
 
-// mark starts a turn: a timer that is set from now on is left for the next one,
-// so that a zero timer that sets itself again keeps no descriptor from its
-// turn.
-func (ts *timers) mark() { ts.old = ts.seq }
+// beginTurn leaves the timers that are set from now on for the next turn, so
+// that a zero timer that sets itself again does not starve descriptors.
+func (ts *timers) beginTurn() { ts.lastInTurn = ts.lastSeq }
 
-// next returns the timer that is due first, or nil.
-func (ts *timers) next() *Timer {
+// earliest returns the timer with the earliest due time, or nil if none is set.
+func (ts *timers) earliest() *Timer {
 	if len(ts.heap) == 0 {
 		return nil
 	}
 	return ts.heap[0]
 }
 
-// runTimers calls what is due. The heap is ordered by time and then by age, so
-// a timer that is too new for this turn has none behind it that is not.
+// runTimers calls the timers that are due. It may end at the first one that was
+// set in this turn: its due time is not before the turn's start, so all that
+// were due then are ahead of it in the heap.
 func (l *Loop) runTimers() {
-	for t := l.timers.next(); t != nil && t.when <= l.now && t.seq <= l.timers.old; t = l.timers.next() {
+	for t := l.timers.earliest(); t != nil && t.when <= l.now && t.seq <= l.timers.lastInTurn; t = l.timers.earliest() {
 		heap.Pop(&l.timers.heap)
 		if t.period > 0 {
 			missed := (l.now - t.when) / t.period
-			l.timers.set(t, t.when+(missed+1)*t.period)
+			l.timers.schedule(t, t.when+(missed+1)*t.period)
 		}
-		t.call()
-		l.account()
+		t.f()
+		l.endRun()
 	}
 }
 

@@ -19,19 +19,19 @@ func TestTimerIsNeverEarly(t *testing.T) {
 				}
 			})
 		}
-		turns(t, l, func() bool { return left == 0 })
+		runUntil(t, l, func() bool { return left == 0 })
 	})
 }
 
-// TestFractionOfAUnitDoesNotSpin: pollers count in milliseconds or
-// microseconds, and what is left below that must not become a zero time-out.
+// Pollers count in milliseconds or microseconds. A rest below that must not
+// become a timeout of 0.
 func TestFractionOfAUnitDoesNotSpin(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		fired := false
 		l.After(5999*time.Microsecond+999, func() { fired = true })
-		before := l.counters.own[counterTurns]
-		turns(t, l, func() bool { return fired })
-		if n := l.counters.own[counterTurns] - before; n > 3 {
+		before := l.counters.Current(counterTurns)
+		runUntil(t, l, func() bool { return fired })
+		if n := l.counters.Current(counterTurns) - before; n > 3 {
 			t.Errorf("%d turns for one timer", n)
 		}
 	})
@@ -51,76 +51,100 @@ func TestTimeoutsRoundUp(t *testing.T) {
 		{1<<63 - 1, time.Millisecond, 1<<31 - 1},
 		{1<<63 - 1, time.Microsecond, 1<<31 - 1},
 	} {
-		if got := ceil(c.timeout, c.unit); got != c.want {
-			t.Errorf("ceil(%v, %v) = %d, want %d", c.timeout, c.unit, got, c.want)
+		if got := roundUp(c.timeout, c.unit); got != c.want {
+			t.Errorf("roundUp(%v, %v) = %d, want %d", c.timeout, c.unit, got, c.want)
 		}
 	}
 }
 
+func TestTimerFiresAsSoonAsItIsDue(t *testing.T) {
+	eachPollerWithFakeClock(t, func(t *testing.T, l *Loop, c *fakeClock) {
+		c.advance(time.Hour) // the loop's clock need not start at 0
+		fired := 0
+		l.After(time.Second, func() { fired++ })
+		if got := l.timeout(); got != time.Second {
+			t.Errorf("the loop would wait for %v, want 1s", got)
+		}
+		c.advance(time.Second - 1)
+		turnOnce(t, l)
+		if fired != 0 {
+			t.Fatal("fired 1 ns early")
+		}
+		c.advance(1)
+		turnOnce(t, l)
+		if fired != 1 {
+			t.Fatal("did not fire when it was due")
+		}
+		c.advance(time.Hour)
+		turnOnce(t, l)
+		if fired != 1 {
+			t.Error("fired twice")
+		}
+		if got := l.timeout(); got != -1 {
+			t.Errorf("the loop would wait for %v, want for ever", got)
+		}
+	})
+}
+
 func TestTimersFireInOrder(t *testing.T) {
-	eachPoller(t, func(t *testing.T, l *Loop) {
+	eachPollerWithFakeClock(t, func(t *testing.T, l *Loop, c *fakeClock) {
 		var got []int
 		l.After(2*time.Millisecond, func() { got = append(got, 3) })
 		l.After(0, func() { got = append(got, 1) })
 		l.After(0, func() { got = append(got, 2) })
 		l.After(3*time.Millisecond, func() { got = append(got, 4) })
-		turns(t, l, func() bool { return len(got) == 4 })
-		if !slices.IsSorted(got) {
+		c.advance(5 * time.Millisecond)
+		turnOnce(t, l)
+		if !slices.Equal(got, []int{1, 2, 3, 4}) {
 			t.Errorf("fired in the order %v", got)
 		}
 	})
 }
 
 func TestStoppedTimerDoesNotFire(t *testing.T) {
-	eachPoller(t, func(t *testing.T, l *Loop) {
+	eachPollerWithFakeClock(t, func(t *testing.T, l *Loop, clock *fakeClock) {
 		var a, b *Timer
 		fired := 0
 		a = l.After(0, func() { fired++; b.Stop() })
 		b = l.After(0, func() { fired++; a.Stop() })
 		c := l.After(time.Millisecond, func() { t.Error("a stopped timer fired") })
 		if !c.Stop() || c.Stop() {
-			t.Error("Stop does not tell whether the timer was due")
+			t.Error("Stop does not report whether the timer was set")
 		}
-		done := false
-		l.After(3*time.Millisecond, func() { done = true })
-		turns(t, l, func() bool { return done })
+		clock.advance(3 * time.Millisecond)
+		turnOnce(t, l)
+		turnOnce(t, l)
 		if fired != 1 {
 			t.Errorf("%d fired, want one: it stopped the other, due at the same time", fired)
 		}
 	})
 }
 
+// The third call lasts until 161. The call that is due at 80 comes late, those
+// at 100 to 160 are skipped, and the next is at a multiple of the period again.
 func TestEveryKeepsToMultiplesOfItsPeriod(t *testing.T) {
-	eachPoller(t, func(t *testing.T, l *Loop) {
-		const period = 2 * time.Millisecond
+	eachPollerWithFakeClock(t, func(t *testing.T, l *Loop, c *fakeClock) {
+		const period = 20 // nanoseconds
+		c.advance(3)
+		start := c.now()
 		var calls []time.Duration
-		start := l.clock()
 		timer := l.Every(period, func() {
-			calls = append(calls, l.clock()-start)
+			calls = append(calls, c.now()-start)
 			if len(calls) == 3 {
-				time.Sleep(5 * period) // several are missed
+				c.advance(5*period + 1)
 			}
 		})
-		first := timer.when
-		turns(t, l, func() bool { return len(calls) == 10 })
-		if off := (timer.when - first) % period; off != 0 {
-			t.Errorf("drifted by %v", off)
+		for c.now()-start < 210 {
+			turnOnce(t, l)
+			c.advance(1)
 		}
-		for i := 1; i < len(calls); i++ {
-			if i != 3 && calls[i] < time.Duration(i)*period {
-				t.Errorf("call %d came after %v", i, calls[i])
-			}
-		}
-		// After the long one came one call at once at the most, not five.
-		if between := calls[5] - calls[3]; between < period {
-			t.Errorf("calls in a burst: %v", calls)
+		if want := []time.Duration{20, 40, 60, 162, 180, 200}; !slices.Equal(calls, want) {
+			t.Errorf("called at %d, want %d", calls, want)
 		}
 		timer.Stop()
-		n := len(calls)
-		done := false
-		l.After(3*period, func() { done = true })
-		turns(t, l, func() bool { return done })
-		if len(calls) != n {
+		c.advance(3 * period)
+		turnOnce(t, l)
+		if len(calls) != 6 {
 			t.Error("called after Stop")
 		}
 	})
@@ -144,38 +168,31 @@ func TestZeroTimerDoesNotStarveDescriptors(t *testing.T) {
 		var again func()
 		again = func() { l.After(0, again) }
 		again()
-		turns(t, l, func() bool { return len(h.got) >= 3 })
+		runUntil(t, l, func() bool { return len(h.got) >= 3 })
 	})
 }
 
 func TestPrepareRunsUntilItIsReady(t *testing.T) {
-	eachPoller(t, func(t *testing.T, l *Loop) {
-		const again = 5 * time.Millisecond
-		var at []time.Time
+	eachPollerWithFakeClock(t, func(t *testing.T, l *Loop, c *fakeClock) {
+		const delay = 5 * time.Millisecond
+		var at []time.Duration
 		l.Prepare(func() time.Duration {
-			at = append(at, time.Now())
+			at = append(at, c.now())
 			if len(at) < 4 {
-				return again
+				return delay
 			}
 			return 0
 		})
-		before := l.counters.own[counterTurns]
-		turns(t, l, func() bool { return len(at) == 4 })
-		if n := l.counters.own[counterTurns] - before; n > 8 {
-			t.Errorf("%d turns for three retries", n)
+		for range 12 {
+			turnOnce(t, l)
+			c.advance(delay / 2)
 		}
-		for i := 1; i < len(at); i++ {
-			if d := at[i].Sub(at[i-1]); d < again {
-				t.Errorf("run again after %v, asked for %v", d, again)
-			}
+		if want := []time.Duration{0, delay, 2 * delay, 3 * delay}; !slices.Equal(at, want) {
+			t.Errorf("run at %v, want %v", at, want)
 		}
-		// Its wish held for those waits only: nothing caps the next one.
-		if d := l.timeout(); d > 0 && d < 5*time.Second {
-			t.Errorf("the next wait is capped at %v", d)
-		}
-		once(t, l)
-		if len(at) != 4 {
-			t.Error("run again after it was ready")
+		// The delays held for those waits only, and do not limit the next one.
+		if got := l.timeout(); got != -1 {
+			t.Errorf("the next wait is limited to %v", got)
 		}
 	})
 }
@@ -196,14 +213,15 @@ func TestPrepareRunsBeforeTheNextWait(t *testing.T) {
 }
 
 func TestStoppedPrepareIsNotRunAgain(t *testing.T) {
-	eachPoller(t, func(t *testing.T, l *Loop) {
+	eachPollerWithFakeClock(t, func(t *testing.T, l *Loop, c *fakeClock) {
 		n := 0
 		p := l.Prepare(func() time.Duration { n++; return time.Millisecond })
-		turns(t, l, func() bool { return n == 2 })
+		turnOnce(t, l)
+		c.advance(time.Millisecond)
+		turnOnce(t, l)
 		p.Stop()
-		done := false
-		l.After(5*time.Millisecond, func() { done = true })
-		turns(t, l, func() bool { return done })
+		c.advance(time.Hour)
+		turnOnce(t, l)
 		if n != 2 {
 			t.Errorf("run %d times, want 2", n)
 		}

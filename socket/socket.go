@@ -1,5 +1,11 @@
-// Package socket opens the non-blocking sockets that the loops of a service
-// share an address with.
+// Package socket opens, reads, writes and accepts on non-blocking sockets, and
+// sorts the errors of those calls by what to do about them.
+//
+// A descriptor is a plain int, as a reactor takes it. The caller closes it.
+//
+// The package supports Linux and darwin. On darwin it is compiled and vetted but not
+// tested; Recvmmsg, Sendmmsg and Drops are missing there, and the kernel may give
+// all that arrives at a shared address to one of the sockets.
 package socket
 
 import (
@@ -28,20 +34,42 @@ func (n Network) String() string {
 	return "tcp"
 }
 
-// receiveBuffer is what a datagram socket may have waiting, in bytes; the
-// kernel cuts it to its net.core.rmem_max. It bridges a loop's being stopped
-// for some milliseconds, and a memory limit on a container pays for it.
+// receiveBuffer is the size of a datagram socket's receive buffer in bytes; the
+// kernel caps it at net.core.rmem_max. It holds what arrives while the loop's
+// thread is not scheduled for some milliseconds. It counts towards a
+// container's memory limit.
 const receiveBuffer = 1 << 20
 
-// backlog is how many connections may wait to be accepted; the kernel cuts it
-// to its net.core.somaxconn.
+// The sizes of a connection's buffers in bytes, as set at its listener. Linux
+// doubles them, to count its own structures as well: see socket(7). Without
+// them the kernel lets a send buffer grow to 4 MB, for a client that reads
+// nothing.
+const (
+	sendBuffer = 16 << 10
+	inBuffer   = 4 << 10
+
+	// unsentLowWater is the number of bytes not sent yet from which on a
+	// connection is not writable: TCP_NOTSENT_LOWAT of tcp(7). What is sent and
+	// not acknowledged does not count, so it does not slow down a client that
+	// reads.
+	unsentLowWater = 4 << 10
+)
+
+// MaxInput is an upper bound on the memory in bytes that the kernel keeps for
+// what a client has sent on a connection and nobody has read, but for one more
+// packet.
+const MaxInput = 2 * inBuffer
+
+// backlog is the length of a listener's accept queue; the kernel caps it at
+// net.core.somaxconn.
 const backlog = 4096
 
-// Open returns n sockets bound to addr, between which the kernel shares out
-// what arrives there (SO_REUSEPORT). They are in non-blocking mode and close on
-// exec; those of TCP listen. The socket of an IPv6 address is for IPv6 alone.
-// The error is comparable with errors.Is to the system call's: EADDRINUSE if
-// anyone has the address, a service of the same user's with shared sockets too.
+// Open returns n sockets bound to addr. The kernel distributes what arrives
+// there among them (SO_REUSEPORT). They are in non-blocking mode and
+// close-on-exec, and those of TCP listen. The sockets of an IPv6 address do not
+// receive IPv4. The error is comparable by errors.Is with that of the system
+// call. It is EADDRINUSE if any other process has the address, even one of the
+// same user that shares it by SO_REUSEPORT.
 func Open(network Network, addr netip.AddrPort, n int) (fds []int, err error) {
 	defer func() {
 		if err != nil {
@@ -59,10 +87,10 @@ func Open(network Network, addr netip.AddrPort, n int) (fds []int, err error) {
 			return fds, err
 		}
 		fds = append(fds, fd)
-		// The first one is bound unshared, so that it fails where another
-		// process shares the address; the rest join it.
+		// The first socket is bound without SO_REUSEPORT, so that bind fails if
+		// another process shares the address. The others join the first.
 		if i > 0 {
-			if err := set(fd, "SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			if err := setOption(fd, "SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 				return fds, err
 			}
 		}
@@ -70,12 +98,12 @@ func Open(network Network, addr netip.AddrPort, n int) (fds []int, err error) {
 			return fds, os.NewSyscallError("bind", err)
 		}
 		if i == 0 && n > 1 {
-			if err := set(fd, "SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			if err := setOption(fd, "SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 				return fds, err
 			}
 		}
 	}
-	// Not before all are bound: TCP would take a listener's address for taken.
+	// Only after all are bound: bind fails with EADDRINUSE beside a listener.
 	if network == TCP {
 		for _, fd := range fds {
 			if err := unix.Listen(fd, backlog); err != nil {
@@ -86,7 +114,7 @@ func Open(network Network, addr netip.AddrPort, n int) (fds []int, err error) {
 	return fds, nil
 }
 
-// Close closes the sockets.
+// Close closes the sockets in fds.
 func Close(fds []int) {
 	for _, fd := range fds {
 		_ = unix.Close(fd)
@@ -94,33 +122,43 @@ func Close(fds []int) {
 }
 
 func open(network Network, family int) (fd int, err error) {
-	if fd, err = create(family, int(network)); err != nil {
+	if fd, err = newSocket(family, int(network)); err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	if err := configure(fd, network, family); err != nil {
+	if err := setOptions(fd, network, family); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-func configure(fd int, network Network, family int) error {
+func setOptions(fd int, network Network, family int) error {
 	if family == unix.AF_INET6 {
-		if err := set(fd, "IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+		if err := setOption(fd, "IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
 			return err
 		}
 	}
 	if network == UDP {
-		if err := unfragmented(fd, family); err != nil {
+		if err := setDontFragment(fd, family); err != nil {
 			return err
 		}
-		return set(fd, "SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		return setOption(fd, "SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	}
-	// What was accepted from the address earlier does not keep us from it.
-	return set(fd, "SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	// Connections that were accepted at the address earlier may still exist.
+	if err := setOption(fd, "SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	// Accepted connections inherit the others.
+	if err := setOption(fd, "SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer); err != nil {
+		return err
+	}
+	if err := setOption(fd, "SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, inBuffer); err != nil {
+		return err
+	}
+	return setOption(fd, "TCP_NOTSENT_LOWAT", unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentLowWater)
 }
 
-func set(fd int, name string, level, opt, value int) error {
+func setOption(fd int, name string, level, opt, value int) error {
 	if err := unix.SetsockoptInt(fd, level, opt, value); err != nil {
 		return fmt.Errorf("setsockopt %s: %w", name, err)
 	}
@@ -136,7 +174,7 @@ func sockaddr(addr netip.AddrPort) (unix.Sockaddr, int, error) {
 	if zone := ip.Zone(); zone != "" {
 		ifi, err := net.InterfaceByName(zone)
 		if err != nil {
-			// Likely it is not there yet, as an address may not be.
+			// Like an address that the host does not have yet.
 			return nil, 0, fmt.Errorf("zone %s: %w", zone, syscall.EADDRNOTAVAIL)
 		}
 		sa.ZoneId = uint32(ifi.Index)
@@ -144,7 +182,7 @@ func sockaddr(addr netip.AddrPort) (unix.Sockaddr, int, error) {
 	return sa, unix.AF_INET6, nil
 }
 
-// Addr returns the address that a socket is bound to.
+// Addr returns the local address of a socket.
 func Addr(fd int) (netip.AddrPort, error) {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {
@@ -153,7 +191,7 @@ func Addr(fd int) (netip.AddrPort, error) {
 	return addrPort(sa)
 }
 
-// Peer returns the address that a socket is connected to.
+// Peer returns the remote address of a connection.
 func Peer(fd int) (netip.AddrPort, error) {
 	sa, err := unix.Getpeername(fd)
 	if err != nil {

@@ -6,26 +6,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func create(family, kind int) (int, error) {
-	syscall.ForkLock.RLock() // there is no flag that would set close-on-exec at once
+func newSocket(family, kind int) (int, error) {
+	syscall.ForkLock.RLock() // socket(2) does not set close-on-exec atomically
 	defer syscall.ForkLock.RUnlock()
 	fd, err := unix.Socket(family, kind, 0)
-	return prepared(fd, err)
+	return setNonblockCloexec(fd, err)
 }
 
-// unfragmented is for kernels that can be talked into fragmenting.
-func unfragmented(fd, family int) error { return nil }
+// setDontFragment does nothing: see socket_linux.go.
+func setDontFragment(fd, family int) error { return nil }
 
-// Accept takes a connection off a listener's queue, in non-blocking mode and
-// close-on-exec. It returns EAGAIN where there is none.
+// Accept accepts a connection from a listener, in non-blocking mode and
+// close-on-exec. The error is EAGAIN if the accept queue is empty.
 func Accept(fd int) (int, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	conn, _, err := unix.Accept(fd)
-	return prepared(conn, err)
+	return setNonblockCloexec(conn, err)
 }
 
-func prepared(fd int, err error) (int, error) {
+func setNonblockCloexec(fd int, err error) (int, error) {
 	if err != nil {
 		return -1, err
 	}
@@ -37,16 +37,17 @@ func prepared(fd int, err error) (int, error) {
 	return fd, nil
 }
 
-// Read reads from a non-blocking socket. At the end of what the peer sends it
-// returns 0.
+// Read reads from a non-blocking connection. It returns 0 after the peer has
+// closed its side.
 func Read(fd int, b []byte) (int, error) { return unix.Read(fd, b) }
 
-// Write writes to a non-blocking socket as much as it has room for. A
-// connection that is gone gives EPIPE; Go keeps the signal from doing harm.
+// Write writes to a non-blocking connection as much as its send buffer has room
+// for. The error is EPIPE after the connection is lost; Go's runtime handles
+// the SIGPIPE.
 func Write(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
 
-// Unsent returns how many bytes written to a connection its peer has not
-// acknowledged yet. It returns 0 where that is not known.
+// Unsent returns how many bytes that were written to a connection its peer has
+// not acknowledged yet: getsockopt(2), SO_NWRITE. It returns 0 on an error.
 func Unsent(fd int) int {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NWRITE)
 	if err != nil {
@@ -55,5 +56,22 @@ func Unsent(fd int) int {
 	return n
 }
 
-// Drops is not told by this system.
+// Memory returns how many bytes are in a socket's receive queue and send queue; the
+// kernel does not say how much memory they take.
+func Memory(fd int) (in, out int) { return Unread(fd), Unsent(fd) }
+
+// Unread returns how many bytes a connection has received that nobody has read:
+// getsockopt(2), SO_NREAD. It returns 0 on an error.
+func Unread(fd int) int {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NREAD)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// Drops returns ENOTSUP: the kernel does not count drops per socket.
 func Drops(fd int) (uint32, error) { return 0, unix.ENOTSUP }
+
+// OpenSender returns ENOTSUP: see sender_linux.go.
+func OpenSender(fd int) (int, error) { return -1, unix.ENOTSUP }

@@ -2,11 +2,14 @@ package socket
 
 import "golang.org/x/sys/unix"
 
-// Spare is a descriptor in reserve. Where no more can be had it makes room for
-// the one that it takes to turn a client away. It belongs to one goroutine.
+// A Spare is a descriptor in reserve. When the process has run out of
+// descriptors, closing the spare one makes room to accept a connection and
+// close it, so that its client is refused instead of left waiting. A Spare
+// belongs to one goroutine.
 type Spare struct{ fd int }
 
-// NewSpare returns a Spare.
+// NewSpare returns a Spare. If no descriptor is available it opens one later,
+// in Refuse.
 func NewSpare() *Spare {
 	s := &Spare{fd: -1}
 	s.refill()
@@ -14,13 +17,13 @@ func NewSpare() *Spare {
 }
 
 func (s *Spare) refill() {
-	if fd, err := create(unix.AF_UNIX, unix.SOCK_STREAM); err == nil {
+	if fd, err := newSocket(unix.AF_UNIX, unix.SOCK_STREAM); err == nil {
 		s.fd = fd
 	}
 }
 
-// Refuse accepts a connection from listener and closes it. It reports whether
-// there was one and the reserve sufficed.
+// Refuse accepts a connection from listener and closes it. It reports false if
+// accept(2) failed even with the spare descriptor closed.
 func (s *Spare) Refuse(listener int) bool {
 	s.Close()
 	defer s.refill()
@@ -32,7 +35,7 @@ func (s *Spare) Refuse(listener int) bool {
 	return true
 }
 
-// Close gives the reserve up.
+// Close closes the spare descriptor.
 func (s *Spare) Close() {
 	if s.fd >= 0 {
 		_ = unix.Close(s.fd)

@@ -1,3 +1,5 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
 package reactor
 
 var pollers = []namedPoller{{"poll", openPoll}, {"select", openSelect}}

@@ -1,3 +1,5 @@
+//go:build darwin || dragonfly || freebsd || netbsd || openbsd
+
 package reactor
 
 import (
@@ -7,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func openWake() (rfd, wfd int, err error) {
+func openWake() (readFD, writeFD int, err error) {
 	var p [2]int
-	syscall.ForkLock.RLock() // there is no pipe2 that would set close-on-exec at once
+	syscall.ForkLock.RLock() // pipe(2) does not set close-on-exec atomically
 	defer syscall.ForkLock.RUnlock()
 	if err := unix.Pipe(p[:]); err != nil {
 		return 0, 0, os.NewSyscallError("pipe", err)
@@ -25,6 +27,6 @@ func openWake() (rfd, wfd int, err error) {
 	return p[0], p[1], nil
 }
 
-// signal makes the descriptor readable. A pipe that is full is readable too,
-// so the error does not matter.
-func (w *wake) signal() { _, _ = unix.Write(w.wfd, []byte{1}) }
+// signal makes the descriptor readable. A full pipe is readable too, so the
+// error does not matter.
+func (w *wake) signal() { _, _ = unix.Write(w.writeFD, []byte{1}) }
