@@ -27,7 +27,7 @@ type fake struct {
 func (f *fake) State() (clock.State, error) { return f.state, f.err }
 
 func (f *fake) text(zone *time.Location, form Form) *Text {
-	return NewText(clock.With(func() time.Time { return f.now }, f), zone, form, true)
+	return NewText(clock.New(clock.Config{Now: func() time.Time { return f.now }, Kernel: f}), zone, form, true)
 }
 
 func zone(t testing.TB, name string) *time.Location {
@@ -69,7 +69,7 @@ func TestWordsHaveTheLengthsThatAreLookedFor(t *testing.T) {
 	for _, w := range Words() {
 		least, most = min(least, len(w)), max(most, len(w))
 	}
-	if least != shortest || most != longest {
+	if least != minWord || most != maxWord {
 		t.Errorf("they have from %d to %d bytes", least, most)
 	}
 }
@@ -151,24 +151,24 @@ func TestDatagramIsNeverMuchLongerThanItsRequest(t *testing.T) {
 				for _, pad := range []int{0, 1, 55, 64, 100, 200, 300, 400, 1400} {
 					req := append([]byte(word), make([]byte, pad)...)
 					b, got := x.AppendDatagram(nil, req, len(req), f.now, f.now)
-					if len(b) > max(Unpadded, len(req)) {
+					if len(b) > max(maxUnpadded, len(req)) {
 						t.Errorf("%d bytes for %d of %q", len(b), len(req), word)
 					}
-					if asked, ok := ParseForm([]byte(word)); pad >= 400 && ok && got != asked {
+					if asked, ok := ParseForm([]byte(word)); pad >= 400 && ok && got != Answered(asked) {
 						t.Errorf("%q, well padded, got %v", word, got)
 					}
 				}
 			}
 		}
-		if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now, f.now); got == JSON {
+		if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now, f.now); got == Answered(JSON) {
 			t.Error("a long form for a short request")
 		}
 	}
 	x := f.text(time.UTC, Unix)
-	if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now, f.now); got != Unix {
+	if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now, f.now); got != Answered(Unix) {
 		t.Errorf("a form that is too long gave way to %v, not the default", got)
 	}
-	if _, got := x.AppendDatagram(nil, []byte("bound"), 2000, f.now, f.now); got != Unix {
+	if _, got := x.AppendDatagram(nil, []byte("bound"), 2000, f.now, f.now); got != Answered(Unix) {
 		t.Errorf("a datagram that is not all there was read as %v", got)
 	}
 }
@@ -179,9 +179,9 @@ func TestEveryAnswerIsKnownForOne(t *testing.T) {
 		for _, name := range []string{"UTC", "Asia/Kathmandu", "America/St_Johns"} {
 			x := f.text(zone(t, name), DateTime)
 			for _, f.now = range moments() {
-				for form := range numWords {
+				for form := range numTextForms {
 					b := x.Append(nil, form, f.now)
-					if !Own(b) || !Own(bytes.TrimSpace(b)) || !Own(append(b, 0, 0)) {
+					if !IsAnswer(b) || !IsAnswer(bytes.TrimSpace(b)) || !IsAnswer(append(b, 0, 0)) {
 						t.Errorf("%v at %v: %q is taken for a request", form, f.now, b)
 					}
 				}
@@ -195,7 +195,7 @@ func TestRequestsAreNotTakenForAnswers(t *testing.T) {
 		"", "\n", "1", "123456789", "2026", "2026-11-21", "2026-11-21 01:17:42", "2026-11-21 01:17:42.81372", "what time is it",
 		"{}", `{"a":1}`, "- - -", "a b synced", "1.0 synced", "help me, please, to the time", "help datetime rfc3339", "-", "datetime  rfc3339",
 		"2026-11-21_01:17:42.813729", "abcd-11-21 01:17:42.813729", strings.Repeat("9", 12)+"x", strings.Repeat("x", 600)) {
-		if Own([]byte(req)) {
+		if IsAnswer([]byte(req)) {
 			t.Errorf("%q is taken for an answer", req)
 		}
 	}
@@ -222,9 +222,9 @@ func TestHTTPAnswersPassTheStandardLibrarysReader(t *testing.T) {
 		{"HEAD / HTTP/9.9\r\n\r\n", "", "text/plain; charset=utf-8", 400},
 		{"GET  / HTTP/1.1\r\n\r\n", "bad request\n", "text/plain; charset=utf-8", 400},
 	} {
-		raw, form := x.AppendHTTP(nil, []byte(c.head), f.now)
-		if (form != NumForms) != (c.code == 200) || len(raw) > MaxHTTP {
-			t.Errorf("%q: form %d, %d bytes", c.head, form, len(raw))
+		raw, outcome := x.AppendHTTP(nil, []byte(c.head), f.now)
+		if _, ok := outcome.Form(); ok != (c.code == 200) || (outcome == HTTPError) == ok || len(raw) > MaxHTTP {
+			t.Errorf("%q: outcome %d, %d bytes", c.head, outcome, len(raw))
 		}
 		method, _, _ := strings.Cut(c.head, " ")
 		r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), &http.Request{Method: method})
@@ -279,17 +279,17 @@ func TestDefaultFormIsAWordThatGivesATime(t *testing.T) {
 }
 
 func TestAnswerAllocatesNothing(t *testing.T) {
-	c := clock.New()
+	c := clock.New(clock.Config{})
 	x := NewText(c, time.UTC, DateTime, true)
 	buf := make([]byte, 0, MaxHTTP)
 	head := []byte("GET /json HTTP/1.1\r\nHost: x\r\n\r\n")
-	for form := range numWords {
+	for form := range numTextForms {
 		req := append([]byte(form.String()), make([]byte, 400)...)
 		if n := testing.AllocsPerRun(1000, func() { x.AppendDatagram(buf, req, len(req), c.Now(), c.Now()) }); n != 0 {
 			t.Errorf("%v: %v allocations", form, n)
 		}
-		if n := testing.AllocsPerRun(1000, func() { Own(req) }); n != 0 {
-			t.Errorf("Own of %v: %v allocations", form, n)
+		if n := testing.AllocsPerRun(1000, func() { IsAnswer(req) }); n != 0 {
+			t.Errorf("IsAnswer of %v: %v allocations", form, n)
 		}
 	}
 	if n := testing.AllocsPerRun(1000, func() { x.AppendHTTP(buf, head, c.Now()) }); n != 0 {
@@ -300,7 +300,7 @@ func TestAnswerAllocatesNothing(t *testing.T) {
 func BenchmarkDatagram(b *testing.B) {
 	for _, req := range []string{"hi\n", "unixns\n", "bound\n"} {
 		b.Run(strings.TrimSpace(req), func(b *testing.B) {
-			c := clock.New()
+			c := clock.New(clock.Config{})
 			x := NewText(c, time.UTC, DateTime, true)
 			buf := make([]byte, 0, MaxText)
 			r := []byte(req)
@@ -312,17 +312,17 @@ func BenchmarkDatagram(b *testing.B) {
 	}
 }
 
-func BenchmarkOwn(b *testing.B) {
+func BenchmarkIsAnswer(b *testing.B) {
 	r := []byte("hi\n")
 	for b.Loop() {
-		Own(r)
+		IsAnswer(r)
 	}
 }
 
 func TestBoundAndJSONHaveBothSides(t *testing.T) {
 	f := &fake{now: moment, state: clock.State{MaxError: 99500 * time.Microsecond}}
-	c := clock.With(func() time.Time { return f.now }, f)
-	c.Measured(clock.Measurement{At: moment, Offset: 20 * time.Millisecond, Bound: 5*time.Millisecond - 1, Life: time.Minute})
+	c := clock.New(clock.Config{Now: func() time.Time { return f.now }, Kernel: f})
+	c.SetMeasurement(clock.Measurement{At: moment, Offset: 20 * time.Millisecond, Bound: 5*time.Millisecond - 1, Life: time.Minute})
 	x := NewText(c, time.UTC, DateTime, true)
 	if got, want := string(x.Append(nil, Bound, f.now)), "1795195062.828729123 1795195062.838729123 synced\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
@@ -330,7 +330,7 @@ func TestBoundAndJSONHaveBothSides(t *testing.T) {
 	if got := string(x.Append(nil, JSON, f.now)); !strings.Contains(got, `"earliest_unix_ns":1795195062828729123,"latest_unix_ns":1795195062838729123,"status":"synced"`) {
 		t.Error(got)
 	}
-	c.Measured(clock.Measurement{At: moment, Offset: time.Second, Bound: 5*time.Millisecond - 1, Life: time.Minute})
+	c.SetMeasurement(clock.Measurement{At: moment, Offset: time.Second, Bound: 5*time.Millisecond - 1, Life: time.Minute})
 	if got, want := string(x.Append(nil, Bound, f.now)), "1795195062.713729123 1795195063.818729123 unsynced\n"; got != want {
 		t.Errorf("contradicted: %q, want %q", got, want)
 	}

@@ -34,10 +34,10 @@ func TestDaytimeIsOneLine(t *testing.T) {
 	d := NewDaytime(zone(t, "Europe/Berlin"), nil)
 	for _, at := range moments() {
 		got := first(d.Append(nil, at))
-		if want := at.In(zone(t, "Europe/Berlin")).Format("2006-01-02 15:04:05 -07:00") + "\r\n"; string(got) != want || len(got) > MaxDaytime {
+		if want := at.In(zone(t, "Europe/Berlin")).Format("2006-01-02 15:04:05 -07:00") + "\r\n"; string(got) != want || len(got) > maxUnpadded {
 			t.Errorf("%q, want %q", got, want)
 		}
-		if !Own(got) {
+		if !IsAnswer(got) {
 			t.Errorf("%q is taken for a request", got)
 		}
 	}
@@ -60,7 +60,7 @@ func TestTimeWrapsIn2036(t *testing.T) {
 		if got := binary.BigEndian.Uint32(b); got != want || len(b) != 4 {
 			t.Errorf("%v: %d, want %d", at, got, want)
 		}
-		if known := Own(b); !known {
+		if known := IsAnswer(b); !known {
 			t.Errorf("%v: %x is taken for a request", at, b)
 		}
 	}
@@ -89,19 +89,19 @@ func TestUntrustedClockGivesNoDaytimeAndNoTime(t *testing.T) {
 
 func TestWordsOfFourBytesAreNotTakenForTimes(t *testing.T) {
 	for _, req := range []string{"time", "unix", "JSON", "hi\r\n", "????", "    ", "\n\n\n\n", "\t\v\f\r", "0000", "~~~~", " !A~", "hi\n\x00", "hi\x00\x00"} {
-		if Own([]byte(req)) {
+		if IsAnswer([]byte(req)) {
 			t.Errorf("%q is taken for an answer", req)
 		}
 	}
 	for _, other := range []string{"\x00\x00\x00\x00", "\xff\xff\xff\xff", "\xff\xfe\x00\x01", "\xeehi\x00"} {
-		if !Own([]byte(other)) {
+		if !IsAnswer([]byte(other)) {
 			t.Errorf("%q is taken for a request", other)
 		}
 	}
 }
 
 func TestNTPRequestsAndTextsAreNotTakenForAnswers(t *testing.T) {
-	own := Own
+	own := IsAnswer
 	for version := range uint8(8) {
 		if own(client(version)) {
 			t.Errorf("a request of version %d is taken for an answer", version)
@@ -122,7 +122,7 @@ func TestNTPRequestsAndTextsAreNotTakenForAnswers(t *testing.T) {
 
 // dialect is what a service is made of.
 type dialect interface {
-	AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, Form)
+	AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, Outcome)
 }
 
 // services returns one of each kind, by name, on the clock f.
@@ -144,7 +144,7 @@ func services(t *testing.T, f *fake) map[string]dialect {
 // kisser is an NTP server that limits everybody.
 type kisser struct{ *NTP }
 
-func (k kisser) AppendDatagram(b, req []byte, size int, _, _ time.Time) ([]byte, Form) {
+func (k kisser) AppendDatagram(b, req []byte, size int, _, _ time.Time) ([]byte, Outcome) {
 	return k.AppendKiss(b, req, size)
 }
 
@@ -165,7 +165,7 @@ func TestTwoServicesNeverTalkToEachOther(t *testing.T) {
 			f := &fake{now: now, state: state}
 			for _, skew := range []time.Duration{0, -time.Hour, 40 * 365 * 24 * time.Hour} {
 				g := &fake{now: now.Add(skew), state: state}
-				own := Own
+				own := IsAnswer
 				others := services(t, g)
 				for from, a := range services(t, f) {
 					for to, b := range others {
@@ -178,7 +178,7 @@ func TestTwoServicesNeverTalkToEachOther(t *testing.T) {
 							// of which the bytes are text: then at the latest
 							// what is sent back has to be.
 							back, _ := b.AppendDatagram(nil, answer, len(answer), g.now, g.now)
-							if len(back) > 0 && (skew.Abs() <= time.Hour || !Own(back)) {
+							if len(back) > 0 && (skew.Abs() <= time.Hour || !IsAnswer(back)) {
 								t.Fatalf("%s answers %q with %q, and %s that with %q", from, req, answer, to, back)
 							}
 						}
@@ -194,10 +194,10 @@ func TestTwoServicesNeverTalkToEachOther(t *testing.T) {
 }
 
 func TestDialectsAllocateNothing(t *testing.T) {
-	c := clock.New()
+	c := clock.New(clock.Config{})
 	buf := make([]byte, 0, MaxText)
 	trusted := func(now time.Time) bool { return !c.Quality(now).Trusted(now, 0) }
-	own := Own
+	own := IsAnswer
 	for name, d := range map[string]dialect{"daytime": NewDaytime(time.UTC, trusted), "time": NewTime(trusted)} {
 		if n := testing.AllocsPerRun(1000, func() {
 			b, _ := d.AppendDatagram(buf, nil, 0, c.Now(), c.Now())
@@ -209,7 +209,7 @@ func TestDialectsAllocateNothing(t *testing.T) {
 }
 
 func BenchmarkDialects(b *testing.B) {
-	c := clock.New()
+	c := clock.New(clock.Config{})
 	buf := make([]byte, 0, MaxText)
 	for name, d := range map[string]dialect{"daytime": NewDaytime(time.UTC, nil), "time": NewTime(nil)} {
 		b.Run(name, func(b *testing.B) {

@@ -1,6 +1,7 @@
-// Package answer makes answers from requests: bytes in, bytes out, no input or
-// output of its own. Each dialect has a file.
+// Package answer turns requests into answers: bytes in, bytes out. It does no
+// I/O. Each dialect has a file of its own, and reports the result of a request
+// as an [Outcome].
 //
-// What is stated of one value holds for all types here: it belongs to one
-// goroutine, since it keeps what the last answer can lend to the next.
+// A value of one of its types belongs to one goroutine, because it caches parts
+// of its last answer for the next one.
 package answer

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Form is a form that an answer can take. A text answer's is asked for by its
-// word; those behind Help belong to dialects of their own.
+// Form is the form of an answer. A client asks for a text form by its word. The
+// forms after Help belong to the other dialects, which have one or two each.
 type Form uint8
 
 const (
@@ -17,36 +17,36 @@ const (
 	UnixMS                  // milliseconds
 	UnixUS                  // microseconds
 	UnixNS                  // nanoseconds
-	Bound                   // earliest and latest true time, and whether the clock is synchronised
-	JSON                    // all that is known, on one line
+	Bound                   // earliest and latest true time, and whether the clock is synced
+	JSON                    // the time and everything known of the clock, on one line
 	Help                    // the words
 	DaytimeForm             // RFC 867
 	TimeForm                // RFC 868
 	NTPForm                 // RFC 5905
-	KissForm                // an NTP packet that tells no time, but asks for fewer requests
-	NumForms
+	KissForm                // RFC 5905, section 7.4: an NTP packet without a time, which asks for fewer requests
+	numForms
 
-	// Untrusted stands in a form's place for no answer: the clock is not to be
-	// trusted, and the dialect has no way to say so.
-	Untrusted = NumForms
-
-	numWords = DaytimeForm // the text forms
+	numTextForms = DaytimeForm
 )
 
-var names = [NumForms]string{"datetime", "rfc3339", "unix", "unixms", "unixus", "unixns", "bound", "json", "help", "daytime", "time", "ntp", "kiss"}
+// NumForms is the number of forms.
+const NumForms = int(numForms)
 
-// words are the names that ask for a form.
-var words = names[:numWords]
+var formNames = [NumForms]string{"datetime", "rfc3339", "unix", "unixms", "unixus", "unixns", "bound", "json", "help", "daytime", "time", "ntp", "kiss"}
 
-// The lengths of the words.
-const shortest, longest = len("unix"), len("datetime")
+// words are the names of the text forms, by which clients ask for them.
+var words = formNames[:numTextForms]
 
-// String returns the form's name, which of a text form is its word.
-func (f Form) String() string { return names[f] }
+// minWord and maxWord are the lengths of the shortest and the longest word.
+const minWord, maxWord = len("unix"), len("datetime")
+
+// String returns the form's name as metrics have it. A text form's name is its
+// word.
+func (f Form) String() string { return formNames[f] }
 
 // TextForms returns the forms of text answers.
 func TextForms() []Form {
-	forms := make([]Form, numWords)
+	forms := make([]Form, numTextForms)
 	for i := range forms {
 		forms[i] = Form(i)
 	}
@@ -56,7 +56,8 @@ func TextForms() []Form {
 // Words returns the words of all text forms.
 func Words() []string { return slices.Clone(words) }
 
-// UnmarshalText accepts a word, in any case, that gives a time as text.
+// UnmarshalText accepts the word of any text form but Help, in any case, without
+// padding.
 func (f *Form) UnmarshalText(text []byte) error {
 	got, ok := ParseForm(text)
 	if !ok || got == Help || len(text) != len(words[got]) {
@@ -66,11 +67,12 @@ func (f *Form) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// ParseForm returns the text form that a request asks for: the request is its
-// word, in any case, between any white space and NULs.
+// ParseForm returns the text form that a request asks for, and false if it asks
+// for none. Such a request is a form's word in any case, padded on both sides
+// with any white space and NULs.
 func ParseForm(req []byte) (Form, bool) {
 	req = trim(req)
-	if len(req) < shortest || len(req) > longest { // nearly always
+	if len(req) < minWord || len(req) > maxWord { // nearly always
 		return 0, false
 	}
 	for f, w := range words {
@@ -81,7 +83,7 @@ func ParseForm(req []byte) (Form, bool) {
 	return 0, false
 }
 
-// trim cuts white space and NULs, with which clients pad, from both ends.
+// trim removes the padding of white space and NULs from both ends.
 func trim(b []byte) []byte {
 	for len(b) > 0 && isPadding(b[0]) {
 		b = b[1:]
@@ -94,8 +96,8 @@ func trim(b []byte) []byte {
 
 func isPadding(c byte) bool { return c == 0 || c == ' ' || '\t' <= c && c <= '\r' }
 
-// equalFold compares b with a word, which is of the same length and in lower
-// case.
+// equalFold reports whether b is word in any case. word is in lower case, and
+// both have the same length.
 func equalFold(word string, b []byte) bool {
 	for i := range len(word) {
 		c := b[i]

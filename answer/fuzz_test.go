@@ -30,7 +30,7 @@ func text(now time.Time, offset int32, maxError time.Duration, form Form, newlin
 	if maxError < 0 {
 		k.err = clock.ErrUnsupported
 	}
-	c := clock.With(func() time.Time { return now }, k)
+	c := clock.New(clock.Config{Now: func() time.Time { return now }, Kernel: k})
 	return NewText(c, time.FixedZone("", int(offset)%(24*60*60)), form, newline)
 }
 
@@ -59,7 +59,7 @@ func FuzzForm(f *testing.F) {
 		if ok != (want >= 0) || ok && (int(got) != want || got.String() != Words()[want]) {
 			t.Errorf("%q: %v, %v", b, got, ok)
 		}
-		if ok && Own(b) {
+		if ok && IsAnswer(b) {
 			t.Errorf("%q is taken for an answer", b)
 		}
 		const before = Help
@@ -80,14 +80,14 @@ func FuzzOwnAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sec int64, nsec uint32, offset int32, maxError int64, form byte) {
 		now := at(sec, nsec)
-		x := text(now, offset, time.Duration(maxError), Form(form)%numWords, true)
+		x := text(now, offset, time.Duration(maxError), Form(form)%numTextForms, true)
 		b := x.Append([]byte("before"), x.form, now)
 		b, kept := bytes.CutPrefix(b, []byte("before"))
 		if !kept || len(b) == 0 || len(b) > MaxText || bytes.IndexByte(b, '\n') != len(b)-1 {
 			t.Errorf("%v at %v: %q", x.form, now, b)
 		}
 		for _, b := range [][]byte{b, b[:len(b)-1], append([]byte(" \x00\r\n"), b...), append(b[:len(b):len(b)], make([]byte, 100)...)} {
-			if !Own(b) {
+			if !IsAnswer(b) {
 				t.Errorf("%v at %v: %q is taken for a request", x.form, now, b)
 			}
 		}
@@ -102,24 +102,24 @@ func FuzzOwnAnswers(f *testing.F) {
 // textAnswer is what answers in text look like.
 var textAnswer = regexp.MustCompile(`^(-?\d{10,}|-?\d{4,}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.(\d{6}|\d{9}(Z|[+-]\d\d:\d\d))|-?\d{10,}\.\d{9} -?\d{10,}\.\d{9} (un)?synced|- - unsynced|\{"time":"[^\n]*\}|` + regexp.QuoteMeta(help) + `)$`)
 
-// FuzzOwn: whatever looks like an answer in text is taken for one, with what is
+// FuzzIsAnswer: whatever looks like an answer in text is taken for one, with what is
 // padded around it too.
-func FuzzOwn(f *testing.F) {
+func FuzzIsAnswer(f *testing.F) {
 	for _, s := range odd {
 		f.Add([]byte(s), uint8(len(s)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, pad uint8) {
-		own := Own(b)
+		own := IsAnswer(b)
 		if !textAnswer.Match(trim(b)) {
 			return
 		}
-		if padded := append(append(make([]byte, pad), b...), make([]byte, pad)...); !own || !Own(padded) {
+		if padded := append(append(make([]byte, pad), b...), make([]byte, pad)...); !own || !IsAnswer(padded) {
 			t.Errorf("%q is taken for a request", b)
 		}
 	})
 }
 
-// FuzzDatagram: no answer is longer than its request or Unpadded, none is empty,
+// FuzzDatagram: no answer is longer than its request or maxUnpadded, none is empty,
 // and all are in a form that was asked for or is a default.
 func FuzzDatagram(f *testing.F) {
 	for i, s := range append(odd, Words()...) {
@@ -132,9 +132,13 @@ func FuzzDatagram(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, req []byte, more uint16, sec int64, nsec uint32, offset int32, maxError int64, kind byte) {
 		now := at(sec, nsec)
-		x := text(now, offset, time.Duration(maxError), Form(kind/2)%numWords, kind&1 > 0)
+		x := text(now, offset, time.Duration(maxError), Form(kind/2)%numTextForms, kind&1 > 0)
 		size := len(req) + int(more)
-		b, got := x.AppendDatagram([]byte("before"), req, size, now, now)
+		b, outcome := x.AppendDatagram([]byte("before"), req, size, now, now)
+		got, ok := outcome.Form()
+		if !ok {
+			t.Fatalf("no answer to %q", req)
+		}
 		b, kept := bytes.CutPrefix(b, []byte("before"))
 		if !kept || len(b) == 0 || len(b) > max(64, size) || len(b) > MaxText {
 			t.Fatalf("%d bytes for %d of %q", len(b), size, req)
@@ -142,8 +146,8 @@ func FuzzDatagram(f *testing.F) {
 		if want := x.Append(nil, got, now); !bytes.Equal(b, want) {
 			t.Fatalf("%q, said to be a %v: %q", b, got, want)
 		}
-		asked, ok := ParseForm(req)
-		if !ok || more > 0 {
+		asked, isWord := ParseForm(req)
+		if !isWord || more > 0 {
 			asked = x.form
 		}
 		fits := func(f Form) bool { return len(x.Append(nil, f, now)) <= max(64, size) }
@@ -190,11 +194,15 @@ func FuzzHTTP(f *testing.F) {
 		}
 		x := text(now, 3600, time.Millisecond, Form(form)%Help, form&16 > 0)
 		var raw []byte
-		code, got := http.StatusRequestTimeout, NumForms
+		code, outcome := http.StatusRequestTimeout, NoRequest
 		if end >= 0 {
-			raw, got = x.AppendHTTP([]byte("before"), b[:end], now)
+			raw, outcome = x.AppendHTTP([]byte("before"), b[:end], now)
 		} else {
-			raw = x.AppendHTTPError([]byte("before"), b, code, now)
+			raw, outcome = AppendHTTPError([]byte("before"), b, code, now)
+		}
+		got, ok := outcome.Form()
+		if !ok && outcome != HTTPError {
+			t.Fatalf("%q: no answer", b)
 		}
 		raw, kept := bytes.CutPrefix(raw, []byte("before"))
 		if !kept || len(raw) > MaxHTTP {
@@ -220,14 +228,14 @@ func FuzzHTTP(f *testing.F) {
 		}
 		switch {
 		case end < 0:
-			if r.StatusCode != code {
+			if ok || r.StatusCode != code {
 				t.Errorf("%q for %q", raw, b)
 			}
-		case (r.StatusCode == http.StatusOK) != (got != NumForms):
-			t.Errorf("%q, said to be a %d, for %q", raw, got, b)
-		case got != NumForms && !bare && !bytes.Equal(body, x.Append(nil, got, now)):
+		case (r.StatusCode == http.StatusOK) != ok:
+			t.Errorf("%q, outcome %d, for %q", raw, outcome, b)
+		case ok && !bare && !bytes.Equal(body, x.Append(nil, got, now)):
 			t.Errorf("%q, said to be a %v, for %q", raw, got, b)
-		case got == NumForms && r.StatusCode != http.StatusNotFound && r.StatusCode != http.StatusBadRequest:
+		case !ok && r.StatusCode != http.StatusNotFound && r.StatusCode != http.StatusBadRequest:
 			t.Errorf("%q for %q", raw, b)
 		}
 	})

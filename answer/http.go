@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// MaxHead is how long the head of an HTTP request may be.
+// MaxHead is the greatest length of an HTTP request's head, in bytes.
 const MaxHead = 8 << 10
 
-// IsHTTP reports whether a request that starts with b is one in HTTP, and
-// whether it may still become one when more of it is there.
+// IsHTTP reports whether a request that starts with b is an HTTP request, and
+// whether it may become one when more of it has been read.
 func IsHTTP(b []byte) (is, maybe bool) {
 	if len(b) > 0 && b[0] != 'G' && b[0] != 'H' { // nearly always
 		return false, false
@@ -26,8 +26,8 @@ func IsHTTP(b []byte) (is, maybe bool) {
 	return is, maybe
 }
 
-// HeadEnd returns the length of an HTTP request's head in b, its blank line
-// included, or -1 if it is not all there.
+// HeadEnd returns the length of the HTTP request head at the beginning of b, its
+// blank line included, or -1 if the blank line is not there yet.
 func HeadEnd(b []byte) int {
 	for from := 0; ; {
 		i := bytes.IndexByte(b[from:], '\n')
@@ -35,69 +35,70 @@ func HeadEnd(b []byte) int {
 			return -1
 		}
 		from += i + 1
-		switch rest := b[from:]; {
-		case len(rest) > 0 && rest[0] == '\n':
+		switch next := b[from:]; {
+		case len(next) > 0 && next[0] == '\n':
 			return from + 1
-		case len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n':
+		case len(next) > 1 && next[0] == '\r' && next[1] == '\n':
 			return from + 2
 		}
 	}
 }
 
-// MaxHTTP is as long as no answer over HTTP is.
+// MaxHTTP is an upper bound on the length of an HTTP answer, in bytes.
 const MaxHTTP = MaxText + 512
 
-// AppendHTTP appends the answer to a request in HTTP/1.0 or 1.1, of which head
-// holds everything up to the blank line: RFC 9112. The path's word chooses the
-// form. It returns the form, or NumForms where no time was given.
-func (t *Text) AppendHTTP(b, head []byte, now time.Time) ([]byte, Form) {
+// AppendHTTP appends the answer to an HTTP/1.0 or HTTP/1.1 request (RFC 9112).
+// head is everything up to the blank line, which is included. The path's word
+// chooses the form; an unknown one gives 404.
+func (t *Text) AppendHTTP(b, head []byte, now time.Time) ([]byte, Outcome) {
 	line, _, _ := bytes.Cut(head, []byte("\n"))
-	method, rest, _ := strings.Cut(string(bytes.TrimSuffix(line, []byte("\r"))), " ")
-	target, version, _ := strings.Cut(rest, " ")
+	method, afterMethod, _ := strings.Cut(string(bytes.TrimSuffix(line, []byte("\r"))), " ")
+	target, version, _ := strings.Cut(afterMethod, " ")
 	if proxied, ok := strings.CutPrefix(target, "http://"); ok { // RFC 9112, section 3.2.2
 		_, target, _ = strings.Cut(proxied, "/")
 		target = "/" + target
 	}
 	if !strings.HasPrefix(version, "HTTP/1.") || !strings.HasPrefix(target, "/") {
-		return appendHTTPError(b, http.StatusBadRequest, method, now), NumForms
+		return appendHTTPError(b, http.StatusBadRequest, method, now)
 	}
 	path, _, _ := strings.Cut(target[1:], "?")
 	f := t.form
 	if path != "" {
 		var ok bool
 		if f, ok = ParseForm([]byte(path)); !ok {
-			return appendHTTP(b, http.StatusNotFound, plain, []byte(notFound), method, now), NumForms
+			return appendHTTP(b, http.StatusNotFound, plainText, []byte(notFound), method, now), HTTPError
 		}
 	}
-	kind := plain
+	contentType := plainText
 	if f == JSON {
-		kind = "application/json"
+		contentType = "application/json"
 	}
 	var body [MaxText]byte
-	return appendHTTP(b, http.StatusOK, kind, t.Append(body[:0], f, now), method, now), f
+	return appendHTTP(b, http.StatusOK, contentType, t.Append(body[:0], f, now), method, now), Answered(f)
 }
 
-// AppendHTTPError appends the answer to a head that is not all there, which
-// gives no time: http.StatusRequestTimeout, say.
-func (t *Text) AppendHTTPError(b, head []byte, code int, now time.Time) []byte {
+// AppendHTTPError appends an HTTP answer with a status that is an error, such as
+// http.StatusRequestTimeout. head is what was read of the request's head, which
+// need not be complete.
+func AppendHTTPError(b, head []byte, code int, now time.Time) ([]byte, Outcome) {
 	method, _, _ := strings.Cut(string(head[:min(len(head), len("HEAD "))]), " ")
 	return appendHTTPError(b, code, method, now)
 }
 
-func appendHTTPError(b []byte, code int, method string, now time.Time) []byte {
+func appendHTTPError(b []byte, code int, method string, now time.Time) ([]byte, Outcome) {
 	body := strings.ToLower(http.StatusText(code)) + "\n"
-	return appendHTTP(b, code, plain, []byte(body), method, now)
+	return appendHTTP(b, code, plainText, []byte(body), method, now), HTTPError
 }
 
-const plain = "text/plain; charset=utf-8"
+const plainText = "text/plain; charset=utf-8"
 
 var notFound = "not found; there are: /" + strings.Join(words, " /") + "\n"
 
-func appendHTTP(b []byte, code int, kind string, body []byte, method string, now time.Time) []byte {
+func appendHTTP(b []byte, code int, contentType string, body []byte, method string, now time.Time) []byte {
 	b = strconv.AppendInt(append(b, "HTTP/1.1 "...), int64(code), 10)
 	b = append(append(b, ' '), http.StatusText(code)...)
 	b = now.UTC().AppendFormat(append(b, "\r\nDate: "...), http.TimeFormat)
-	b = append(append(b, "\r\nContent-Type: "...), kind...)
+	b = append(append(b, "\r\nContent-Type: "...), contentType...)
 	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), int64(len(body)), 10)
 	b = append(b, "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"...)
 	if method == http.MethodHead {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"nowd/clock"
+	"nowd/ntp"
 )
 
 // NTP makes the answers of an NTP server, versions 1 to 4: RFC 5905. It keeps
@@ -18,7 +19,7 @@ import (
 type NTP struct {
 	clock     *clock.Clock
 	stratum   uint8
-	refID     [4]byte
+	refID     ntp.RefID
 	precision int8
 }
 
@@ -30,74 +31,62 @@ func NewNTP(c *clock.Clock, stratum uint8, refID [4]byte) *NTP {
 	return &NTP{clock: c, stratum: stratum, refID: refID, precision: precision(c.Now)}
 }
 
-var (
-	kissInit = [4]byte{'I', 'N', 'I', 'T'}
-	kissRate = [4]byte{'R', 'A', 'T', 'E'}
-)
-
-// maxStratum is the first stratum that is none: RFC 5905, MAXSTRAT.
-const maxStratum = 16
-
-// maxDispersion is the root dispersion of which nothing is known: RFC 5905,
-// MAXDISP.
-const maxDispersion = clock.MaxErrorLimit
-
 // AppendDatagram appends the answer to a client's request, of which req holds
 // the beginning and size is the length, and which arrived when it says; now is
 // the time at which the answer leaves. It appends nothing to any other datagram.
 // The answer is never longer than the request: what follows the header in it,
 // extension fields or a MAC, is not looked at and has no answer.
-func (n *NTP) AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, Form) {
+func (n *NTP) AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, Outcome) {
 	p, ok := clientRequest(req, size)
 	if !ok {
-		return b, NTPForm
+		return b, NoRequest
 	}
 	if arrived.After(now) { // the clock was set back in between
 		arrived = now
 	}
-	answer := ntpPacket{
-		version: p.version, mode: modeServer,
-		poll: p.poll, precision: n.precision,
-		origin: p.transmit, receive: toNTPTime(arrived), transmit: toNTPTime(now),
+	answer := ntp.Packet{
+		Version: p.Version, Mode: ntp.ModeServer,
+		Poll: p.Poll, Precision: n.precision,
+		Origin: p.Transmit, Receive: ntp.TimeOf(arrived), Transmit: ntp.TimeOf(now),
 	}
-	if answer.transmit == answer.receive {
-		answer.transmit++ // RFC 9769 tells its modes apart by their being different
+	if answer.Transmit == answer.Receive {
+		answer.Transmit++ // RFC 9769 tells its modes apart by their being different
 	}
 	n.describe(&answer, now)
-	return answer.append(b), NTPForm
+	return answer.AppendTo(b), Answered(NTPForm)
 }
 
 // describe fills in what is known of the clock.
-func (n *NTP) describe(p *ntpPacket, now time.Time) {
+func (n *NTP) describe(p *ntp.Packet, now time.Time) {
 	q := n.clock.Quality(now)
 	bound, ok := q.Error(now)
 	if !ok {
-		bound = maxDispersion
+		bound = ntp.MaxDispersion
 	}
-	p.leap, p.stratum, p.refID = uint8(q.Leap), n.stratum, n.refID
+	p.Leap, p.Stratum, p.RefID = ntp.Leap(q.Leap), n.stratum, n.refID
 	reference := q.At
 	if up, ok := q.Upstream(); ok {
 		if q.Leap == clock.LeapNone { // of which the kernel may not have been told
-			p.leap = uint8(up.Leap)
+			p.Leap = ntp.Leap(up.Leap)
 		}
 		reference = up.At
 		// Where that would be none our own does: we, or those whom we ask, may
 		// have us for an upstream.
-		if up.Stratum < maxStratum-1 {
-			p.stratum, p.refID = up.Stratum+1, up.RefID
+		if up.Stratum < ntp.MaxStratum {
+			p.Stratum, p.RefID = up.Stratum+1, up.RefID
 		}
-		p.rootDelay = toNTPShort(up.RootDelay)
+		p.RootDelay = ntp.ShortOf(up.RootDelay)
 		// A client takes half the delay and the dispersion for our error.
-		bound -= time.Duration(uint64(p.rootDelay) * uint64(time.Second) >> 17)
+		bound -= p.RootDelay.Duration() / 2
 	}
 	if !q.Synced() {
-		p.leap, p.stratum, p.refID = ntpUnknown, 0, kissInit
+		p.Leap, p.Stratum, p.RefID = ntp.LeapUnsynchronized, ntp.StratumUnspecified, ntp.KissInit.RefID()
 	}
 	if reference.After(now) { // another loop read the clock a moment later
 		reference = now
 	}
-	p.reference = toNTPTime(reference)
-	p.rootDispersion = max(1, toNTPShort(bound))
+	p.Reference = ntp.TimeOf(reference)
+	p.RootDispersion = max(1, ntp.ShortOf(bound))
 }
 
 // The poll intervals that a kiss may ask for, log2 of seconds. ntpd takes no
@@ -109,29 +98,29 @@ const minKissPoll, maxKissPoll = 6, 17
 // to any other datagram. Its timestamps are the client's own, as ntpd has it: a
 // client that takes them for a time learns nothing, and chronyd would not
 // believe a kiss whose transmit timestamp is the same time and again.
-func (n *NTP) AppendKiss(b, req []byte, size int) ([]byte, Form) {
+func (n *NTP) AppendKiss(b, req []byte, size int) ([]byte, Outcome) {
 	p, ok := clientRequest(req, size)
 	if !ok {
-		return b, KissForm
+		return b, NoRequest
 	}
-	kiss := ntpPacket{
-		leap: ntpUnknown, version: p.version, mode: modeServer,
-		poll: min(max(p.poll, minKissPoll), maxKissPoll), precision: n.precision,
-		refID:     kissRate,
-		reference: p.transmit, origin: p.transmit, receive: p.transmit, transmit: p.transmit,
+	kiss := ntp.Packet{
+		Leap: ntp.LeapUnsynchronized, Version: p.Version, Mode: ntp.ModeServer,
+		Stratum: ntp.StratumUnspecified, RefID: ntp.KissRate.RefID(),
+		Poll: min(max(p.Poll, minKissPoll), maxKissPoll), Precision: n.precision,
+		Reference: p.Transmit, Origin: p.Transmit, Receive: p.Transmit, Transmit: p.Transmit,
 	}
-	return kiss.append(b), KissForm
+	return kiss.AppendTo(b), Answered(KissForm)
 }
 
 // clientRequest reads a client's request. A client of version 1 may send mode 0
 // as well, RFC 1059 having had no modes; it is told from others by its port
 // only, and is not answered.
-func clientRequest(req []byte, size int) (p ntpPacket, ok bool) {
-	if size < ntpSize {
+func clientRequest(req []byte, size int) (p ntp.Packet, ok bool) {
+	if size < ntp.HeaderSize {
 		return p, false
 	}
-	p, ok = parseNTP(req)
-	return p, ok && p.mode == modeClient && 1 <= p.version && p.version <= 4
+	p, ok = ntp.Parse(req)
+	return p, ok && p.Mode == ntp.ModeClient && ntp.MinVersion <= p.Version && p.Version <= ntp.MaxVersion
 }
 
 // precision returns how finely now reads the time, as log2 of seconds, rounded

@@ -1,83 +1,36 @@
 package answer
 
 import (
-	"bytes"
 	"encoding/binary"
-	"math"
 	"testing"
 	"time"
 
 	"nowd/clock"
+	"nowd/ntp"
 )
 
 // client returns a client's request of a version.
 func client(version uint8) []byte {
-	p := ntpPacket{version: version, mode: modeClient, poll: 6, transmit: 0xfeedfacecafebeef}
-	return p.append(nil)
+	p := ntp.Packet{Version: version, Mode: ntp.ModeClient, Poll: 6, Transmit: 0xfeedfacecafebeef}
+	return p.AppendTo(nil)
 }
 
 // ntp returns an NTP on f, whose precision is the one of a real clock.
 func (f *fake) ntp() *NTP {
-	n := NewNTP(clock.With(func() time.Time { return f.now }, f), 10, [4]byte{'N', 'O', 'W', 'D'})
+	n := NewNTP(clock.New(clock.Config{Now: func() time.Time { return f.now }, Kernel: f}), 10, [4]byte{'N', 'O', 'W', 'D'})
 	n.precision = -24
 	return n
 }
 
 // ask has n answer a request that arrived a millisecond ago.
-func (f *fake) ask(t *testing.T, n *NTP, req []byte) ntpPacket {
+func (f *fake) ask(t *testing.T, n *NTP, req []byte) ntp.Packet {
 	t.Helper()
-	b, form := n.AppendDatagram(nil, req, len(req), f.now.Add(-time.Millisecond), f.now)
-	p, ok := parseNTP(b)
-	if !ok || len(b) != ntpSize || form != NTPForm {
-		t.Fatalf("%d bytes of form %v", len(b), form)
+	b, outcome := n.AppendDatagram(nil, req, len(req), f.now.Add(-time.Millisecond), f.now)
+	p, ok := ntp.Parse(b)
+	if !ok || len(b) != ntp.HeaderSize || outcome != Answered(NTPForm) {
+		t.Fatalf("%d bytes, outcome %d", len(b), outcome)
 	}
 	return p
-}
-
-func TestNTPTimeHasEras(t *testing.T) {
-	for _, c := range []struct {
-		at   time.Time
-		want ntpTime
-	}{
-		{time.Date(1900, 1, 1, 0, 0, 1, 0, time.UTC), 1 << 32},
-		{time.Unix(0, 0), 2208988800 << 32},
-		{time.Unix(0, 500000000), 2208988800<<32 | 1<<31},
-		{time.Date(2036, 2, 7, 6, 28, 15, 999999999, time.UTC), 0xfffffffffffffffb},
-		{time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC), 1}, // zero would be no time
-		{time.Date(2036, 2, 7, 6, 28, 17, 0, time.UTC), 1 << 32},
-		{time.Date(1899, 12, 31, 23, 59, 59, 0, time.UTC), 0xffffffff << 32},
-	} {
-		got := toNTPTime(c.at)
-		if got != c.want {
-			t.Errorf("%v: %#x, want %#x", c.at, got, c.want)
-		}
-		for _, away := range []time.Duration{0, 67 * 365 * 24 * time.Hour, -67 * 365 * 24 * time.Hour} {
-			if back := got.near(c.at.Add(away)); !back.Equal(c.at) {
-				t.Errorf("%v is %v, seen from %v away", c.at, back, away)
-			}
-		}
-	}
-}
-
-func TestNTPShortIsRoundedUp(t *testing.T) {
-	for d, want := range map[time.Duration]ntpShort{
-		-1: 0, 0: 0, 1: 1, time.Second >> 16: 1, time.Second>>16 + 1: 2, time.Second: 1 << 16, time.Second + 1: 1<<16 + 1,
-		16 * time.Second: 16 << 16, 1<<16*time.Second - 1: math.MaxUint32, 1 << 16 * time.Second: math.MaxUint32, math.MaxInt64: math.MaxUint32,
-	} {
-		if got := toNTPShort(d); got != want {
-			t.Errorf("%v: %d, want %d", d, got, want)
-		}
-	}
-}
-
-func TestPacketIsReadAsItIsWritten(t *testing.T) {
-	b := make([]byte, ntpSize)
-	for i := range b {
-		b[i] = byte(i*37 + 0x5c)
-	}
-	if p, ok := parseNTP(b); !ok || !bytes.Equal(p.append(nil), b) {
-		t.Errorf("%x became %+v", b, p)
-	}
 }
 
 func TestNTPAnswersClientsOnly(t *testing.T) {
@@ -90,7 +43,7 @@ func TestNTPAnswersClientsOnly(t *testing.T) {
 		want := mode == 3 && version >= 1 && version <= 4
 		b, _ := n.AppendDatagram([]byte("x"), req, len(req), f.now, f.now)
 		kiss, _ := n.AppendKiss([]byte("x"), req, len(req))
-		if got := len(b) == 1+ntpSize; got != want || len(kiss) != len(b) || !got && len(b) != 1 {
+		if got := len(b) == 1+ntp.HeaderSize; got != want || len(kiss) != len(b) || !got && len(b) != 1 {
 			t.Errorf("version %d, mode %d: %d bytes, a kiss of %d", version, mode, len(b)-1, len(kiss)-1)
 		}
 	}
@@ -101,7 +54,7 @@ func TestNTPAnswersClientsOnly(t *testing.T) {
 	}
 	for _, size := range []int{48, 49, 68, 1500} {
 		req := append(client(4), make([]byte, size-48)...)
-		if b, _ := n.AppendDatagram(nil, req, size, f.now, f.now); len(b) != ntpSize {
+		if b, _ := n.AppendDatagram(nil, req, size, f.now, f.now); len(b) != ntp.HeaderSize {
 			t.Errorf("%d bytes get %d", size, len(b))
 		}
 	}
@@ -112,20 +65,20 @@ func TestNTPAnswerBelongsToItsRequest(t *testing.T) {
 	n := f.ntp()
 	for version := uint8(1); version <= 4; version++ {
 		p := f.ask(t, n, client(version))
-		if p.version != version || p.mode != modeServer || p.poll != 6 || p.origin != 0xfeedfacecafebeef {
+		if p.Version != version || p.Mode != ntp.ModeServer || p.Poll != 6 || p.Origin != 0xfeedfacecafebeef {
 			t.Errorf("version %d: %+v", version, p)
 		}
-		if got := p.receive.near(moment); !got.Equal(moment.Add(-time.Millisecond)) {
+		if got := p.Receive.Near(moment); !got.Equal(moment.Add(-time.Millisecond)) {
 			t.Errorf("received at %v", got)
 		}
-		if got := p.transmit.near(moment); !got.Equal(moment) {
+		if got := p.Transmit.Near(moment); !got.Equal(moment) {
 			t.Errorf("sent at %v", got)
 		}
 	}
 	// The clock was set back after the request arrived.
 	req := client(4)
 	b, _ := n.AppendDatagram(nil, req, len(req), f.now.Add(time.Hour), f.now)
-	if p, _ := parseNTP(b); p.receive >= p.transmit {
+	if p, _ := ntp.Parse(b); p.Receive >= p.Transmit {
 		t.Error("received later than sent")
 	}
 }
@@ -137,21 +90,21 @@ func TestNTPSaysNoMoreThanIsKnown(t *testing.T) {
 	for name, c := range map[string]struct {
 		f        fake
 		m        *clock.Measurement
-		leap     uint8
+		leap     ntp.Leap
 		stratum  uint8
-		refID    [4]byte
+		refID    ntp.RefID
 		distance time.Duration // half the root delay and the root dispersion, at least
 	}{
 		"synchronised":          {fake{state: good}, nil, 0, 10, nowd, 4 * time.Millisecond},
 		"a leap second":         {fake{state: clock.State{MaxError: time.Millisecond, Leap: clock.LeapInsert}}, nil, 1, 10, nowd, 1500 * time.Microsecond},
 		"one fewer":             {fake{state: clock.State{MaxError: time.Millisecond, Leap: clock.LeapDelete}}, nil, 2, 10, nowd, 1500 * time.Microsecond},
 		"a large error":         {fake{state: clock.State{MaxError: 15 * time.Second}}, nil, 0, 10, nowd, 15*time.Second + 500*time.Microsecond},
-		"kernel has given up":   {fake{state: clock.State{MaxError: 16 * time.Second, Leap: clock.LeapInsert}}, nil, 3, 0, kissInit, 16 * time.Second},
-		"no kernel to ask":      {fake{err: clock.ErrUnsupported}, nil, 3, 0, kissInit, 16 * time.Second},
-		"a fault":               {fake{state: clock.State{Faulty: true, MaxError: time.Millisecond}}, nil, 3, 0, kissInit, 1500 * time.Microsecond},
+		"kernel has given up":   {fake{state: clock.State{MaxError: 16 * time.Second, Leap: clock.LeapInsert}}, nil, 3, 0, ntp.KissInit.RefID(), 16 * time.Second},
+		"no kernel to ask":      {fake{err: clock.ErrUnsupported}, nil, 3, 0, ntp.KissInit.RefID(), 16 * time.Second},
+		"a fault":               {fake{state: clock.State{Faulty: true, MaxError: time.Millisecond}}, nil, 3, 0, ntp.KissInit.RefID(), 1500 * time.Microsecond},
 		"an upstream":           {fake{state: good}, &measured, 0, 3, up, 4 * time.Millisecond},
 		"an upstream alone":     {fake{state: clock.State{MaxError: 16 * time.Second}}, &measured, 0, 3, up, 8 * time.Millisecond},
-		"a contradiction":       {fake{state: good}, &clock.Measurement{At: moment, Offset: time.Second, Bound: time.Millisecond, Life: time.Minute, Stratum: 2}, 3, 0, kissInit, 1002 * time.Millisecond},
+		"a contradiction":       {fake{state: good}, &clock.Measurement{At: moment, Offset: time.Second, Bound: time.Millisecond, Life: time.Minute, Stratum: 2}, 3, 0, ntp.KissInit.RefID(), 1002 * time.Millisecond},
 		"the last stratum":      {fake{state: good}, &clock.Measurement{At: moment, Bound: time.Millisecond, Life: time.Minute, Stratum: 15}, 0, 10, nowd, 2 * time.Millisecond},
 		"no stratum":            {fake{state: good}, &clock.Measurement{At: moment, Bound: time.Millisecond, Life: time.Minute, Stratum: 255}, 0, 10, nowd, 2 * time.Millisecond},
 		"a delay above all":     {fake{state: good}, &clock.Measurement{At: moment, Bound: time.Second, Life: time.Minute, Stratum: 1, RefID: up, RootDelay: 2 * time.Second}, 0, 2, up, time.Second},
@@ -162,23 +115,23 @@ func TestNTPSaysNoMoreThanIsKnown(t *testing.T) {
 		}
 		n := c.f.ntp()
 		if c.m != nil {
-			n.clock.Measured(*c.m)
+			n.clock.SetMeasurement(*c.m)
 		}
 		p := c.f.ask(t, n, client(4))
-		if p.leap != c.leap || p.stratum != c.stratum || p.refID != c.refID || p.precision != -24 {
+		if p.Leap != c.leap || p.Stratum != c.stratum || p.RefID != c.refID || p.Precision != -24 {
 			t.Errorf("%s: %+v", name, p)
 		}
-		if d := time.Duration((uint64(p.rootDelay) + 2*uint64(p.rootDispersion)) * uint64(time.Second) >> 17); d < c.distance || d > c.distance+100*time.Microsecond {
+		if d := time.Duration((uint64(p.RootDelay) + 2*uint64(p.RootDispersion)) * uint64(time.Second) >> 17); d < c.distance || d > c.distance+100*time.Microsecond {
 			t.Errorf("%s: a root distance of %v, want %v", name, d, c.distance)
 		}
-		if c.m == nil && p.rootDelay != 0 || c.m != nil && p.rootDelay != toNTPShort(c.m.RootDelay) {
-			t.Errorf("%s: a root delay of %d", name, p.rootDelay)
+		if c.m == nil && p.RootDelay != 0 || c.m != nil && p.RootDelay != ntp.ShortOf(c.m.RootDelay) {
+			t.Errorf("%s: a root delay of %d", name, p.RootDelay)
 		}
 		want := c.f.now
 		if c.m != nil {
 			want = c.m.At
 		}
-		if got := p.reference.near(moment); p.reference == 0 || !got.Equal(want) && p.reference != 1 {
+		if got := p.Reference.Near(moment); p.Reference == 0 || !got.Equal(want) && p.Reference != 1 {
 			t.Errorf("%s: a reference time of %v, want %v", name, got, want)
 		}
 	}
@@ -188,7 +141,7 @@ func TestReferenceTimeIsNeverAheadOfTheAnswer(t *testing.T) {
 	f := &fake{now: moment, state: clock.State{MaxError: time.Millisecond}}
 	n := f.ntp()
 	n.clock.Quality(f.now.Add(300 * time.Millisecond)) // by another loop
-	if p := f.ask(t, n, client(4)); p.reference > p.transmit {
+	if p := f.ask(t, n, client(4)); p.Reference > p.Transmit {
 		t.Errorf("%+v", p)
 	}
 }
@@ -201,13 +154,13 @@ func TestNTPCrosses2036(t *testing.T) {
 		n := f.ntp()
 		p := f.ask(t, n, client(4))
 		// A client computes with differences modulo an era.
-		if took := int64(p.transmit - p.receive); (took-1<<32/1000)/8 != 0 {
+		if took := int64(p.Transmit - p.Receive); (took-1<<32/1000)/8 != 0 {
 			t.Errorf("%v: sent %d units after it was received", d, took)
 		}
-		if p.receive == 0 || p.transmit == 0 || p.reference == 0 {
+		if p.Receive == 0 || p.Transmit == 0 || p.Reference == 0 {
 			t.Errorf("%v: no time: %+v", d, p)
 		}
-		if got := p.transmit.near(wrap).Sub(f.now).Abs(); got > 1 {
+		if got := p.Transmit.Near(wrap).Sub(f.now).Abs(); got > 1 {
 			t.Errorf("%v: off by %v", d, got)
 		}
 	}
@@ -219,17 +172,17 @@ func TestKissHasNoTime(t *testing.T) {
 	for poll, want := range map[int8]int8{-128: 6, 0: 6, 6: 6, 10: 10, 17: 17, 18: 17, 127: 17} {
 		req := client(3)
 		req[2] = byte(poll)
-		b, form := n.AppendKiss(nil, req, len(req))
-		p, _ := parseNTP(b)
-		if len(b) != ntpSize || form != KissForm || p.leap != 3 || p.stratum != 0 || string(p.refID[:]) != "RATE" || p.version != 3 || p.mode != modeServer {
-			t.Errorf("%v: %+v", form, p)
+		b, outcome := n.AppendKiss(nil, req, len(req))
+		p, _ := ntp.Parse(b)
+		if len(b) != ntp.HeaderSize || outcome != Answered(KissForm) || p.Leap != 3 || p.Stratum != 0 || string(p.RefID[:]) != "RATE" || p.Version != 3 || p.Mode != ntp.ModeServer {
+			t.Errorf("%d: %+v", outcome, p)
 		}
 		const own = 0xfeedfacecafebeef
-		if p.origin != own || p.receive != own || p.transmit != own || p.reference != own {
+		if p.Origin != own || p.Receive != own || p.Transmit != own || p.Reference != own {
 			t.Errorf("times that the client does not have from itself: %+v", p)
 		}
-		if p.poll != want {
-			t.Errorf("a client with poll %d is asked for %d", poll, p.poll)
+		if p.Poll != want {
+			t.Errorf("a client with poll %d is asked for %d", poll, p.Poll)
 		}
 	}
 }
@@ -249,9 +202,9 @@ func TestPrecisionIsRoundedAgainstTheClock(t *testing.T) {
 }
 
 func TestNTPAllocatesNothing(t *testing.T) {
-	c := clock.New()
+	c := clock.New(clock.Config{})
 	n := NewNTP(c, 10, [4]byte{})
-	req, buf := client(4), make([]byte, 0, ntpSize)
+	req, buf := client(4), make([]byte, 0, ntp.HeaderSize)
 	if a := testing.AllocsPerRun(1000, func() { n.AppendDatagram(buf, req, len(req), c.Now(), c.Now()) }); a != 0 {
 		t.Errorf("%v allocations", a)
 	}
@@ -261,9 +214,9 @@ func TestNTPAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkNTP(b *testing.B) {
-	c := clock.New()
+	c := clock.New(clock.Config{})
 	n := NewNTP(c, 10, [4]byte{})
-	req, buf := client(4), make([]byte, 0, ntpSize)
+	req, buf := client(4), make([]byte, 0, ntp.HeaderSize)
 	b.ReportAllocs()
 	for b.Loop() {
 		now := c.Now()
@@ -271,8 +224,8 @@ func BenchmarkNTP(b *testing.B) {
 	}
 }
 
-func BenchmarkOwnOfTimeSize(b *testing.B) {
-	own := Own
+func BenchmarkIsAnswerOfTimeSize(b *testing.B) {
+	own := IsAnswer
 	for name, r := range map[string][]byte{"text": []byte("hi\n"), "ntp": client(4), "time": binary.BigEndian.AppendUint32(nil, 4000000000)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -8,32 +8,33 @@ import (
 	"nowd/clock"
 )
 
-// Text makes text answers.
+// Text is the text dialect: it appends the time in the form that a request asks
+// for.
 type Text struct {
 	clock   *clock.Clock
 	zone    *time.Location
-	form    Form // where a request does not ask for another
+	form    Form // the default: the form for a request that has none of the words
 	newline bool
 
-	// Of the second that was answered last. Its digits are good for all
-	// answers in that second.
+	// The parts of an answer that all answers of one second share, and that
+	// second.
 	second   int64
 	dateTime []byte // 2026-11-21 01:17:42.
 	rfc3339  []byte // 2026-11-21T01:17:42.
 	offset   []byte // Z
 }
 
-// MaxText is as long as no text answer is.
+// MaxText is an upper bound on the length of a text answer, in bytes.
 const MaxText = 512
 
-// Unpadded is how long a datagram's answer may be if it is longer than the
-// request. The longest answers, which are above it, are for padded requests, so
-// that a sender of false addresses cannot have much more sent than he sends.
-const Unpadded = 64
+// maxUnpadded is the greatest length of an answer, in bytes, to a datagram that is
+// shorter than the answer. A client pads its request to get a longer one. So
+// nobody can use the service to amplify a flood from spoofed addresses.
+const maxUnpadded = 64
 
-// NewText returns a Text that tells local time in zone and c's quality, and ends
-// its answers in a newline if that is wanted. form is the one of an answer to a
-// request that has none of the words.
+// NewText returns a Text that answers with local time in zone and the quality of
+// the clock c. If newline is set, each answer ends in a newline. form is the form
+// of the answer to a request that has none of the words.
 func NewText(c *clock.Clock, zone *time.Location, form Form, newline bool) *Text {
 	return &Text{clock: c, zone: zone, form: form, newline: newline, second: math.MinInt64}
 }
@@ -55,29 +56,29 @@ func (t *Text) Append(b []byte, f Form, now time.Time) []byte {
 	return b
 }
 
-// AppendDatagram appends the answer to a datagram of which req holds the
-// beginning and size is the length. An answer that is too long for the request
-// gives way to the default, and that to the plain time. When the datagram
-// arrived makes no difference.
-func (t *Text) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte, Form) {
+// AppendDatagram appends the answer to a datagram. req is the beginning of the
+// datagram and size its whole length. If the form asked for is too long for the
+// request, the answer has the default form, and if that is too long as well,
+// DateTime.
+func (t *Text) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte, Outcome) {
 	f := t.form
 	if size == len(req) {
 		f = t.Form(req)
 	}
 	start := len(b)
 	for _, f := range [...]Form{f, t.form} {
-		if b = t.Append(b, f, now); len(b)-start <= max(Unpadded, size) {
-			return b, f
+		if b = t.Append(b, f, now); len(b)-start <= max(maxUnpadded, size) {
+			return b, Answered(f)
 		}
 		b = b[:start]
 	}
-	return t.Append(b, DateTime, now), DateTime
+	return t.Append(b, DateTime, now), Answered(DateTime)
 }
 
 func (t *Text) append(b []byte, f Form, now time.Time) []byte {
 	sec, nsec := now.Unix(), now.Nanosecond()
 	if sec != t.second {
-		t.keep(now)
+		t.cacheSecond(now)
 	}
 	switch f {
 	case DateTime:
@@ -105,8 +106,8 @@ func (t *Text) appendRFC3339(b []byte, nsec int) []byte {
 	return append(appendDigits(append(b, t.rfc3339...), nsec, 9), t.offset...)
 }
 
-// keep lays down what all answers in now's second have in common.
-func (t *Text) keep(now time.Time) {
+// cacheSecond formats the parts that all answers in now's second share.
+func (t *Text) cacheSecond(now time.Time) {
 	local := now.In(t.zone)
 	t.second = now.Unix()
 	t.dateTime = local.AppendFormat(t.dateTime[:0], "2006-01-02 15:04:05.")
@@ -114,9 +115,9 @@ func (t *Text) keep(now time.Time) {
 	t.offset = local.AppendFormat(t.offset[:0], "Z07:00")
 }
 
-// appendUnix appends at least ten digits. All times since 2001 have them; what
-// a clock that was never set says has them too, so that a datagram with such an
-// answer is known for one.
+// appendUnix appends n with at least ten digits. All times since 2001 have them.
+// Earlier times, of a clock that was never set, get leading zeros, so that
+// IsAnswer knows them as well.
 func appendUnix(b []byte, n int64) []byte {
 	if n >= 1e9 {
 		return strconv.AppendInt(b, n, 10)
@@ -131,7 +132,7 @@ func appendUnix(b []byte, n int64) []byte {
 	return appendDigits(append(b, '0'), int(u), 9)
 }
 
-// appendDigits appends n with leading zeros, as width digits.
+// appendDigits appends n as width digits, with leading zeros.
 func appendDigits(b []byte, n, width int) []byte {
 	b = append(b, "000000000"[:width]...)
 	for i := len(b) - 1; n > 0; i-- {
@@ -141,8 +142,8 @@ func appendDigits(b []byte, n, width int) []byte {
 	return b
 }
 
-// appendBound appends the earliest and the latest time that it can be, as far
-// as is known.
+// appendBound appends the earliest and the latest true time, or two dashes if
+// there is no usable error bound, and the status.
 func (t *Text) appendBound(b []byte, now time.Time) []byte {
 	q := t.clock.Quality(now)
 	if earliest, latest, ok := q.Bounds(now); ok {
@@ -157,7 +158,7 @@ func (t *Text) appendBound(b []byte, now time.Time) []byte {
 // appendSeconds appends the seconds since 1970 with nine decimals.
 func appendSeconds(b []byte, at time.Time) []byte {
 	sec, nsec := at.Unix(), at.Nanosecond()
-	if sec < 0 && nsec > 0 { // time counts decimals upwards
+	if sec < 0 && nsec > 0 { // Nanosecond counts upwards from the second before
 		sec, nsec = sec+1, int(time.Second)-nsec
 		if sec == 0 {
 			b = append(b, '-')

@@ -2,43 +2,45 @@ package guard
 
 import "time"
 
-// pace is what token buckets of one kind have in common. They are in the form of
-// the generic cell rate algorithm (ITU-T I.371, annex A): of a bucket not the
-// tokens are kept but the time at which it will be full again, if it is not.
-type pace struct {
-	interval int64 // between two tokens, in nanoseconds
-	slack    int64 // how far ahead the time may be
+// rate is a rate limit in the form of the generic cell rate algorithm (GCRA, ITU-T
+// I.371, annex A), which equals a token bucket. A bucket is one number: its
+// theoretical arrival time (TAT), at which it would be full again, in nanoseconds
+// on the caller's monotonic clock. A TAT in the past is a full bucket.
+type rate struct {
+	interval  int64 // emission interval: between two tokens, in nanoseconds
+	tolerance int64 // how far the TAT may be ahead of the time, in nanoseconds
 }
 
-// newPace returns the pace of rate tokens a second and room for burst, both at
-// least 1.
-func newPace(rate, burst int) pace {
-	interval := max(1, int64(time.Second)/int64(rate))
-	return pace{interval, int64(burst-1) * interval}
+// newRate returns the limit of perSecond tokens a second and burst tokens at
+// once, both at least 1.
+func newRate(perSecond, burst int) rate {
+	interval := max(1, int64(time.Second)/int64(perSecond))
+	return rate{interval, int64(burst-1) * interval}
 }
 
-// take takes a token of the bucket that is full at full, and returns when it is
-// full then.
-func (p pace) take(full int64, now time.Duration) (int64, bool) {
-	full = max(full, int64(now))
-	if full-int64(now) > p.slack {
-		return full, false
+// allow takes a token out of the bucket whose TAT is tat, if it holds one at now,
+// and returns the bucket's new TAT.
+func (r rate) allow(tat int64, now time.Duration) (newTAT int64, ok bool) {
+	tat = max(tat, int64(now))
+	if tat-int64(now) > r.tolerance {
+		return tat, false
 	}
-	return full + p.interval, true
+	return tat + r.interval, true
 }
 
 // Bucket is a token bucket. It belongs to one goroutine.
 type Bucket struct {
-	pace
-	full int64
+	rate
+	tat int64
 }
 
-// NewBucket returns a full bucket of rate tokens a second and room for burst,
-// both at least 1.
-func NewBucket(rate, burst int) *Bucket { return &Bucket{pace: newPace(rate, burst)} }
+// NewBucket returns a full bucket that gains perSecond tokens a second and holds
+// burst, both at least 1.
+func NewBucket(perSecond, burst int) *Bucket { return &Bucket{rate: newRate(perSecond, burst)} }
 
-// Allow takes a token, if there is one at now, which is on a monotonic clock.
+// Allow takes a token and returns true, if the bucket holds one at now. now is on
+// a monotonic clock.
 func (b *Bucket) Allow(now time.Duration) (ok bool) {
-	b.full, ok = b.take(b.full, now)
+	b.tat, ok = b.allow(b.tat, now)
 	return ok
 }

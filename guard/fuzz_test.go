@@ -7,9 +7,8 @@ import (
 	"time"
 )
 
-// FuzzJudge: a source that is no client's is not answered, whatever it sends and
-// whatever it is due; and the verdict on any other one is the first that
-// applies.
+// FuzzJudge: the verdict is the first that applies, whatever the source sends and
+// whatever its limit has left.
 func FuzzJudge(f *testing.F) {
 	for i, a := range []string{"127.0.0.1", "192.0.2.7", "0.0.0.0", "255.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1", "::", "::1", "ff02::1", "fe80::1", "2001:db8::1", "::ffff:192.0.2.7", "::ffff:224.0.0.1"} {
 		for j, port := range []uint16{0, 7, 123, 1023, 1024, 3333, 3334, 65535} {
@@ -31,7 +30,7 @@ func FuzzJudge(f *testing.F) {
 		if kind&4 > 0 {
 			c.Total = NewBucket(1, 1)
 		}
-		got := New(c).Judge(netip.AddrPortFrom(a, port), data, time.Duration(now&(1<<62-1)))
+		got := New(c).Judge(netip.AddrPortFrom(a, port), kind&8 > 0, data, time.Duration(now&(1<<62-1)))
 		first := addr[0]
 		sum := byte(0)
 		for _, b := range addr[1:] {
@@ -45,6 +44,8 @@ func FuzzJudge(f *testing.F) {
 		}
 		want := Pass
 		switch client := kind&1 > 0 && port == 123; {
+		case kind&8 > 0:
+			want = DestAddr
 		case port < 1024 && !client:
 			want = SourcePort
 		case port == 3333:

@@ -1,7 +1,7 @@
-// Package guard says which datagrams may be answered at all. An answer to a
-// datagram goes to whoever its sender says that he is, so a service that
-// answers everything can be set talking to another one for ever, or to a
-// victim: CVE-2024-2169, RFC 768's want of a handshake.
+// Package guard decides which datagrams may be answered. The answer to a datagram
+// goes to the address that it claims to come from, so a service that answers
+// everything can be made to talk to another one for ever, or to flood a victim
+// (CVE-2024-2169).
 package guard
 
 import (
@@ -10,75 +10,97 @@ import (
 	"time"
 )
 
-// Verdict says whether a datagram is answered, and if not, why.
+// Verdict is what a Guard decides about a datagram: to let it pass, or to drop it
+// for one reason.
 type Verdict uint8
 
 const (
 	Pass       Verdict = iota
-	SourcePort         // from a port that clients do not use: 0, or one of the system's services
-	OwnPort            // from one of our own service ports
-	SourceAddr         // from an address that is nobody's, or many's
-	DestAddr           // to an address that many listen to
-	Short              // shorter than requests have to be
-	OwnAnswer          // it reads as an answer of ours
-	RateLimit          // its source has had as many answers as it gets
-	TotalLimit         // all sources together have
-	Invalid            // it is no request in the dialect that is spoken here
-	Untrusted          // the clock is not to be trusted, and the dialect cannot say so
-	NumVerdicts
+	SourcePort         // its source port is 0, or a system port that no client of the dialect uses
+	OwnPort            // its source port is one of the service's own ports
+	SourceAddr         // its source address is unspecified, multicast or broadcast
+	DestAddr           // its destination address is multicast or broadcast
+	Short              // it is shorter than requests have to be
+	OwnAnswer          // it reads as an answer of nowd's
+	RateLimit          // its source is over the limit
+	TotalLimit         // all sources together are over the limit
+	numVerdicts
 )
 
-var verdicts = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "rate_limit", "total_limit", "invalid", "untrusted"}
+// NumVerdicts is the number of verdicts.
+const NumVerdicts = int(numVerdicts)
 
-// String returns the verdict as metrics name it.
-func (v Verdict) String() string { return verdicts[v] }
+var verdictNames = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "rate_limit", "total_limit"}
 
-// systemPorts are those below it: RFC 6335, section 6. Services answer from
-// them; clients do not ask from them.
+// String returns the verdict's name. A reason to drop has the name that metrics
+// have for it.
+func (v Verdict) String() string { return verdictNames[v] }
+
+// Drops returns the verdicts by which a datagram is dropped: all but Pass.
+func Drops() (drops []Verdict) {
+	for v := Pass + 1; v < numVerdicts; v++ {
+		drops = append(drops, v)
+	}
+	return drops
+}
+
+// systemPorts is the first port that is no system port (RFC 6335, section 6).
+// Services answer from system ports; clients do not ask from them.
 const systemPorts = 1024
 
-// Config says what a Guard is to guard.
+// Config configures a Guard.
 type Config struct {
-	Ports    []uint16               // our own: whoever sends from them is a service like us
-	Clients  []uint16               // the system ports that clients of this dialect use all the same
-	MinSize  int                    // of a request
-	IsAnswer func(data []byte) bool // whether a datagram reads as one of our answers
-	Limiter  *Limiter               // nil for no limit
-	Total    *Bucket                // for all sources together; nil for no limit
+	Ports    []uint16               // the service's own ports: a datagram from one of them is an answer
+	Clients  []uint16               // system ports from which clients of this dialect may ask
+	MinSize  int                    // the least length of a request, in bytes
+	IsAnswer func(data []byte) bool // reports whether a datagram reads as an answer of nowd's
+	Limiter  *Limiter               // the limit for each source; nil for none
+	Total    *Bucket                // the limit for all sources together; nil for none
 }
 
 // Guard judges the datagrams of one loop. It belongs to one goroutine.
-type Guard struct{ Config }
+type Guard struct{ config Config }
 
-// New returns a guard.
+// New returns a Guard.
 func New(c Config) *Guard { return &Guard{c} }
 
-// Judge judges a datagram by where it says that it is from and how it begins;
-// DestAddr, Invalid and Untrusted are for the caller to find. now is on a
-// monotonic clock.
-func (g *Guard) Judge(src netip.AddrPort, data []byte, now time.Duration) Verdict {
+// Judge returns the verdict on a datagram from src. multicast says whether its
+// destination is a multicast or broadcast address, and data is its beginning. now
+// is on a monotonic clock. A datagram that passes counts for the limits.
+func (g *Guard) Judge(src netip.AddrPort, multicast bool, data []byte, now time.Duration) Verdict {
+	c := &g.config
+	if multicast {
+		return DestAddr
+	}
 	switch port := src.Port(); {
-	case slices.Contains(g.Clients, port):
+	case slices.Contains(c.Clients, port):
 	case port < systemPorts:
 		return SourcePort
-	case slices.Contains(g.Ports, port):
+	case slices.Contains(c.Ports, port):
 		return OwnPort
 	}
 	switch a := src.Addr(); {
 	case a.IsMulticast() || a.IsUnspecified() || a == broadcast:
 		return SourceAddr
-	case len(data) < g.MinSize:
+	case len(data) < c.MinSize:
 		return Short
-	case g.IsAnswer(data):
+	case c.IsAnswer(data):
 		return OwnAnswer
-	// The limits come last, a source's own before that of all: who is over his
-	// own takes nothing from the others.
-	case g.Limiter != nil && !g.Limiter.Allow(a, now):
+	// The limit of the source comes before the one for all: a source that is over
+	// its own limit must not use up what is left for the others.
+	case c.Limiter != nil && !c.Limiter.Allow(a, now):
 		return RateLimit
-	case g.Total != nil && !g.Total.Allow(now):
+	case !g.AllowTotal(now):
 		return TotalLimit
 	}
 	return Pass
+}
+
+// AllowTotal takes one answer out of the limit for all sources together, and
+// reports whether there was one left at now. Judge calls it for a datagram that
+// passes. A caller that answers a datagram after all calls it as well.
+func (g *Guard) AllowTotal(now time.Duration) bool {
+	return g.config.Total == nil || g.config.Total.Allow(now)
 }
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -29,7 +30,7 @@ func TestSourcesThatAreNotAnswered(t *testing.T) {
 		"[::]:40000":            SourceAddr,
 		"[ff02::1]:40000":       SourceAddr,
 	} {
-		if got := text.Judge(netip.MustParseAddrPort(src), nil, 0); got != want {
+		if got := text.Judge(netip.MustParseAddrPort(src), false, nil, 0); got != want {
 			t.Errorf("%s: %v, want %v", src, got, want)
 		}
 	}
@@ -38,17 +39,22 @@ func TestSourcesThatAreNotAnswered(t *testing.T) {
 		"192.0.2.7:37":   SourcePort,
 		"192.0.2.7:3333": OwnPort,
 	} {
-		if got := ntp.Judge(netip.MustParseAddrPort(src), nil, 0); got != want {
+		if got := ntp.Judge(netip.MustParseAddrPort(src), false, nil, 0); got != want {
 			t.Errorf("NTP, %s: %v, want %v", src, got, want)
 		}
 	}
 }
 
 func TestVerdictsHaveNames(t *testing.T) {
-	for v := range NumVerdicts {
-		if v.String() == "" {
-			t.Errorf("verdict %d has no name", v)
-		}
+	names := make(map[string]bool)
+	for v := range numVerdicts {
+		names[v.String()] = true
+	}
+	if len(names) != NumVerdicts || names[""] {
+		t.Errorf("%d verdicts have the names %v", NumVerdicts, names)
+	}
+	if d := Drops(); len(d) != NumVerdicts-1 || slices.Contains(d, Pass) {
+		t.Errorf("these drop a datagram: %v", d)
 	}
 }
 
@@ -56,21 +62,34 @@ func TestOwnAnswersCountForNobody(t *testing.T) {
 	g := New(Config{IsAnswer: func(b []byte) bool { return string(b) == "answer" }, Limiter: NewLimiter(1, 1)})
 	src := netip.MustParseAddrPort("192.0.2.7:40000")
 	for range 100 {
-		if got := g.Judge(src, []byte("answer"), 0); got != OwnAnswer {
+		if got := g.Judge(src, false, []byte("answer"), 0); got != OwnAnswer {
 			t.Errorf("%v, want %v", got, OwnAnswer)
 		}
 	}
-	if got := g.Judge(src, []byte("request"), 0); got != Pass {
+	if got := g.Judge(src, false, []byte("request"), 0); got != Pass {
 		t.Errorf("%v: what was not answered has used up the limit", got)
 	}
 	limited := 0
-	for range 100 {
-		if g.Judge(src, []byte("request"), 0) == RateLimit {
+	for range 1000 {
+		if g.Judge(src, false, []byte("request"), 0) == RateLimit {
 			limited++
 		}
 	}
-	if limited < 50 || limited == 100 {
-		t.Errorf("%d of 100 were limited, want most", limited)
+	if limited < 500 || limited == 1000 { // 667 ± 15
+		t.Errorf("%d of 1000 were limited, want most", limited)
+	}
+}
+
+func TestDatagramToManyCountsForNobody(t *testing.T) {
+	g := New(Config{IsAnswer: func([]byte) bool { return false }, Limiter: NewLimiter(1, 1), Total: NewBucket(1, 1)})
+	src := netip.MustParseAddrPort("192.0.2.7:40000")
+	for range 100 {
+		if got := g.Judge(src, true, []byte("request"), 0); got != DestAddr {
+			t.Errorf("%v, want %v", got, DestAddr)
+		}
+	}
+	if got := g.Judge(src, false, []byte("request"), 0); got != Pass {
+		t.Errorf("%v: what was not answered has used up the limit", got)
 	}
 }
 
@@ -78,7 +97,7 @@ func TestShortRequestsAreDroppedWhereThereIsALeastSize(t *testing.T) {
 	g := New(Config{MinSize: 64, IsAnswer: func([]byte) bool { return false }})
 	src := netip.MustParseAddrPort("192.0.2.7:40000")
 	for size, want := range map[int]Verdict{0: Short, 63: Short, 64: Pass, 1400: Pass} {
-		if got := g.Judge(src, make([]byte, size), 0); got != want {
+		if got := g.Judge(src, false, make([]byte, size), 0); got != want {
 			t.Errorf("%d bytes: %v, want %v", size, got, want)
 		}
 	}
@@ -90,7 +109,7 @@ func TestTotalLimitIsForAllSourcesTogether(t *testing.T) {
 	const flood = 100_000
 	for i := range flood {
 		src := netip.AddrPortFrom(spoofed(i), 40000)
-		switch got := g.Judge(src, nil, time.Duration(i)*10*time.Second/flood); got {
+		switch got := g.Judge(src, false, nil, time.Duration(i)*10*time.Second/flood); got {
 		case Pass:
 			passed++
 		case TotalLimit:
@@ -109,7 +128,7 @@ func BenchmarkJudge(b *testing.B) {
 	req := []byte("hi")
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if g.Judge(src, req, time.Duration(i)) != Pass {
+		if g.Judge(src, false, req, time.Duration(i)) != Pass {
 			b.Fatal("dropped")
 		}
 	}

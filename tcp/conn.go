@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"errors"
-	"net/http"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,370 +11,272 @@ import (
 	"nowd/socket"
 )
 
-// conn is the handler of one connection. While it waits for a request it holds
-// no buffer; the server lends it one for as long as it handles an event.
+// conn is the handler of one connection. While it waits for a request it holds no
+// buffer: the server lends it one for as long as it handles an event.
 type conn struct {
 	server     *Server
 	prev, next *conn         // in the list of its state
-	source     uint64        // whom it counts for, if that is looked at
-	since      time.Duration // when it came to its place there
-	rest       []byte        // what was read and is not answered yet
-	cut        []byte        // what is left of an answer that was sent in part
-	fd         int32         // -1 if the connection is closed
-	queued     int32         // what the client had not taken when it was looked at last, while writing
+	source     uint64        // its client's key in Sources; 0 if there are none
+	entered    time.Duration // when its time-out started, on the loop's clock
+	unparsed   []byte        // input that has been read and not been answered
+	unsent     []byte        // the rest of an answer that was sent in part
+	fd         int32         // -1 once the connection is closed
+	unacked    int32         // in states writing and lingering: the bytes that the client had not acknowledged when last asked
+	owed       int32         // after Shutdown: the bytes of input that had arrived by then and are not read yet
+	lingered   int32         // in state lingering: the number of its time-outs since the client last acknowledged some
 	state      state
-	eof        bool // the client sends nothing more
+	eof        bool // the client has half-closed
+	charge
 	progress
 }
 
-// progress is how far a connection's input is answered.
+var _ reactor.Handler = (*conn)(nil)
+
+// progress is how far a connection's input has been answered.
 type progress struct {
 	framer
 	asked   bool // there was a request
-	closing bool // the last answer is given
+	closing bool // the last answer has been made
 }
 
-// Ready reads and turns to PollOut; or answers and, unless the answers do not
-// fit, turns to PollIn. While some wait for room nothing is read.
+// Ready reads and turns to PollOut, or answers and turns to PollIn, unless the socket
+// is full. While answers wait until the socket is writable nothing is read.
 func (c *conn) Ready(fd int, ev reactor.Events) reactor.Events {
 	s := c.server
 	switch {
 	case c.state == lingering:
-		c.drain()
+		c.discard()
 	case ev&reactor.PollOut == 0 && c.state != writing:
 		if in, ok := c.receive(); ok {
-			s.input, s.inputOf = in, c
+			s.received, s.receivedBy = in, c
 			_ = s.loop.Modify(fd, reactor.PollOut)
 		}
 	default:
-		in := c.rest
-		if s.inputOf == c { // it has just been read, in the turn before this one
-			in = s.input
+		in := c.unparsed
+		if s.receivedBy == c { // in the turn before this one
+			in = s.received
 		}
-		s.input, s.inputOf = nil, nil
+		s.received, s.receivedBy = nil, nil
 		c.serve(in)
-		if s.stopping && c.waits() {
-			c.last()
+		if s.draining && c.waitsForInput() {
+			c.drain()
 		}
 	}
 	return ev
 }
 
-// waits reports whether c is open and waits for its client to ask.
-func (c *conn) waits() bool {
-	return c.fd >= 0 && (c.state == idle || c.state == resting || c.state == heading)
-}
-
-// Removed closes the connection.
+// Removed closes the connection, which the loop has removed.
 func (c *conn) Removed(fd int, why error) {
 	if !errors.Is(why, reactor.ErrClosed) {
-		c.server.Counters.c.Add(counterFailed, 1)
+		c.server.config.Counters.add(counterFailed)
 	}
 	c.release()
 }
 
-// receive returns what there is to answer, in the server's buffer: what was
-// left, and what has come. It reports false if nothing has, or the connection
-// is gone.
+// waitsForInput reports whether c is open and waits for its client to send.
+func (c *conn) waitsForInput() bool {
+	return c.fd >= 0 && c.state != writing && c.state != lingering
+}
+
+// receive reads once. It returns the unparsed input, the new bytes included, in the
+// server's buffer. It reports false if nothing was read, or if the connection had to
+// be closed.
 func (c *conn) receive() ([]byte, bool) {
 	s := c.server
-	n := copy(s.in, c.rest)
-	m, err := socket.Read(int(c.fd), s.in[n:n+readSize])
+	n, size := copy(s.in, c.unparsed), readSize
+	if s.draining {
+		if size = min(size, int(c.owed)); size == 0 {
+			c.eof = atEOF(int(c.fd))
+			return s.in[:n], c.eof
+		}
+	}
+	m, err := socket.Read(int(c.fd), s.in[n:n+size])
 	if err != nil {
-		if socket.FaultOf(socket.Reading, err) != socket.None {
-			s.Counters.c.Add(counterFailed, 1)
-			c.close()
+		if socket.ActionFor(socket.Reading, err) != socket.Ignore {
+			c.fail()
 		}
 		return nil, false
+	}
+	if m == readSize { // there may be more
+		c.unmeasured = measureAfter
+	}
+	if s.draining {
+		c.owed -= int32(m)
 	}
 	c.eof = m == 0
 	return s.in[:n+m], true
 }
 
-// mark is where in the output an answer ends, and how far it brings its
-// connection.
-type mark struct {
-	out, in int32
-	form    answer.Form
-	progress
+// atEOF reports whether the client has half-closed and all that it sent is read.
+func atEOF(fd int) bool {
+	n, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return n == 0 && err == nil
 }
 
-const (
-	errorForm = answer.NumForms     // of an answer that gives no time
-	noForm    = answer.NumForms + 1 // of what gets no answer
-)
-
-// serve answers the requests that are whole, as far as the kernel takes the
-// answers, and keeps the rest of in. Answers that it does not take are not
-// kept: they are made again when it has room, with the time as of then.
+// serve answers the requests in the input in, as far as the kernel takes the answers,
+// and keeps the rest of in. Answers that the kernel does not take are not kept: they
+// are made again when the socket is writable, with the time of then.
 func (c *conn) serve(in []byte) {
 	s := c.server
-	for answered := false; ; answered = true {
-		out, last := c.answer(append(s.out[:0], c.cut...), in)
+	for wrote := false; ; wrote = true {
+		out, last := c.appendAnswers(append(s.out[:0], c.unsent...), in)
+		n := 0
 		if len(out) > 0 {
-			n, err := socket.Write(int(c.fd), out)
-			if socket.FaultOf(socket.Writing, err) != socket.None {
-				s.Counters.c.Add(counterFailed, 1)
-				c.close()
+			var err error
+			n, err = socket.Write(int(c.fd), out)
+			if socket.ActionFor(socket.Writing, err) != socket.Ignore {
+				c.fail()
 				return
 			}
-			in = in[c.sent(out, n):]
-			if n < len(out) {
-				c.keep(in)
-				c.waitForRoom(n > 0)
-				return
-			}
-		} else {
-			in = in[s.marks[len(s.marks)-1].in:]
+			c.unmeasured += int32(n)
 		}
-		if last.kind == rest || c.closing {
-			c.settle(in, last.wait, answered || len(out) > 0)
+		in = in[c.commit(out, n):]
+		if n < len(out) {
+			c.keepUnparsed(in)
+			c.waitUntilWritable(n > 0)
+			return
+		}
+		if last.kind == incomplete || c.closing {
+			c.allSent(in, last.wait, wrote || n > 0)
 			return
 		}
 	}
 }
 
-// answer appends the answers to the requests in in, up to a chunk of them,
-// marks where each ends, and returns the piece that it came to last. All are of
-// the same time, since they leave together; so one that is asked for the way
-// the one before it was is the same.
-func (c *conn) answer(out, in []byte) ([]byte, piece) {
+// checkpoint is a point in the output at which an answer ends.
+type checkpoint struct {
+	out, in  int32          // where it is in the output, and the input that is answered there
+	outcome  answer.Outcome // of the answer that ends there
+	progress                // of the connection, once the output up to there is sent
+}
+
+// appendAnswers appends the answers to the requests in in, until the output is about
+// writeChunk long, and sets a checkpoint where each ends. The first checkpoint is
+// where the answers begin. It returns the last frame of the input. All answers carry
+// the same time, since they leave together, so an answer in the form of the one
+// before is a copy.
+func (c *conn) appendAnswers(out, in []byte) ([]byte, frame) {
 	s := c.server
-	s.marks = append(s.marks[:0], mark{int32(len(out)), 0, noForm, c.progress})
-	now := s.Clock.Now()
-	at, p := 0, piece{kind: line}
-	var before []byte // the last answer in text, of the form:
-	formBefore := noForm
-	for len(out) < chunk && !c.closing {
-		p = c.cutOff(in[at:], c.eof)
-		if p.kind == rest {
+	s.checkpoints = append(s.checkpoints[:0], checkpoint{out: int32(len(out)), progress: c.progress})
+	now := s.config.Clock.Now()
+	at, f := 0, frame{kind: line}
+	var before []byte // the last answer to a line; its form is formBefore
+	var formBefore answer.Form
+	for len(out) < writeChunk && !c.closing {
+		f = c.nextFrame(in[at:], c.eof)
+		if f.kind == incomplete {
 			if !c.eof || c.asked {
 				break
 			}
-			p = piece{kind: line} // it hung up without a word: it wants the time
+			f = frame{kind: line} // it has half-closed and asked nothing: it gets one answer
 		}
-		at += p.size
-		form, start := noForm, len(out)
-		switch p.kind {
-		case skipped:
+		at += f.size
+		if f.kind == skipped {
+			last := &s.checkpoints[len(s.checkpoints)-1]
+			last.in, last.progress = int32(at), c.progress
+			continue
+		}
+		var outcome answer.Outcome
+		start := len(out)
+		switch f.kind {
 		case line:
-			if form = s.Text.Form(p.text); form == formBefore {
+			form := s.config.Text.Form(f.text)
+			outcome = answer.Answered(form)
+			if before != nil && form == formBefore {
 				out = append(out, before...)
 				break
 			}
-			out = s.Text.Append(out, form, now)
+			out = s.config.Text.Append(out, form, now)
 			before, formBefore = out[start:], form
 		case head:
-			out, form = s.Text.AppendHTTP(out, p.text, now)
+			out, outcome = s.config.Text.AppendHTTP(out, f.text, now)
 		default:
-			out, form = s.Text.AppendHTTPError(out, p.text, statuses[p.kind], now), errorForm
+			out, outcome = answer.AppendHTTPError(out, f.text, httpStatus[f.kind], now)
 		}
-		c.asked = c.asked || p.kind != skipped
-		c.closing = p.kind >= head
-		s.marks = append(s.marks, mark{int32(len(out)), int32(at), form, c.progress})
+		c.asked = true
+		c.closing = f.kind.isHTTP()
+		s.checkpoints = append(s.checkpoints, checkpoint{int32(len(out)), int32(at), outcome, c.progress})
 	}
-	return out, p
+	return out, f
 }
 
-var statuses = map[kind]int{
-	badHead:  http.StatusBadRequest,
-	longHead: http.StatusRequestHeaderFieldsTooLarge,
-	slowHead: http.StatusRequestTimeout,
-}
-
-// sent takes note that the kernel took the first n bytes of out: it takes the
-// connection back to the last answer that was sent, at least in part, keeps
-// what is left of that one, and returns how much of the input is answered.
-func (c *conn) sent(out []byte, n int) (in int) {
+// commit takes note that the kernel took the first n bytes of out. It counts the
+// answers of which it took at least a part, takes the connection's progress back to
+// the last of these, keeps what is unsent of that one, and returns how many bytes of
+// the input are answered.
+func (c *conn) commit(out []byte, n int) (in int) {
 	s := c.server
-	i := len(s.marks) - 1
+	i := len(s.checkpoints) - 1
 	if n < len(out) {
 		i = 0
-		for int(s.marks[i].out) < n {
+		for int(s.checkpoints[i].out) < n {
 			i++
 		}
 	}
-	for _, m := range s.marks[:i+1] {
-		if m.form != noForm {
-			s.Counters.c.Add(counterAnswers+int(m.form), 1)
-		}
+	for _, p := range s.checkpoints[1 : i+1] {
+		s.config.Counters.addOutcome(p.outcome)
 	}
-	m := &s.marks[i]
-	c.progress = m.progress
-	if c.cut = append(c.cut[:0], out[n:max(n, int(m.out))]...); len(c.cut) == 0 {
-		c.cut = nil
+	p := &s.checkpoints[i]
+	c.progress = p.progress
+	if c.unsent = append(c.unsent[:0], out[n:max(n, int(p.out))]...); len(c.unsent) == 0 {
+		c.unsent = nil
 	}
-	return int(m.in)
+	return int(p.in)
 }
 
-// settle is for a connection whose answers are all with the kernel. in is the
-// beginning of its next request, if anything.
-func (c *conn) settle(in []byte, wait state, answered bool) {
+// allSent has a connection whose answers are all with the kernel wait for more input,
+// or closes it. in is the beginning of its next request, or empty, and wait the state
+// to wait in. wrote says whether there were any answers.
+func (c *conn) allSent(in []byte, wait state, wrote bool) {
 	switch {
 	case c.closing:
-		c.finish()
+		c.lingeringClose()
 	case c.eof:
 		c.close()
 	default:
-		c.keep(in)
-		c.enter(wait, answered)
+		c.keepUnparsed(in)
+		c.enter(wait, wrote)
 		_ = c.server.loop.Modify(int(c.fd), reactor.PollIn)
+		if c.unmeasured >= measureAfter || c.held > 0 || len(in) > 0 {
+			c.account(wrote)
+		}
 	}
 }
 
-// keep keeps what is to be answered later.
-func (c *conn) keep(in []byte) {
-	if c.rest = append(c.rest[:0], in...); len(in) == 0 {
-		c.rest = nil
+// keepUnparsed keeps a copy of in, which is to be answered later.
+func (c *conn) keepUnparsed(in []byte) {
+	if c.unparsed = append(c.unparsed[:0], in...); len(in) == 0 {
+		c.unparsed = nil
 	}
 }
 
-// enter brings c into a state. If it is there already, it starts anew only if
-// that is said.
-func (c *conn) enter(st state, anew bool) {
-	s := c.server
-	now := s.loop.Now()
-	if c.state == st && (!anew || st == idle && now-c.since < s.slack) {
-		return
+// waitUntilWritable has c wait until the client has read some of its answers.
+// progress says whether the kernel has just taken some.
+func (c *conn) waitUntilWritable(progress bool) {
+	// What was acknowledged since then must not be forgotten unless the time-out starts
+	// anew.
+	if progress || c.state != writing {
+		c.unacked = int32(socket.Unsent(int(c.fd)))
 	}
-	was := c.state
-	s.lists[was].remove(c)
-	c.state = st
-	s.lists[st].push(c, now)
-	s.arm(now + s.lists[st].timeout)
-	if was == writing && s.paused && s.room() { // it can make room, now that it is owed nothing
-		s.pause(false)
-	}
-}
-
-// renew gives c the whole time of its state, and the last place in it.
-func (c *conn) renew() {
-	l := &c.server.lists[c.state]
-	l.remove(c)
-	l.push(c, c.server.loop.Now())
-}
-
-// waitForRoom has c wait until the client has read some of its answers.
-func (c *conn) waitForRoom(progress bool) {
 	c.enter(writing, progress)
-	c.queued = int32(socket.Unsent(int(c.fd)))
 	_ = c.server.loop.Modify(int(c.fd), reactor.PollOut)
+	c.account(progress)
 }
 
-// expire is called when c has been in its state for as long as it may.
-func (c *conn) expire() {
+// serveFirst sends the answer of a server-first protocol and closes the connection.
+// A new connection has room for it.
+func (c *conn) serveFirst() {
 	s := c.server
-	switch c.state {
-	case idle, resting, heading:
-		// What it waits for may have come, and we been late to look.
-		st, since := c.state, c.since
-		if in, ok := c.receive(); ok {
-			c.serve(in)
-		}
-		switch {
-		case c.fd < 0 || c.state != st || c.since != since:
-		case st == idle:
-			s.Counters.c.Add(counterIdled, 1)
-			c.finish()
-		default:
-			c.expired = true
-			c.serve(c.rest)
-		}
-	case writing:
-		// The kernel says that there is room only when there is a lot. A
-		// client that reads slowly is one that reads.
-		if n := int32(socket.Unsent(int(c.fd))); n < c.queued {
-			c.queued = n
-			c.enter(writing, true)
-			return
-		}
-		s.Counters.c.Add(counterStalled, 1)
-		// What it does not read is not worth keeping in the kernel either.
-		_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-		c.close()
-	case lingering:
-		c.close()
-	}
-}
-
-// greet says what there is to say, which any new connection has room for.
-func (c *conn) greet() {
-	s := c.server
-	b, form := s.Greeting.Append(s.out[:0], s.Clock.Now())
-	n := 0
-	if len(b) > 0 {
-		n, _ = socket.Write(int(c.fd), b)
-	}
-	switch {
-	case len(b) == 0:
-		s.Counters.c.Add(counterUntrusted, 1)
-		c.close()
-	case n < len(b): // the client is gone already
-		s.Counters.c.Add(counterFailed, 1)
-		c.close()
-	default:
-		s.Counters.c.Add(counterAnswers+int(form), 1)
-		c.finish()
-	}
-}
-
-// last answers what the client has sent by now, and then closes the connection.
-// If that is a lot it does a part of it, and is called again with the next
-// event.
-func (c *conn) last() {
-	for range lastReads {
-		in, ok := c.receive()
-		if !ok {
-			if c.waits() { // for nothing more: what is left is a request
-				c.expired = true
-				c.serve(c.rest)
-			}
-			if c.waits() {
-				c.finish()
-			}
-			return
-		}
-		if c.serve(in); !c.waits() {
-			return
-		}
-	}
-}
-
-// finish closes our side first. What the client still sends is read and thrown
-// away until it closes its own, or has had time to: a close before that would
-// make a reset of it, which can overtake the last answer.
-func (c *conn) finish() {
-	if c.eof || unix.Shutdown(int(c.fd), unix.SHUT_WR) != nil {
+	b, outcome := s.config.ServerFirst.Append(s.out[:0], s.config.Clock.Now())
+	if _, ok := outcome.Form(); !ok {
+		s.config.Counters.addOutcome(outcome)
 		c.close()
 		return
 	}
-	c.rest, c.cut = nil, nil
-	c.enter(lingering, false)
-	_ = c.server.loop.Modify(int(c.fd), reactor.PollIn)
-	c.server.trim()
-}
-
-func (c *conn) drain() {
-	n, err := socket.Read(int(c.fd), c.server.in)
-	if n == 0 && (err == nil || socket.FaultOf(socket.Reading, err) != socket.None) {
-		c.close()
+	if n, _ := socket.Write(int(c.fd), b); n < len(b) { // the client has reset it already
+		c.fail()
+		return
 	}
-}
-
-func (c *conn) close() {
-	_ = c.server.loop.Remove(int(c.fd))
-	c.release()
-}
-
-// release gives back what c holds, and c itself.
-func (c *conn) release() {
-	s := c.server
-	_ = unix.Close(int(c.fd))
-	if s.Sources != nil {
-		s.Sources.give(c.source)
-	}
-	s.lists[c.state].remove(c)
-	*c = conn{server: s, fd: -1, next: s.free}
-	s.free = c
-	s.closed()
+	s.config.Counters.addOutcome(outcome)
+	c.lingeringClose()
 }

@@ -11,78 +11,80 @@ const (
 	counterAcceptErrors
 	counterRefused
 	counterEvicted
-	counterIdled
+	counterIdle
 	counterStalled
-	counterUntrusted
+	counterOverBudget
 	counterFailed
-	counterAnswers // one for each form, and one for errors
-	numCounters    = counterAnswers + int(errorForm) + 1
+	counterOutcomes // one for each outcome of a request
+	numCounters     = counterOutcomes + answer.NumOutcomes
 )
 
 // Counters counts what the server of one loop does.
-type Counters struct {
-	c     *reactor.Counters
-	forms []answer.Form // that are told of
-}
+type Counters struct{ c *reactor.Counters }
 
-// NewCounters returns counters that l publishes, of answers of these forms.
-func NewCounters(l *reactor.Loop, forms ...answer.Form) *Counters {
-	return &Counters{l.NewCounters(numCounters), forms}
-}
+// NewCounters returns counters that l publishes.
+func NewCounters(l *reactor.Loop) *Counters { return &Counters{l.NewCounters(numCounters)} }
+
+// add adds 1 to a counter. It is for the loop's goroutine.
+func (c *Counters) add(counter int) { c.c.Add(counter, 1) }
+
+// addOutcome counts the outcome of a request. It is for the loop's goroutine.
+func (c *Counters) addOutcome(o answer.Outcome) { c.add(counterOutcomes + int(o)) }
 
 // Stats is what a server has done, as of its loop's last wait.
 type Stats struct {
-	Accepted     uint64 // connections
-	Open         uint64 // of these, still
-	AcceptErrors uint64
-	Refused      uint64 // closed as soon as they were accepted: too many, or no descriptor
-	Evicted      uint64 // closed because there were too many
-	Idle         uint64 // closed because they did not ask
-	Stalled      uint64 // closed because they did not read
-	Failed       uint64 // reset, or lost
-	Untrusted    uint64 // closed because the clock is not good enough to be told
-	Answers      [answer.NumForms]uint64
-	Errors       uint64 // answers over HTTP that give no time
+	Accepted     uint64                  // connections accepted
+	Open         uint64                  // of these, connections that are open
+	Answers      [answer.NumForms]uint64 // by their form
+	HTTPErrors   uint64                  // HTTP answers without a time
+	AcceptErrors uint64                  // errors of accept(2)
+
+	// Connections that the server closed, by reason.
+	Refused    uint64 // over a limit, or no descriptor: closed when they were accepted
+	Evicted    uint64 // at the cap: they made room for others
+	Idle       uint64 // the client sent nothing for too long
+	Stalled    uint64 // the client read nothing for too long
+	OverBudget uint64 // reset, because connections held more memory than the budget
+	Failed     uint64 // reset, or another error of the socket
+	Untrusted  uint64 // the clock is not trusted
 }
 
-// Stats may be called from any goroutine.
+// Stats returns the current counts. It may be called from any goroutine.
 func (c *Counters) Stats() Stats {
+	load := func(counter int) uint64 { return c.c.Load(counter) }
 	s := Stats{
-		Accepted:     c.c.Load(counterAccepted),
-		Open:         c.c.Load(counterOpen),
-		AcceptErrors: c.c.Load(counterAcceptErrors),
-		Refused:      c.c.Load(counterRefused),
-		Evicted:      c.c.Load(counterEvicted),
-		Idle:         c.c.Load(counterIdled),
-		Stalled:      c.c.Load(counterStalled),
-		Failed:       c.c.Load(counterFailed),
-		Untrusted:    c.c.Load(counterUntrusted),
-		Errors:       c.c.Load(counterAnswers + int(errorForm)),
+		Accepted:     load(counterAccepted),
+		Open:         load(counterOpen),
+		HTTPErrors:   load(counterOutcomes + int(answer.HTTPError)),
+		AcceptErrors: load(counterAcceptErrors),
+		Refused:      load(counterRefused),
+		Evicted:      load(counterEvicted),
+		Idle:         load(counterIdle),
+		Stalled:      load(counterStalled),
+		OverBudget:   load(counterOverBudget),
+		Failed:       load(counterFailed),
+		Untrusted:    load(counterOutcomes + int(answer.Untrusted)),
 	}
-	for i := range s.Answers {
-		s.Answers[i] = c.c.Load(counterAnswers + i)
+	for f := range s.Answers {
+		s.Answers[f] = load(counterOutcomes + int(answer.Answered(answer.Form(f))))
 	}
 	return s
 }
 
-// Each calls f with each figure, as metrics name it. It may be called from any
-// goroutine.
-func (c *Counters) Each(f func(what, label string, n uint64)) {
-	s := c.Stats()
-	requests := s.Errors
-	for _, form := range c.forms {
-		requests += s.Answers[form]
-		f("answers", form.String(), s.Answers[form])
+// Add adds t to s.
+func (s *Stats) Add(t Stats) {
+	s.Accepted += t.Accepted
+	s.Open += t.Open
+	for f := range s.Answers {
+		s.Answers[f] += t.Answers[f]
 	}
-	f("answers", "error", s.Errors)
-	f("requests", "", requests)
-	f("receive_errors", "", s.AcceptErrors)
-	f("connections", "", s.Accepted)
-	f("connections_open", "", s.Open)
-	f("connections_closed", "refused", s.Refused)
-	f("connections_closed", "idle", s.Idle)
-	f("connections_closed", "evicted", s.Evicted)
-	f("connections_closed", "stalled", s.Stalled)
-	f("connections_closed", "failed", s.Failed)
-	f("connections_closed", "untrusted", s.Untrusted)
+	s.HTTPErrors += t.HTTPErrors
+	s.AcceptErrors += t.AcceptErrors
+	s.Refused += t.Refused
+	s.Evicted += t.Evicted
+	s.Idle += t.Idle
+	s.Stalled += t.Stalled
+	s.OverBudget += t.OverBudget
+	s.Failed += t.Failed
+	s.Untrusted += t.Untrusted
 }

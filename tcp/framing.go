@@ -3,16 +3,17 @@ package tcp
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 
 	"nowd/answer"
 )
 
-// Framing is how requests in a stream are told apart.
+// Framing is the rule by which a connection's input is divided into requests.
 type Framing uint8
 
 const (
-	Burst Framing = iota // a line, or what is left when the client pauses
-	Line                 // whole lines only
+	Burst Framing = iota // a request is a line, or what has been read when the client pauses
+	Line                 // a request is a whole line
 )
 
 // UnmarshalText accepts "burst" and "line".
@@ -36,93 +37,104 @@ func (f Framing) String() string {
 	return "burst"
 }
 
-// maxLine is how long a request is at the most. A longer one is answered once
-// it is known to be, and the rest of its line is skipped.
+// maxLine is the greatest length of a request, in bytes. A longer one is answered
+// once, and the rest of its line is skipped.
 const maxLine = 1024
 
-// kind says what stands at the beginning of a connection's input.
-type kind uint8
+// frameKind is the kind of a frame. Those from head on are HTTP, after which a
+// connection closes.
+type frameKind uint8
 
 const (
-	rest    kind = iota // the beginning of a request, or nothing
-	skipped             // of a line that is too long, and answered already
-	line                // a request
-	head                // the head of a request in HTTP
-	badHead             // one that its client never finishes
-	longHead
-	slowHead
+	incomplete    frameKind = iota // part of a request, or nothing: more input is needed
+	skipped                        // part of a line that is too long and has been answered
+	line                           // a request in text
+	head                           // the head of an HTTP request
+	truncatedHead                  // part of a head, after which the client half-closed
+	oversizedHead                  // part of a head that is too long
+	slowHead                       // part of a head, after which the client sent nothing for too long
 )
 
-// piece is what a framer cuts off the input.
-type piece struct {
-	kind kind
-	text []byte // the request's, of a line and a head
-	size int    // how much of the input it is
-	wait state  // of a rest: what the connection waits in for the rest of it
+// httpStatus is the status with which a head that is not complete is answered.
+var httpStatus = [...]int{
+	truncatedHead: http.StatusBadRequest,
+	oversizedHead: http.StatusRequestHeaderFieldsTooLarge,
+	slowHead:      http.StatusRequestTimeout,
 }
 
-// framer cuts a connection's input into requests. Its value is all that it
-// keeps of the input that it has passed.
+func (k frameKind) isHTTP() bool { return k >= head }
+
+// frame is the next part of a connection's input.
+type frame struct {
+	kind frameKind
+	text []byte // the request, if it is not too long to be read
+	size int    // the bytes of input that the frame takes
+	wait state  // if it is incomplete: the state in which the connection waits for more input
+}
+
+// framer divides a connection's input into frames. Its value is all that it keeps of
+// the input that it has passed.
 type framer struct {
 	framing  Framing
-	skipping bool // of the line that is under way the rest does not count
-	lines    bool // the client has sent a whole line, so the next one may be whole too
-	expired  bool // what is left has waited long enough for more
+	skipping bool // the rest of the current line is skipped
+	sawLine  bool // the client has sent a whole line, so it may go on to do so
+	timedOut bool // a partial line or head has waited for more for as long as it may
 }
 
-// cutOff returns what in begins with. eof says that nothing will come after in.
-func (f *framer) cutOff(in []byte, eof bool) piece {
-	p := f.look(in, eof)
-	if p.kind != rest {
-		f.expired = false
+// nextFrame returns the frame at the beginning of in. eof says that no input comes after
+// in.
+func (f *framer) nextFrame(in []byte, eof bool) frame {
+	p := f.parse(in, eof)
+	if p.kind != incomplete {
+		f.timedOut = false
 	}
 	return p
 }
 
-func (f *framer) look(in []byte, eof bool) piece {
+func (f *framer) parse(in []byte, eof bool) frame {
 	if len(in) == 0 {
-		return piece{wait: idle}
+		return frame{wait: idle}
 	}
 	end := bytes.IndexByte(in, '\n')
 	if f.skipping {
 		if end < 0 {
-			return piece{kind: skipped, size: len(in)}
+			return frame{kind: skipped, size: len(in)}
 		}
-		f.skipping, f.lines = false, true
-		return piece{kind: skipped, size: end + 1}
+		f.skipping, f.sawLine = false, true
+		return frame{kind: skipped, size: end + 1}
 	}
 	isHTTP, maybeHTTP := answer.IsHTTP(in)
 	switch {
 	case isHTTP:
-		return f.lookHead(in, eof)
+		return f.parseHead(in, eof)
 	case end > maxLine:
-		f.lines = true
-		return piece{kind: line, size: end + 1}
+		f.sawLine = true
+		return frame{kind: line, size: end + 1}
 	case end >= 0:
-		f.lines = true
-		return piece{kind: line, text: in[:end], size: end + 1}
+		f.sawLine = true
+		return frame{kind: line, text: in[:end], size: end + 1}
 	case len(in) > maxLine:
 		f.skipping = true
-		return piece{kind: line, size: len(in)}
+		return frame{kind: line, size: len(in)}
 	case f.framing == Line:
-		return piece{wait: idle}
-	case (f.lines || maybeHTTP) && !f.expired && !eof:
-		return piece{wait: resting}
+		return frame{wait: asking}
+	case (f.sawLine || maybeHTTP) && !f.timedOut && !eof:
+		return frame{wait: partialLine}
 	}
-	return piece{kind: line, text: in, size: len(in)}
+	return frame{kind: line, text: in, size: len(in)}
 }
 
-func (f *framer) lookHead(in []byte, eof bool) piece {
+func (f *framer) parseHead(in []byte, eof bool) frame {
 	end := answer.HeadEnd(in[:min(len(in), answer.MaxHead)])
 	switch {
 	case end >= 0:
-		return piece{kind: head, text: in[:end], size: end}
+		return frame{kind: head, text: in[:end], size: end}
 	case len(in) >= answer.MaxHead:
-		return piece{kind: longHead, text: in, size: len(in)}
+		return frame{kind: oversizedHead, text: in, size: len(in)}
 	case eof:
-		return piece{kind: badHead, text: in, size: len(in)}
-	case f.expired:
-		return piece{kind: slowHead, text: in, size: len(in)}
+		return frame{kind: truncatedHead, text: in, size: len(in)}
+	case f.timedOut:
+		return frame{kind: slowHead, text: in, size: len(in)}
 	}
-	return piece{wait: heading}
+	return frame{wait: partialHead}
 }

@@ -29,8 +29,10 @@ func still(t testing.TB) (*Server, time.Time) {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	now := time.Now()
-	c := clock.With(func() time.Time { return now }, clock.Host())
-	return NewServer(l, Config{Clock: c, Text: answer.NewText(c, time.UTC, answer.DateTime, true), Counters: NewCounters(l, answer.TextForms()...)}), now
+	c := clock.New(clock.Config{Now: func() time.Time { return now }})
+	s := NewServer(l, Config{Clock: c, Text: answer.NewText(c, time.UTC, answer.DateTime, true), Counters: NewCounters(l)})
+	t.Cleanup(s.spare.Close)
+	return s, now
 }
 
 // taking is a connection to a kernel that takes of what is written to it only
@@ -43,19 +45,19 @@ type taking struct {
 
 // more answers what has come, after what was left of what came before.
 func (c *taking) more(b []byte) {
-	in := append(c.rest, b...)
+	in := append(c.unparsed, b...)
 	for {
 		s := c.server
-		out, last := c.answer(append(s.out[:0], c.cut...), in)
+		out, last := c.appendAnswers(append(s.out[:0], c.unsent...), in)
 		n := len(out)
 		if len(c.takes) > 0 {
 			n = min(n, int(c.takes[0]))
 			c.takes = c.takes[1:]
 		}
 		c.taken = append(c.taken, out[:n]...)
-		in = in[c.sent(out, n):]
-		if n == len(out) && (last.kind == rest || c.closing) {
-			c.rest = bytes.Clone(in)
+		in = in[c.commit(out, n):]
+		if n == len(out) && (last.kind == incomplete || c.closing) {
+			c.unparsed = bytes.Clone(in)
 			return
 		}
 	}
@@ -75,7 +77,7 @@ func FuzzStream(f *testing.F) {
 			in = append([]byte("\n"), in...) // from now on a client may be at a line's beginning
 		}
 		c := &taking{conn: conn{server: s, progress: progress{framer: framer{framing: framingOf(p)}}}, takes: takes}
-		due := &ledger{patience: p, text: s.Text}
+		due := &ledger{patience: p, text: s.config.Text}
 		for len(in) > 0 && !c.closing {
 			size := readSize
 			if len(cuts) > 0 {
@@ -87,11 +89,11 @@ func FuzzStream(f *testing.F) {
 			c.more(b)
 			if p == eager && len(b)%2 == 0 && !c.closing { // a pause
 				due.pause()
-				c.expired = len(c.rest) > 0 && !isHead(c.rest)
+				c.timedOut = len(c.unparsed) > 0 && !isHead(c.unparsed)
 				c.more(nil)
 			}
-			if len(c.rest) > max(maxLine, answer.MaxHead) {
-				t.Fatalf("it keeps %d bytes", len(c.rest))
+			if len(c.unparsed) > max(maxLine, answer.MaxHead) {
+				t.Fatalf("it keeps %d bytes", len(c.unparsed))
 			}
 		}
 		if eof && !c.closing {

@@ -22,10 +22,10 @@ import (
 
 // due is an answer that a client is owed.
 type due struct {
-	form answer.Form
-	code int  // of one over HTTP, otherwise 0
-	bare bool // it is one to HEAD, without a body
-	end  int  // of the bytes that ask for it, in the client's input
+	form answer.Form // unless it is an HTTP error
+	code int         // of one over HTTP, otherwise 0
+	bare bool        // it is one to HEAD, without a body
+	end  int         // of the bytes that ask for it, in the client's input
 }
 
 // patience says what a client's pauses mean.
@@ -67,7 +67,7 @@ func (l *ledger) pause() {
 func (l *ledger) end() {
 	if len(l.left) > 0 && !l.skipping && !l.closed {
 		if isHead(l.left) {
-			l.owe(due{form: errorForm, code: http.StatusBadRequest, bare: l.left[0] == 'H'}, len(l.left))
+			l.owe(due{code: http.StatusBadRequest, bare: l.left[0] == 'H'}, len(l.left))
 		} else if l.patience != lines {
 			l.owe(due{form: l.text.Form(l.left)}, len(l.left))
 		}
@@ -107,7 +107,7 @@ func (l *ledger) nextHead() bool {
 			end = min(end, i+len(blank))
 		}
 	}
-	d := due{form: errorForm, code: http.StatusRequestHeaderFieldsTooLarge, bare: begin[0] == 'H'}
+	d := due{code: http.StatusRequestHeaderFieldsTooLarge, bare: begin[0] == 'H'}
 	if head := begin[:end]; bytes.HasSuffix(head, []byte("\n\n")) || bytes.HasSuffix(head, []byte("\n\r\n")) {
 		d.form, d.code = l.answerTo(head)
 	} else if end < answer.MaxHead {
@@ -123,7 +123,7 @@ func (l *ledger) answerTo(head []byte) (answer.Form, int) {
 	line, _, _ := strings.Cut(string(head), "\n")
 	words := strings.SplitN(strings.TrimSuffix(line, "\r"), " ", 3)
 	if len(words) < 3 || !strings.HasPrefix(words[2], "HTTP/1.") {
-		return errorForm, http.StatusBadRequest
+		return 0, http.StatusBadRequest
 	}
 	target := words[1]
 	if host, ok := strings.CutPrefix(target, "http://"); ok {
@@ -134,7 +134,7 @@ func (l *ledger) answerTo(head []byte) (answer.Form, int) {
 		}
 	}
 	if target == "" || target[0] != '/' {
-		return errorForm, http.StatusBadRequest
+		return 0, http.StatusBadRequest
 	}
 	path, _, _ := strings.Cut(target[1:], "?")
 	if path == "" {
@@ -143,7 +143,7 @@ func (l *ledger) answerTo(head []byte) (answer.Form, int) {
 	if form, ok := answer.ParseForm([]byte(path)); ok {
 		return form, http.StatusOK
 	}
-	return errorForm, http.StatusNotFound
+	return 0, http.StatusNotFound
 }
 
 // owe enters an answer to the first size bytes of left.

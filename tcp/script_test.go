@@ -283,16 +283,17 @@ type stage [numPatiences]service
 
 func newStage(t testing.TB) (st stage) {
 	for p := range numPatiences {
-		st[p] = start(t, func(c *Config) { c.Framing = framingOf(p) })
+		// In real time, since an eager client waits for it.
+		st[p] = startWithClock(t, nil, func(c *Config) { c.Framing = framingOf(p) })
 		st[p].do(func() {
 			// Time makes no difference, but where it does.
 			s := st[p].Server
-			s.lists[resting].timeout = time.Minute
+			s.lists[partialLine].timeout = time.Minute
 			s.lists[lingering].timeout = time.Minute
 			s.lists[writing].timeout = time.Minute
-			s.lists[heading].timeout = time.Minute
+			s.lists[partialHead].timeout = time.Minute
 			if p == eager {
-				s.lists[resting].timeout = 2 * time.Millisecond
+				s.lists[partialLine].timeout = 2 * time.Millisecond
 			}
 		})
 	}
@@ -355,7 +356,7 @@ func (st stage) play(t *testing.T, p patience, scripts []script) {
 				t.Error(err)
 				return
 			}
-			c := player{fd: fd, ledger: ledger{patience: p, text: s.Text}, late: time.Now().Add(20 * time.Second)}
+			c := player{fd: fd, ledger: ledger{patience: p, text: s.config.Text}, late: time.Now().Add(giveUp)}
 			if err := c.play(sc); err != nil {
 				t.Errorf("client %d: %v", i, err)
 			}
@@ -367,7 +368,7 @@ func (st stage) play(t *testing.T, p patience, scripts []script) {
 		})
 	}
 	playing.Wait()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(giveUp); ; {
 		var open int
 		var got uint64
 		s.do(func() { open, got = s.conns(), s.answers()-before })
@@ -384,14 +385,6 @@ func (st stage) play(t *testing.T, p patience, scripts []script) {
 	if n := s.loop.Stats().Panics; n > 0 {
 		t.Fatalf("%d panics", n)
 	}
-}
-
-// answers is how many the server has counted. It is for the loop's goroutine.
-func (s *Server) answers() (n uint64) {
-	for i := range int(errorForm) + 1 {
-		n += s.Counters.c.Own(counterAnswers + i)
-	}
-	return n
 }
 
 // TestOwedAnswersArriveInOrderAndNothingElse plays scripts made at random, of

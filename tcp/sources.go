@@ -2,32 +2,32 @@ package tcp
 
 import "sync"
 
-// Sources counts the connections of each source, so that none has more than it
-// may. The servers of all loops share it, for a client's connections are spread
-// over them; it is asked when a connection is opened or closed, not for a
-// request. It is safe for use from many goroutines.
+// Sources limits the connections of each source. The servers of all loops share it,
+// because a client's connections are spread over them. It is used when a connection
+// is accepted and closed, not for a request. It is safe for concurrent use.
 type Sources struct {
-	most int
-	mu   sync.Mutex
-	open map[uint64]int // by guard.Source
+	limit int
+	mu    sync.Mutex
+	open  map[uint64]int // connections by guard.Source
 }
 
-// NewSources returns a Sources that lets each source have most connections.
-func NewSources(most int) *Sources { return &Sources{most: most, open: make(map[uint64]int)} }
+// NewSources returns a Sources that allows each source limit connections.
+func NewSources(limit int) *Sources { return &Sources{limit: limit, open: make(map[uint64]int)} }
 
-// take reports whether source may have one more connection, and counts it then.
-func (s *Sources) take(source uint64) bool {
+// acquire counts one more connection of source, and reports false if it would be
+// over the limit.
+func (s *Sources) acquire(source uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open[source] >= s.most {
+	if s.open[source] >= s.limit {
 		return false
 	}
 	s.open[source]++
 	return true
 }
 
-// give takes note that a connection is closed.
-func (s *Sources) give(source uint64) {
+// release counts one connection of source less.
+func (s *Sources) release(source uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open[source]--; s.open[source] <= 0 {

@@ -1,35 +1,46 @@
 package udp
 
+import "unsafe"
+
 const (
-	// batchSize is how many datagrams are taken in at a time.
-	batchSize = 64
+	// receiveBatch is the greatest number of datagrams received at a time.
+	receiveBatch = 64
 
-	// sendSize is how many answers leave together. The kernel sends one after
-	// the other, so the last one's time is older when it leaves by what the
-	// others take.
-	sendSize = 16
+	// sendBatch is the greatest number of answers sent together. They all carry the
+	// same time, and the kernel sends one after the other, so the time in the last
+	// one is older by what the others take.
+	sendBatch = 16
 
-	// MaxRequest is how much of a datagram is read: what an Ethernet frame
-	// holds. Being an odd number of cache lines, it keeps the beginnings of a
-	// batch's datagrams, as a rule all that is looked at, out of each other's
-	// way in the cache.
+	// MaxRequest is the number of bytes that are read of a datagram: what an
+	// Ethernet frame holds. It is an odd number of cache lines, so that the
+	// beginnings of a batch's datagrams do not compete for the same cache sets.
 	MaxRequest = 23 * 64
 
-	// maxControl has room for an in6_pktinfo and a timespec, each with its header.
+	// maxControl is the size of a control buffer in bytes: an in6_pktinfo and a
+	// timespec, each with its header, fit.
 	maxControl = 128
 )
 
-// debt is an answer that is owed.
-type debt struct {
-	slot int  // of the datagram
-	kiss bool // it is to be told to ask less often
+// controlBuffer holds the control messages of one datagram. It consists of words,
+// so that the headers in it are aligned as cmsg(3) has them.
+type controlBuffer [maxControl / 8]uint64
+
+// bytes returns the buffer's memory.
+func (b *controlBuffer) bytes() []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(b)), maxControl)
 }
 
-// answer returns the memory for answer i, empty.
-func (b *batch) answer(i int) []byte { return b.answers[i][:0] }
+// pendingReply is a received datagram that has yet to be answered.
+type pendingReply struct {
+	slot int  // of the datagram in its batch
+	kiss bool // the answer is a kiss: its source is over the limit
+}
 
-// forget strikes one off owed.
-func (b *batch) forget(i int) { b.owed = append(b.owed[:i], b.owed[i+1:]...) }
+// replyBuffer returns the memory for reply i, empty.
+func (b *batch) replyBuffer(i int) []byte { return b.replies[i][:0] }
 
-// settle strikes the first n, whose answers have left, off owed.
-func (b *batch) settle(n int) { b.owed = b.owed[:copy(b.owed, b.owed[n:])] }
+// removePending removes pending[i], which gets no answer.
+func (b *batch) removePending(i int) { b.pending = append(b.pending[:i], b.pending[i+1:]...) }
+
+// removeFirst removes the first n pending replies, which are done with.
+func (b *batch) removeFirst(n int) { b.pending = b.pending[:copy(b.pending, b.pending[n:])] }

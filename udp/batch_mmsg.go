@@ -9,71 +9,65 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nowd/answer"
+	"nowd/socket"
 )
 
-// mmsghdr is the struct of that name in recvmmsg(2).
-type mmsghdr struct {
-	unix.Msghdr
-	Len uint32
-}
-
-// batch is memory for some datagrams and their answers, as recvmmsg(2) and
-// sendmmsg(2) want it. The headers point to the other parts of it, so it stays
-// where it was made, on the heap.
+// batch is the memory for a batch of datagrams and their replies, laid out for
+// recvmmsg(2) and sendmmsg(2). Its headers point into it, so it is allocated on
+// the heap and never copied.
 type batch struct {
-	owed []debt // what is to be answered
+	pending []pendingReply
 
-	in       [batchSize]mmsghdr
-	inVec    [batchSize]unix.Iovec
-	names    [batchSize]unix.RawSockaddrInet6 // one of IPv4 fits in
-	control  [batchSize][maxControl]byte
-	requests [batchSize][MaxRequest]byte
-	about    [batchSize]ancillary
-	used     int // slots that the last receive filled
+	// Indexed by slot: a received datagram's place.
+	in        [receiveBatch]socket.Mmsghdr
+	inVec     [receiveBatch]unix.Iovec
+	names     [receiveBatch]unix.RawSockaddrInet6 // an IPv4 address fits in
+	control   [receiveBatch]controlBuffer
+	requests  [receiveBatch][MaxRequest]byte
+	ancillary [receiveBatch]ancillary
+	filled    int // the slots that the last receive filled
 
-	out     [sendSize]mmsghdr
-	outVec  [sendSize]unix.Iovec
-	answers [sendSize][answer.MaxText]byte
+	// Indexed by reply.
+	out     [sendBatch]socket.Mmsghdr
+	outVec  [sendBatch]unix.Iovec
+	replies [sendBatch][answer.MaxText]byte
 }
 
 func newBatch() *batch {
-	b := &batch{owed: make([]debt, 0, batchSize), used: batchSize}
-	for i := range batchSize {
+	b := &batch{pending: make([]pendingReply, 0, receiveBatch), filled: receiveBatch}
+	for i := range receiveBatch {
 		b.inVec[i].Base = &b.requests[i][0]
 		b.inVec[i].SetLen(MaxRequest)
 		b.in[i].Iov = &b.inVec[i]
 		b.in[i].SetIovlen(1)
 		b.in[i].Name = (*byte)(unsafe.Pointer(&b.names[i]))
-		b.in[i].Control = &b.control[i][0]
+		b.in[i].Control = unsafe.SliceData(b.control[i].bytes())
 	}
-	for i := range sendSize {
-		b.outVec[i].Base = &b.answers[i][0]
+	for i := range sendBatch {
+		b.outVec[i].Base = &b.replies[i][0]
 		b.out[i].Iov = &b.outVec[i]
 		b.out[i].SetIovlen(1)
 	}
 	return b
 }
 
-// receive fills the slots from 0 on and returns how many.
+// receive receives datagrams into the slots from 0 on, and returns their number.
+// It returns EAGAIN if there is none.
 func (b *batch) receive(fd int) (int, error) {
-	for i := range b.used {
+	// The kernel has overwritten the lengths of the slots that it filled last.
+	for i := range b.filled {
 		b.in[i].Namelen = unix.SizeofSockaddrInet6
 		b.in[i].SetControllen(maxControl)
 	}
-	// With MSG_DONTWAIT the call cannot block, so the scheduler need not know.
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.in[0])), batchSize, unix.MSG_DONTWAIT|unix.MSG_TRUNC, 0, 0)
-	if errno != 0 {
-		b.used = 0
-		return 0, errno
+	n, err := socket.Recvmmsg(fd, b.in[:], unix.MSG_TRUNC)
+	b.filled = n
+	for i := range n {
+		b.ancillary[i] = readControl(b.control[i].bytes()[:min(int(b.in[i].Controllen), maxControl)])
 	}
-	b.used = int(n)
-	for i := range b.used {
-		b.about[i] = readControl(b.control[i][:min(int(b.in[i].Controllen), maxControl)])
-	}
-	return b.used, nil
+	return n, err
 }
 
-// source returns who a datagram says that it is from.
+// source returns the address that a datagram claims to come from.
 func (b *batch) source(slot int) netip.AddrPort {
 	sa := &b.names[slot]
 	port := uint16(sa.Port>>8 | sa.Port<<8)
@@ -83,31 +77,37 @@ func (b *batch) source(slot int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), port)
 }
 
-// request returns the beginning of a datagram, and the length of all of it.
+// request returns the first MaxRequest bytes of a datagram, and the length of the
+// whole datagram.
 func (b *batch) request(slot int) ([]byte, int) {
 	size := int(b.in[slot].Len)
 	return b.requests[slot][:min(size, MaxRequest)], size
 }
 
-// reply makes answer i the one to a slot's datagram. It leaves from the address
-// that the datagram was sent to.
-func (b *batch) reply(i, slot int, answer []byte) {
+// setReply makes data reply i. It goes to the source of a slot's datagram, from the
+// address that the datagram was sent to; if that is unknown, source is the control
+// message that says where from.
+func (b *batch) setReply(i, slot int, data, source []byte) {
 	in, out := &b.in[slot], &b.out[i]
-	b.outVec[i].SetLen(len(answer))
+	b.outVec[i].SetLen(len(data))
 	out.Name, out.Namelen = in.Name, in.Namelen
-	out.Control = unsafe.SliceData(b.about[slot].pin)
-	out.SetControllen(len(b.about[slot].pin))
+	if pktinfo := b.ancillary[slot].pktinfo; pktinfo != nil {
+		source = pktinfo
+	}
+	out.Control = unsafe.SliceData(source)
+	out.SetControllen(len(source))
 }
 
-// send sends the first n answers and returns how many of them the kernel took.
-// If that is not all, the error is that of the first one left.
+// send sends the first n replies and returns how many the kernel took. If these are
+// fewer than n, the error is that of the first one that it did not take.
 func (b *batch) send(fd, n int) (sent int, err error) {
 	for sent < n {
-		took, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.out[sent])), uintptr(n-sent), unix.MSG_DONTWAIT, 0, 0)
-		if errno != 0 {
-			return sent, errno
+		took, err := socket.Sendmmsg(fd, b.out[sent:n], 0)
+		if err != nil {
+			return sent, err
 		}
-		sent += int(took) // after fewer than all, the next call tells why
+		// A call that takes fewer than all returns no error; the next one does.
+		sent += took
 	}
 	return sent, nil
 }

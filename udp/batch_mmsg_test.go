@@ -14,14 +14,15 @@ import (
 
 const batchAllocates, lengthsTold = false, true
 
-// TestAnswersWaitForRoom uses a pair of local sockets, whose queues fill up as
-// no loopback's do. They have no addresses, so the slots are given some.
-func TestAnswersWaitForRoom(t *testing.T) {
+// startFilling returns a server on a pair of local sockets, whose queues fill up as
+// no loopback's do, and the other socket. Local sockets have no addresses, so the
+// slots are given one.
+func startFilling(t *testing.T) (*Server, int) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(fds[1])
+	t.Cleanup(func() { _ = unix.Close(fds[1]) })
 	s := server(t, 3333)
 	s.fd = fds[0]
 	for i := range s.batch.names {
@@ -31,11 +32,43 @@ func TestAnswersWaitForRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, s.loop)
+	return s, fds[1]
+}
+
+func TestCloseCountsRepliesWithoutRoomAsSendErrors(t *testing.T) {
+	s, peer := startFilling(t)
+	pending := 0
+	eventually(t, "the socket never filled", func() bool {
+		for {
+			if _, err := unix.Write(peer, []byte("hi")); err != nil {
+				break
+			}
+		}
+		s.loop.Post(func() {})
+		st := s.config.Counters.Stats()
+		return st.Requests > st.Answers[answer.DateTime]
+	})
+	closed := make(chan struct{})
+	s.loop.Post(func() { pending = len(s.batch.pending); s.Close(); close(closed) })
+	<-closed
+	var st Stats
+	eventually(t, "the pending replies are not counted", func() bool {
+		st = s.config.Counters.Stats()
+		return st.SendErrors > 0
+	})
+	if pending == 0 || st.SendErrors != uint64(pending) || st.Requests != st.Answers[answer.DateTime]+st.SendErrors {
+		t.Errorf("%d replies were pending, counted are %+v", pending, st)
+	}
+}
+
+// TestAnswersWaitForRoom: a full socket holds back requests, and loses no answer.
+func TestAnswersWaitForRoom(t *testing.T) {
+	s, peer := startFilling(t)
 	const requests = 200
 	sent, got := 0, 0
 	var b [64]byte
 	send := func() bool {
-		_, err := unix.Write(fds[1], []byte("hi"))
+		_, err := unix.Write(peer, []byte("hi"))
 		if err == nil {
 			sent++
 		}
@@ -46,11 +79,11 @@ func TestAnswersWaitForRoom(t *testing.T) {
 	eventually(t, "the socket never filled", func() bool {
 		for send() {
 		}
-		return s.Counters.Stats().Requests > 0 && sent > int(s.Counters.Stats().Answers[answer.DateTime])
+		return s.config.Counters.Stats().Requests > 0 && sent > int(s.config.Counters.Stats().Answers[answer.DateTime])
 	})
 	eventually(t, "answers are missing", func() bool {
 		for {
-			n, err := unix.Read(fds[1], b[:])
+			n, err := unix.Read(peer, b[:])
 			if err != nil {
 				break
 			}
@@ -63,7 +96,7 @@ func TestAnswersWaitForRoom(t *testing.T) {
 		}
 		return sent >= requests && got == sent
 	})
-	if st := s.Counters.Stats(); st.SendErrors != 0 || st.ReceiveErrors != 0 || st.Drops != [guard.NumVerdicts]uint64{} {
+	if st := s.config.Counters.Stats(); st.SendErrors != 0 || st.ReceiveErrors != 0 || st.Drops != [guard.NumVerdicts]uint64{} || st.NoRequest+st.Untrusted != 0 {
 		t.Errorf("%+v", st)
 	}
 }
@@ -72,13 +105,13 @@ func TestAnswersWaitForRoom(t *testing.T) {
 // many answers as leave together and the system call that sends them.
 func BenchmarkReadingToCall(b *testing.B) {
 	s := server(b, 3333)
-	for slot := range sendSize {
-		s.batch.owed = append(s.batch.owed, debt{slot: slot})
+	for slot := range sendBatch {
+		s.batch.pending = append(s.batch.pending, pendingReply{slot: slot})
 		s.batch.in[slot].Len = uint32(copy(s.batch.requests[slot][:], "hi\n"))
 	}
 	for b.Loop() {
-		if s.answer() != sendSize {
-			b.Fatal("not all are answered")
+		if s.makeReplies() != sendBatch {
+			b.Fatal("not all get a reply")
 		}
 	}
 }

@@ -10,47 +10,51 @@ import (
 	"nowd/answer"
 )
 
-// batch is memory for some datagrams and their answers, where the system has
-// calls for one at a time only.
+// batch is the memory for a batch of datagrams and their replies. This version is
+// for systems whose calls receive and send one datagram at a time.
 type batch struct {
-	owed []debt // what is to be answered
+	pending []pendingReply
 
-	in      [batchSize]datagram
-	about   [batchSize]ancillary
-	answers [sendSize][answer.MaxText]byte
-	lengths [sendSize]int // of the answers
+	// Indexed by slot: a received datagram's place.
+	in        [receiveBatch]datagram
+	ancillary [receiveBatch]ancillary
+
+	// Indexed by reply.
+	replies [sendBatch][answer.MaxText]byte
+	lengths [sendBatch]int
 }
 
 type datagram struct {
 	data    [MaxRequest]byte
 	size    int
-	control [maxControl]byte
+	control controlBuffer
 	from    unix.Sockaddr
 }
 
-func newBatch() *batch { return &batch{owed: make([]debt, 0, batchSize)} }
+func newBatch() *batch { return &batch{pending: make([]pendingReply, 0, receiveBatch)} }
 
-// receive fills the slots from 0 on and returns how many.
+// receive receives datagrams into the slots from 0 on, and returns their number.
+// It returns EAGAIN if there is none.
 func (b *batch) receive(fd int) (int, error) {
 	for i := range b.in {
 		d := &b.in[i]
-		n, ctl, flags, from, err := unix.Recvmsg(fd, d.data[:], d.control[:], 0)
+		n, control, flags, from, err := unix.Recvmsg(fd, d.data[:], d.control.bytes(), 0)
 		if err != nil && i > 0 {
-			return i, nil // it will be told again
+			return i, nil // the next call reports the error again
 		}
 		if err != nil {
 			return 0, err
 		}
 		d.size, d.from = n, from
 		if flags&unix.MSG_TRUNC != 0 {
-			d.size++ // longer than what is there, by how much is not told
+			d.size++ // it is longer, by an unknown number of bytes
 		}
-		b.about[i] = readControl(d.control[:ctl])
+		b.ancillary[i] = readControl(d.control.bytes()[:control])
 	}
-	return batchSize, nil
+	return receiveBatch, nil
 }
 
-// source returns who a datagram says that it is from.
+// source returns the address that a datagram claims to come from.
 func (b *batch) source(slot int) netip.AddrPort {
 	switch sa := b.in[slot].from.(type) {
 	case *unix.SockaddrInet4:
@@ -61,21 +65,28 @@ func (b *batch) source(slot int) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// request returns the beginning of a datagram, and the length of all of it.
+// request returns the first MaxRequest bytes of a datagram, and the length of the
+// whole datagram, or a lower bound above MaxRequest.
 func (b *batch) request(slot int) ([]byte, int) {
 	d := &b.in[slot]
 	return d.data[:min(d.size, MaxRequest)], d.size
 }
 
-// reply makes answer i the one to a slot's datagram. It leaves from the address
-// that the datagram was sent to.
-func (b *batch) reply(i, slot int, answer []byte) { b.lengths[i] = len(answer) }
+// setReply makes data, which stands in replyBuffer(i), reply i. It goes to the
+// source of a slot's datagram, from the address that the datagram was sent to; if
+// that is unknown, source is the control message that says where from.
+func (b *batch) setReply(i, slot int, data, source []byte) {
+	b.lengths[i] = len(data)
+	if a := &b.ancillary[slot]; a.pktinfo == nil {
+		a.pktinfo = source
+	}
+}
 
-// send sends the first n answers and returns how many of them the kernel took.
-// If that is not all, the error is that of the first one left.
+// send sends the first n replies and returns how many the kernel took. If these are
+// fewer than n, the error is that of the first one that it did not take.
 func (b *batch) send(fd, n int) (sent int, err error) {
-	for i, debt := range b.owed[:n] {
-		if err := unix.Sendmsg(fd, b.answers[i][:b.lengths[i]], b.about[debt.slot].pin, b.in[debt.slot].from, 0); err != nil {
+	for i, p := range b.pending[:n] {
+		if err := unix.Sendmsg(fd, b.replies[i][:b.lengths[i]], b.ancillary[p.slot].pktinfo, b.in[p.slot].from, 0); err != nil {
 			return i, err
 		}
 	}

@@ -8,65 +8,69 @@ import (
 
 const (
 	counterRequests = iota
-	counterReceiveErrors
 	counterSendErrors
+	counterReceiveErrors
 	counterOverflows
-	counterAnswers                                         // one for each form
-	counterDrops   = counterAnswers + int(answer.NumForms) // one for each verdict
-	numCounters    = counterDrops + int(guard.NumVerdicts)
+	counterOutcomes                                        // one for each outcome of the dialect
+	counterVerdicts = counterOutcomes + answer.NumOutcomes // one for each verdict of the guard
+	numCounters     = counterVerdicts + guard.NumVerdicts
 )
 
 // Counters counts what the servers of one dialect do on one loop.
-type Counters struct {
-	c     *reactor.Counters
-	forms []answer.Form // that are told of
-}
+type Counters struct{ c *reactor.Counters }
 
-// NewCounters returns counters that l publishes, of answers of these forms.
-func NewCounters(l *reactor.Loop, forms ...answer.Form) *Counters {
-	return &Counters{l.NewCounters(numCounters), forms}
-}
+// NewCounters returns counters that l publishes.
+func NewCounters(l *reactor.Loop) *Counters { return &Counters{l.NewCounters(numCounters)} }
 
-// Stats is what the servers of one dialect have done on one loop, as of its
-// last wait. Each request becomes an answer, or a drop for one reason.
+// add adds n to a counter. It is for the loop's goroutine.
+func (c *Counters) add(counter int, n uint64) { c.c.Add(counter, n) }
+
+// Stats is what the servers of one dialect have done on one loop, as of the loop's
+// last wait. Each request is counted once more, as an answer or a drop.
 type Stats struct {
-	Requests      uint64
-	Answers       [answer.NumForms]uint64
-	Drops         [guard.NumVerdicts]uint64
-	SendErrors    uint64 // the drops of answers that the kernel did not take
-	ReceiveErrors uint64
-	Overflows     uint64 // datagrams that found the receive buffer full; they are no requests
+	Requests   uint64                    // datagrams received
+	Answers    [answer.NumForms]uint64   // by their form
+	Drops      [guard.NumVerdicts]uint64 // by the guard's verdict
+	NoRequest  uint64                    // drops of what is no request in the dialect
+	Untrusted  uint64                    // drops because the clock is not trusted
+	SendErrors uint64                    // drops because the kernel did not take the answer
+
+	ReceiveErrors uint64 // errors in receiving
+	Overflows     uint64 // datagrams that the kernel dropped because the receive buffer was full; they are no requests
 }
 
-// Stats may be called from any goroutine.
+// Stats returns the current counts. It may be called from any goroutine.
 func (c *Counters) Stats() Stats {
+	load := func(counter int) uint64 { return c.c.Load(counter) }
 	s := Stats{
-		Requests:      c.c.Load(counterRequests),
-		SendErrors:    c.c.Load(counterSendErrors),
-		ReceiveErrors: c.c.Load(counterReceiveErrors),
-		Overflows:     c.c.Load(counterOverflows),
+		Requests:      load(counterRequests),
+		NoRequest:     load(counterOutcomes + int(answer.NoRequest)),
+		Untrusted:     load(counterOutcomes + int(answer.Untrusted)),
+		SendErrors:    load(counterSendErrors),
+		ReceiveErrors: load(counterReceiveErrors),
+		Overflows:     load(counterOverflows),
 	}
-	for i := range s.Answers {
-		s.Answers[i] = c.c.Load(counterAnswers + i)
+	for f := range s.Answers {
+		s.Answers[f] = load(counterOutcomes + int(answer.Answered(answer.Form(f))))
 	}
-	for i := range s.Drops {
-		s.Drops[i] = c.c.Load(counterDrops + i)
+	for v := range s.Drops {
+		s.Drops[v] = load(counterVerdicts + v)
 	}
 	return s
 }
 
-// Each calls f with each figure, as metrics name it. It may be called from any
-// goroutine.
-func (c *Counters) Each(f func(what, label string, n uint64)) {
-	s := c.Stats()
-	f("requests", "", s.Requests)
-	for _, form := range c.forms {
-		f("answers", form.String(), s.Answers[form])
+// Add adds t to s.
+func (s *Stats) Add(t Stats) {
+	s.Requests += t.Requests
+	for f := range s.Answers {
+		s.Answers[f] += t.Answers[f]
 	}
-	for v := guard.Pass + 1; v < guard.NumVerdicts; v++ {
-		f("drops", v.String(), s.Drops[v])
+	for v := range s.Drops {
+		s.Drops[v] += t.Drops[v]
 	}
-	f("drops", "send_error", s.SendErrors)
-	f("receive_errors", "", s.ReceiveErrors)
-	f("receive_overflows", "", s.Overflows)
+	s.NoRequest += t.NoRequest
+	s.Untrusted += t.Untrusted
+	s.SendErrors += t.SendErrors
+	s.ReceiveErrors += t.ReceiveErrors
+	s.Overflows += t.Overflows
 }

@@ -20,8 +20,8 @@ func message(level, kind int, data []byte) []byte {
 	return b
 }
 
-// FuzzControl: whatever control messages there are, what pins an answer is one
-// of them, whole, for the address that it was; nothing else is written to.
+// FuzzControl: whatever the control messages are, the one for the reply is one of
+// them, whole and with its address unchanged. Nothing else is written to.
 func FuzzControl(f *testing.F) {
 	v4 := message(unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{1, 0, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1})
 	v6 := func(addr string) []byte {
@@ -35,7 +35,8 @@ func FuzzControl(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var memory [maxControl + 64]byte
+		var buffers [2]controlBuffer // the second one is what lies behind the first
+		memory := unsafe.Slice(unsafe.SliceData(buffers[0].bytes()), 2*maxControl)
 		for i := range memory {
 			memory[i] = 0x5a
 		}
@@ -46,34 +47,34 @@ func FuzzControl(f *testing.F) {
 		if !bytes.Equal(memory[n:], before[n:]) {
 			t.Fatalf("%x: memory behind it is written to", control)
 		}
-		if got.pin == nil {
-			if got.toMany || !bytes.Equal(control, before[:n]) {
-				t.Fatalf("%x: changed to %x, and nothing is pinned", before[:n], control)
+		if got.pktinfo == nil {
+			if got.multicast || !bytes.Equal(control, before[:n]) {
+				t.Fatalf("%x: changed to %x, and there is none for the reply", before[:n], control)
 			}
 			return
 		}
-		at := int(uintptr(unsafe.Pointer(&got.pin[0])) - uintptr(unsafe.Pointer(&control[0])))
-		if at < 0 || at+len(got.pin) > n {
-			t.Fatalf("%x: the pin is not of it", before[:n])
+		at := int(uintptr(unsafe.Pointer(&got.pktinfo[0])) - uintptr(unsafe.Pointer(&control[0])))
+		if at < 0 || at+len(got.pktinfo) > n {
+			t.Fatalf("%x: the one for the reply is not of it", before[:n])
 		}
-		was, h := before[at:at+len(got.pin)], (*unix.Cmsghdr)(unsafe.Pointer(&got.pin[0]))
-		if int(h.Len) != len(got.pin) {
-			t.Fatalf("%x: a length of %d", got.pin, h.Len)
+		was, h := before[at:at+len(got.pktinfo)], (*unix.Cmsghdr)(unsafe.Pointer(&got.pktinfo[0]))
+		if int(h.Len) != len(got.pktinfo) {
+			t.Fatalf("%x: a length of %d", got.pktinfo, h.Len)
 		}
-		data, old := got.pin[unix.CmsgLen(0):], was[unix.CmsgLen(0):]
+		data, old := got.pktinfo[unix.CmsgLen(0):], was[unix.CmsgLen(0):]
 		switch {
 		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO:
-			if !bytes.Equal(data[4:], old[4:]) || binary.NativeEndian.Uint32(data) != 0 || got.toMany == bytes.Equal(data[4:8], data[8:12]) {
-				t.Errorf("%x made of %x, to many: %v", data, old, got.toMany)
+			if !bytes.Equal(data[4:], old[4:]) || binary.NativeEndian.Uint32(data) != 0 || got.multicast == bytes.Equal(data[4:8], data[8:12]) {
+				t.Errorf("%x made of %x, multicast: %v", data, old, got.multicast)
 			}
 		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO:
 			addr := netip.AddrFrom16([16]byte(data))
 			index := binary.NativeEndian.Uint32(data[16:])
-			if addr.IsLinkLocalUnicast() && index != binary.NativeEndian.Uint32(old[16:]) || !addr.IsLinkLocalUnicast() && index != 0 || !bytes.Equal(data[:16], old[:16]) || got.toMany != addr.IsMulticast() {
-				t.Errorf("%x made of %x, to many: %v", data, old, got.toMany)
+			if addr.IsLinkLocalUnicast() && index != binary.NativeEndian.Uint32(old[16:]) || !addr.IsLinkLocalUnicast() && index != 0 || !bytes.Equal(data[:16], old[:16]) || got.multicast != addr.IsMulticast() {
+				t.Errorf("%x made of %x, multicast: %v", data, old, got.multicast)
 			}
 		default:
-			t.Errorf("%x is pinned", got.pin)
+			t.Errorf("%x is for the reply", got.pktinfo)
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func TestDatagramToManyIsNotAnswered(t *testing.T) {
 	if err := unix.Sendto(c, []byte("hi"), 0, &unix.SockaddrInet4{Port: int(at.Port()), Addr: group}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the datagram did not arrive, or was not dropped", func() bool { return s.Counters.Stats().Drops[guard.DestAddr] == 1 })
+	eventually(t, "the datagram did not arrive, or was not dropped", func() bool { return s.config.Counters.Stats().Drops[guard.DestAddr] == 1 })
 	if got := ask(t, dial(t, netip.AddrPortFrom(netip.AddrFrom4(lo), at.Port())), "hi"); !isTime(got) {
 		t.Errorf("to one: %q", got)
 	}
@@ -56,17 +57,15 @@ func TestOverflowOfTheReceiveBufferIsCounted(t *testing.T) {
 				t.Skipf("this system does not tell: %v", err)
 			}
 			client := dial(t, at)
-			held, release := make(chan struct{}), make(chan struct{})
-			s.loop.Post(func() { close(held); <-release })
-			<-held
+			release := hold(s)
 			for range c.sent {
 				if _, err := client.Write(make([]byte, c.size)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			close(release)
+			release()
 			eventually(t, "not all are accounted for", func() bool {
-				st := s.Counters.Stats()
+				st := s.config.Counters.Stats()
 				return st.Overflows > 0 && st.Requests+st.Overflows == uint64(c.sent)
 			})
 		})
@@ -79,9 +78,9 @@ func TestSocketThatIsShutDownIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := make(chan error, 10)
+	failed := make(chan error, 10)
 	made := server(t, 3333)
-	s, err := Serve(made.loop, fds[0], made.Config, func(why error) { gone <- why })
+	s, err := Serve(made.loop, fds[0], made.config, func(why error) { failed <- why })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +89,7 @@ func TestSocketThatIsShutDownIsGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-gone:
+	case <-failed:
 	case <-time.After(5 * time.Second):
 		t.Fatalf("it is kept; %d turns of the loop", s.loop.Stats().Turns)
 	}
@@ -99,40 +98,40 @@ func TestSocketThatIsShutDownIsGivenUp(t *testing.T) {
 // mistrusting is a dialect whose clock is never good enough.
 type mistrusting struct{}
 
-func (mistrusting) AppendDatagram(b, _ []byte, _ int, _, _ time.Time) ([]byte, answer.Form) {
+func (mistrusting) AppendDatagram(b, _ []byte, _ int, _, _ time.Time) ([]byte, answer.Outcome) {
 	return b, answer.Untrusted
 }
 
 func TestClockThatIsNotTrustedIsNoFaultOfTheRequest(t *testing.T) {
 	at, s := start(t, "127.0.0.1:0")
-	s.loop.Post(func() { s.Dialect = mistrusting{} })
+	s.loop.Post(func() { s.config.Dialect = mistrusting{} })
 	if _, err := dial(t, at).Write([]byte("hi")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the drop is not counted", func() bool {
-		d := s.Counters.Stats().Drops
-		return d[guard.Untrusted] == 1 && d[guard.Invalid] == 0
+		st := s.config.Counters.Stats()
+		return st.Untrusted == 1 && st.NoRequest == 0
 	})
 }
 
 // told is a dialect that says how it was called.
 type told struct {
-	requests chan [2]time.Time // arrived, now
+	requests chan [2]time.Time // received, now
 	kisses   chan string
 }
 
-func (d told) AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, answer.Form) {
-	d.requests <- [2]time.Time{arrived, now}
-	return append(b, "answer"...), answer.DateTime
+func (d told) AppendDatagram(b, req []byte, size int, received, now time.Time) ([]byte, answer.Outcome) {
+	d.requests <- [2]time.Time{received, now}
+	return append(b, "answer"...), answer.Answered(answer.DateTime)
 }
 
-func (d told) AppendKiss(b, req []byte, size int) ([]byte, answer.Form) {
+func (d told) AppendKiss(b, req []byte, size int) ([]byte, answer.Outcome) {
 	d.kisses <- string(req)
-	return append(b, "less"...), answer.Help
+	return append(b, "less"...), answer.Answered(answer.KissForm)
 }
 
 // startTold serves with a dialect that tells.
-func startTold(t *testing.T, change func(*Config)) (net.Conn, told, *Server) {
+func startTold(t *testing.T, clock func() time.Duration, change func(*Config)) (net.Conn, told, *Server) {
 	t.Helper()
 	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
 	if err != nil {
@@ -142,11 +141,11 @@ func startTold(t *testing.T, change func(*Config)) (net.Conn, told, *Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := told{make(chan [2]time.Time, 100), make(chan string, 100)}
-	made := server(t, at.Port())
-	made.Dialect = d
-	change(&made.Config)
-	s, err := Serve(made.loop, fds[0], made.Config, made.gone)
+	d := told{make(chan [2]time.Time, 1000), make(chan string, 1000)}
+	made := serverWithClock(t, at.Port(), clock)
+	made.config.Dialect = d
+	change(&made.config)
+	s, err := Serve(made.loop, fds[0], made.config, made.onFailure)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,55 +153,64 @@ func startTold(t *testing.T, change func(*Config)) (net.Conn, told, *Server) {
 	return dial(t, at), d, s
 }
 
-func TestArrivalIsWhenTheKernelHadTheDatagram(t *testing.T) {
-	c, d, _ := startTold(t, func(c *Config) { c.Arrival = true })
+func TestTimestampIsOfTheKernelsReceipt(t *testing.T) {
+	c, d, _ := startTold(t, nil, func(c *Config) { c.Timestamps = true })
 	for range 10 {
 		before := time.Now()
 		ask(t, c, "hi")
 		after := time.Now()
 		r := <-d.requests
-		arrived, now := r[0], r[1]
-		if arrived.Before(before.Round(0)) || now.Before(arrived) || now.After(after) {
-			t.Errorf("asked at %v, arrived at %v, answered at %v, got at %v", before, arrived, now, after)
+		received, now := r[0], r[1]
+		if received.Before(before.Round(0)) || now.Before(received) || now.After(after) {
+			t.Errorf("asked at %v, received at %v, answered at %v, got at %v", before, received, now, after)
 		}
-		if _, err := socket.Drops(0); !errors.Is(err, unix.ENOTSUP) && arrived.Equal(now) {
+		if _, err := socket.Drops(0); !errors.Is(err, unix.ENOTSUP) && received.Equal(now) {
 			t.Error("the kernel did not tell")
 		}
 	}
 }
 
-func TestOneInAWhileIsToldToAskLess(t *testing.T) {
-	c, d, s := startTold(t, func(c *Config) {
-		c.Guard = guard.New(guard.Config{IsAnswer: answer.Own, Limiter: guard.NewLimiter(1, 1)})
+// fakeClock is a loop's clock, which a test moves.
+type fakeClock struct{ atomic.Int64 }
+
+func (c *fakeClock) now() time.Duration { return time.Duration(c.Load()) }
+
+func TestOneKissIsSentInAnInterval(t *testing.T) {
+	var clock fakeClock
+	c, d, s := startTold(t, clock.now, func(c *Config) {
+		c.Guard = guard.New(guard.Config{IsAnswer: answer.IsAnswer, Limiter: guard.NewLimiter(1, 1)})
 	})
-	if got := ask(t, c, "first"); got != "answer" {
-		t.Fatalf("%q", got)
-	}
-	// Of the next ones some are answered, and one is told.
-	began := time.Now()
-	for range 50 {
-		if _, err := c.Write([]byte("more")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	answers, kisses := 0, 0
 	b := make([]byte, 64)
-	eventually(t, "not all are seen", func() bool { return s.Counters.Stats().Requests == 51 })
-	st := s.Counters.Stats()
-	for range st.Answers[answer.DateTime] + st.Answers[answer.Help] - 1 { // the first is read
+	requests := uint64(0)
+	for interval := range uint64(3) {
+		// The source has one answer to its credit. Of the requests over the limit
+		// one gets a kiss, and the limiter has some answered.
+		const n = 50
+		for range n {
+			if _, err := c.Write([]byte("more")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		requests += n
+		eventually(t, "not all are received", func() bool { return s.config.Counters.Stats().Requests == requests })
+		st := s.config.Counters.Stats()
+		answers, kisses := st.Answers[answer.DateTime], st.Answers[answer.KissForm]
+		if kisses != interval+1 || answers < interval+1 || answers+kisses+st.Drops[guard.RateLimit] != requests || st.Drops[guard.RateLimit] == 0 {
+			t.Fatalf("interval %d: %+v", interval, st)
+		}
+		clock.Add(int64(kissInterval))
+	}
+	st := s.config.Counters.Stats()
+	got := make(map[string]uint64)
+	for range st.Answers[answer.DateTime] + st.Answers[answer.KissForm] {
 		n, err := c.Read(b)
 		if err != nil {
 			t.Fatal(err)
 		}
-		switch string(b[:n]) {
-		case "answer":
-			answers++
-		case "less":
-			kisses++
-		}
+		got[string(b[:n])]++
 	}
-	if most := 1 + int(time.Since(began)/kissEvery); kisses < 1 || kisses > most || answers == 50 {
-		t.Fatalf("%d kisses, at most %d wanted, and %d answers", kisses, most, answers)
+	if got["answer"] != st.Answers[answer.DateTime] || got["less"] != st.Answers[answer.KissForm] {
+		t.Errorf("%v, counted are %+v", got, st)
 	}
 	if got := <-d.kisses; got != "more" {
 		t.Errorf("for %q", got)
@@ -211,14 +219,14 @@ func TestOneInAWhileIsToldToAskLess(t *testing.T) {
 
 func TestSocketThatFailsForGoodIsGivenUp(t *testing.T) {
 	for name, c := range map[string]struct {
-		errs []error
-		gone bool
+		errs   []error
+		failed bool
 	}{
 		"broken":           {[]error{unix.EBADF}, true},
-		"nothing to do":    {slices.Repeat([]error{unix.EAGAIN}, 10*tolerance), false},
-		"now and then":     {slices.Repeat([]error{unix.ENETDOWN}, tolerance-1), false},
-		"again and again":  {slices.Repeat([]error{unix.ENETDOWN}, tolerance), true},
-		"short for a time": {slices.Repeat([]error{unix.ENOBUFS}, tolerance-1), false},
+		"nothing to do":    {slices.Repeat([]error{unix.EAGAIN}, 10*maxReceiveErrors), false},
+		"now and then":     {slices.Repeat([]error{unix.ENETDOWN}, maxReceiveErrors-1), false},
+		"again and again":  {slices.Repeat([]error{unix.ENETDOWN}, maxReceiveErrors), true},
+		"short for a time": {slices.Repeat([]error{unix.ENOBUFS}, maxReceiveErrors-1), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := server(t, 3333)
@@ -231,13 +239,13 @@ func TestSocketThatFailsForGoodIsGivenUp(t *testing.T) {
 			if err := s.loop.Add(s.fd, reactor.PollIn, s); err != nil {
 				t.Fatal(err)
 			}
-			gone := false
-			s.gone = func(error) { gone = true }
+			failed := false
+			s.onFailure = func(error) { failed = true }
 			for _, err := range c.errs {
-				s.failed(err)
+				s.receiveFailed(err)
 			}
-			if gone != c.gone || (s.fd < 0) != c.gone {
-				t.Errorf("gone is %v, the descriptor %d", gone, s.fd)
+			if failed != c.failed || (s.fd < 0) != c.failed {
+				t.Errorf("failed is %v, the descriptor %d", failed, s.fd)
 			}
 		})
 	}

@@ -35,7 +35,7 @@ func start(t testing.TB, addr string) (netip.AddrPort, *Server) {
 func serve(t testing.TB, fd int, port uint16) *Server {
 	t.Helper()
 	made := server(t, port)
-	s, err := Serve(made.loop, fd, made.Config, func(why error) { t.Errorf("the socket is gone: %v", why) })
+	s, err := Serve(made.loop, fd, made.config, func(why error) { t.Errorf("the socket failed: %v", why) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,20 +44,25 @@ func serve(t testing.TB, fd int, port uint16) *Server {
 }
 
 // server returns a server without a socket.
-func server(t testing.TB, port uint16) *Server {
-	l, err := reactor.New(reactor.Config{})
+func server(t testing.TB, port uint16) *Server { return serverWithClock(t, port, nil) }
+
+// serverWithClock returns a server without a socket, whose loop has a clock of its
+// own.
+func serverWithClock(t testing.TB, port uint16, now func() time.Duration) *Server {
+	l, err := reactor.New(reactor.Config{Clock: now})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := clock.New()
+	c := clock.New(clock.Config{})
 	return newServer(l, -1, Config{
 		Clock:    c,
 		Dialect:  answer.NewText(c, time.UTC, answer.DateTime, true),
-		Guard:    guard.New(guard.Config{Ports: []uint16{port}, IsAnswer: answer.Own}),
-		Counters: NewCounters(l, answer.TextForms()...),
-	}, func(why error) { t.Errorf("the socket is gone: %v", why) })
+		Guard:    guard.New(guard.Config{Ports: []uint16{port}, IsAnswer: answer.IsAnswer}),
+		Counters: NewCounters(l),
+	}, func(why error) { t.Errorf("the socket failed: %v", why) })
 }
 
+// run runs a loop until the test ends.
 func run(t testing.TB, l *reactor.Loop) {
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -131,7 +136,7 @@ func TestEachDatagramGetsOneAnswer(t *testing.T) {
 		t.Errorf("a datagram that is not read to its end: %q", got)
 	}
 	eventually(t, "the counters do not add up", func() bool {
-		st := s.Counters.Stats()
+		st := s.config.Counters.Stats()
 		return st.Requests == 11 && st.Answers[answer.DateTime] == 9 && st.Answers[answer.Unix] == 1 && st.Answers[answer.JSON] == 1
 	})
 }
@@ -202,7 +207,7 @@ func TestOwnAnswersAreDroppedAndCounted(t *testing.T) {
 		t.Errorf("after what is not answered came %q", got)
 	}
 	eventually(t, "drops are not counted", func() bool {
-		d := s.Counters.Stats().Drops
+		d := s.config.Counters.Stats().Drops
 		return d[guard.OwnAnswer] == 5 && d[guard.OwnPort] == 1
 	})
 }
@@ -224,7 +229,7 @@ func TestDatagramFromPortZeroCostsNothing(t *testing.T) {
 	if got := ask(t, dial(t, at), "hi"); !isTime(got) {
 		t.Errorf("%q", got)
 	}
-	eventually(t, "drops are not counted", func() bool { return s.Counters.Stats().Drops[guard.SourcePort] == 20 })
+	eventually(t, "drops are not counted", func() bool { return s.config.Counters.Stats().Drops[guard.SourcePort] == 20 })
 }
 
 // The guard lets everything pass here, so that the kernel refuses some answers.
@@ -235,11 +240,9 @@ func TestDatagramThatTheKernelRefusesCostsItselfAlone(t *testing.T) {
 		t.Skipf("a raw socket takes a privilege: %v", err)
 	}
 	defer unix.Close(raw)
-	s.loop.Post(func() { s.Guard = guard.New(guard.Config{Clients: []uint16{0}, IsAnswer: answer.Own}) })
+	s.loop.Post(func() { s.config.Guard = guard.New(guard.Config{Clients: []uint16{0}, IsAnswer: answer.IsAnswer}) })
 	// One batch: the loop is held while it is sent.
-	held, release := make(chan struct{}), make(chan struct{})
-	s.loop.Post(func() { close(held); <-release })
-	<-held
+	release := hold(s)
 	port := at.Port()
 	c := dial(t, at)
 	for i := range 9 {
@@ -252,14 +255,14 @@ func TestDatagramThatTheKernelRefusesCostsItselfAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	close(release)
+	release()
 	b := make([]byte, 64)
 	for i := range 6 {
 		if n, err := c.Read(b); err != nil || !isTime(string(b[:n])) {
 			t.Fatalf("answer %d: %q, %v", i, b[:n], err)
 		}
 	}
-	eventually(t, "send errors are not counted", func() bool { return s.Counters.Stats().SendErrors == 3 })
+	eventually(t, "send errors are not counted", func() bool { return s.config.Counters.Stats().SendErrors == 3 })
 }
 
 func TestManyDatagramsAreAllAnswered(t *testing.T) {
@@ -278,7 +281,7 @@ func TestManyDatagramsAreAllAnswered(t *testing.T) {
 	}
 	wg.Wait()
 	eventually(t, "requests and answers are not as many", func() bool {
-		st := s.Counters.Stats()
+		st := s.config.Counters.Stats()
 		return st.Requests == clients*each && st.Answers[answer.DateTime] == clients*each
 	})
 }
@@ -286,25 +289,67 @@ func TestManyDatagramsAreAllAnswered(t *testing.T) {
 func TestCloseAnswersWhatHasArrived(t *testing.T) {
 	at, s := start(t, "127.0.0.1:0")
 	c := dial(t, at)
-	held, release := make(chan struct{}), make(chan struct{})
-	s.loop.Post(func() { close(held); <-release; s.Close() })
-	<-held
+	release, closed := hold(s), make(chan struct{})
+	s.loop.Post(func() { s.Close(); close(closed) })
 	for range 100 {
 		if _, err := c.Write([]byte("hi")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	close(release)
+	release()
 	b := make([]byte, 64)
 	for i := range 100 {
 		if n, err := c.Read(b); err != nil || !isTime(string(b[:n])) {
 			t.Fatalf("answer %d: %q, %v", i, b[:n], err)
 		}
 	}
+	<-closed
 	if _, err := c.Write([]byte("hi")); err == nil {
 		_, err = c.Read(b)
 		if err == nil {
 			t.Error("answered after Close")
+		}
+	}
+}
+
+// hold keeps the loop of s from everything, so that datagrams pile up, until the
+// function that it returns is called.
+func hold(s *Server) (release func()) {
+	held, c := make(chan struct{}), make(chan struct{})
+	s.loop.Post(func() { close(held); <-c })
+	<-held
+	return func() { close(c) }
+}
+
+// TestCloseCountsWhatItReceives: more has arrived than Close may receive. Each
+// datagram that it receives is answered or counted as a drop.
+func TestCloseCountsWhatItReceives(t *testing.T) {
+	at, s := start(t, "127.0.0.1:0")
+	const batches, more = 2, 10
+	c := dial(t, at)
+	release := hold(s)
+	closed := make(chan struct{})
+	s.loop.Post(func() { s.close(batches); close(closed) })
+	for range batches*receiveBatch + more {
+		if _, err := c.Write([]byte("hi")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release()
+	<-closed
+	var st Stats
+	eventually(t, "nothing was received", func() bool {
+		st = s.config.Counters.Stats()
+		return st.Requests > 0
+	})
+	// The loop itself may have received a batch before it closed the socket.
+	if n := st.Requests; n%receiveBatch != 0 || n < batches*receiveBatch || st.Answers[answer.DateTime] != n {
+		t.Errorf("%d datagrams were received, %d answered", n, st.Answers[answer.DateTime])
+	}
+	b := make([]byte, 64)
+	for i := range st.Requests {
+		if n, err := c.Read(b); err != nil || !isTime(string(b[:n])) {
+			t.Fatalf("answer %d: %q, %v", i, b[:n], err)
 		}
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// askForArrival has the kernel tell with each datagram when it arrived:
-// socket(7), SO_TIMESTAMP; it costs no system call.
-func askForArrival(fd int) error {
+// enableTimestamps has the kernel tell when it received each datagram: SO_TIMESTAMPNS
+// of socket(7). The timestamp comes with the datagram, without a system call.
+func enableTimestamps(fd int) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		return fmt.Errorf("setsockopt SO_TIMESTAMPNS: %w", err)
 	}
@@ -20,6 +20,6 @@ func askForArrival(fd int) error {
 func (a *ancillary) readTimestamp(h *unix.Cmsghdr, message []byte) {
 	if is(h, unix.SOL_SOCKET, unix.SCM_TIMESTAMPNS, int(unsafe.Sizeof(unix.Timespec{}))) {
 		t := (*unix.Timespec)(unsafe.Pointer(&message[unix.CmsgLen(0)]))
-		a.arrived = time.Unix(t.Unix())
+		a.received = time.Unix(t.Unix())
 	}
 }

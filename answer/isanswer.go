@@ -3,22 +3,26 @@ package answer
 import (
 	"bytes"
 	"strings"
+
+	"nowd/ntp"
 )
 
 var help = strings.Join(words, " ")
 
-// Own reports whether a datagram reads as an answer that this program gives, in
-// whatever form or zone, at whichever port. It is not to be answered: whoever
-// sent it does not ask, and if he answers all that comes, as we do, neither side
-// would ever be silent again. Four bytes that are no text pass
-// for what a time server says, whatever time that would be: its clock may be far
-// from ours, and clients send no such thing.
-func Own(datagram []byte) bool {
+// IsAnswer reports whether a datagram reads as an answer of nowd's, in any form,
+// zone and dialect. Such a datagram must not be answered: its sender is a server,
+// not a client, and two servers that answer everything would answer each other
+// for ever (CVE-2024-2169).
+//
+// Four bytes that are no text count as the answer of a time server (RFC 868),
+// whatever time they are: the other server's clock may be far from ours, and
+// clients send no such thing.
+func IsAnswer(datagram []byte) bool {
 	if isNTPAnswer(datagram) {
 		return true
 	}
 	b := trim(datagram)
-	if len(datagram) == timeSize && !isWritten(datagram) && (len(b) == 0 || !isWritten(b)) {
+	if len(datagram) == timeSize && !isText(datagram) && (len(b) == 0 || !isText(b)) {
 		return true
 	}
 	if len(b) < len("- - unsynced") {
@@ -34,9 +38,8 @@ func Own(datagram []byte) bool {
 	}
 }
 
-// isWritten reports whether every byte of b is ASCII that can be printed, or
-// white space.
-func isWritten(b []byte) bool {
+// isText reports whether every byte of b is printable ASCII or white space.
+func isText(b []byte) bool {
 	for _, c := range b {
 		if c > '~' || c < ' ' && (c < '\t' || c > '\r') {
 			return false
@@ -45,38 +48,38 @@ func isWritten(b []byte) bool {
 	return true
 }
 
-// isNTPAnswer reports whether b is an NTP packet of one who does not ask. No
-// text is: no ASCII is, for the precision is negative.
+// isNTPAnswer reports whether b is an NTP packet in any mode but a client's. No
+// ASCII text is one, because the precision has to be negative.
 func isNTPAnswer(b []byte) bool {
-	p, ok := parseNTP(b)
-	if !ok || p.version == 0 || p.stratum > maxStratum || p.precision >= 0 || p.precision < -32 {
+	p, ok := ntp.Parse(b)
+	if !ok || p.Version == 0 || p.Stratum > ntp.StratumUnsynchronized || p.Precision >= 0 || p.Precision < -32 {
 		return false
 	}
-	switch p.mode {
-	case modeActive, modePassive, modeServer, modeBroadcast:
+	switch p.Mode {
+	case ntp.ModeSymmetricActive, ntp.ModeSymmetricPassive, ntp.ModeServer, ntp.ModeBroadcast:
 		return true
 	default:
 		return false
 	}
 }
 
-// isUnix reports whether b is whole seconds or a fraction of them, as
-// appendUnix writes them.
+// isUnix reports whether b is a whole number since 1970 as appendUnix writes it:
+// seconds, or a fraction of them.
 func isUnix(b []byte) bool {
-	n := digits(cutSign(b))
-	return n >= 10 && n == len(cutSign(b))
+	n := digits(trimSign(b))
+	return n >= 10 && n == len(trimSign(b))
 }
 
-// isDateTime reports whether b is a datetime, an RFC 3339 or a daytime answer. A
+// isDateTime reports whether b is a datetime, an RFC 3339 or a daytime answer. Its
 // year may have more than four digits.
 func isDateTime(b []byte) bool {
-	b = cutSign(b)
+	b = trimSign(b)
 	year := digits(b)
-	const rest, zone = "-11-21 01:17:42", "+08:00"
-	if year < 4 || len(b) < year+len(rest)+len(".813729") {
+	const noYear, zone = "-11-21 01:17:42", "+08:00"
+	if year < 4 || len(b) < year+len(noYear)+len(".813729") {
 		return false
 	}
-	for i, c := range []byte(rest) {
+	for i, c := range []byte(noYear) {
 		switch got := b[year+i]; {
 		case c == ' ':
 			if got != ' ' && got != 'T' {
@@ -86,7 +89,7 @@ func isDateTime(b []byte) bool {
 			return false
 		}
 	}
-	b = b[year+len(rest):]
+	b = b[year+len(noYear):]
 	if b[0] == ' ' {
 		return len(b) == len(" ")+len(zone) && (b[1] == '+' || b[1] == '-') && b[len(" +08")] == ':' &&
 			digits(b[len(" +"):]) == 2 && digits(b[len(" +08:"):]) == 2
@@ -106,7 +109,7 @@ func isBound(b []byte) bool {
 		return false
 	}
 	for range 2 {
-		n := len(b) - len(cutSeconds(b))
+		n := len(b) - len(trimSeconds(b))
 		if n == 0 || n == len(b) || b[n] != ' ' {
 			return false
 		}
@@ -115,9 +118,10 @@ func isBound(b []byte) bool {
 	return string(b) == "synced" || string(b) == "unsynced"
 }
 
-// cutSeconds cuts a time in seconds, or the dash in its place, off b.
-func cutSeconds(b []byte) []byte {
-	b = cutSign(b)
+// trimSeconds removes a time in seconds, or the dash in its place, from the
+// beginning of b.
+func trimSeconds(b []byte) []byte {
+	b = trimSign(b)
 	b = b[digits(b):]
 	if len(b) > 0 && b[0] == '.' {
 		b = b[1:]
@@ -126,14 +130,14 @@ func cutSeconds(b []byte) []byte {
 	return b
 }
 
-func cutSign(b []byte) []byte {
+func trimSign(b []byte) []byte {
 	if len(b) > 0 && b[0] == '-' {
 		return b[1:]
 	}
 	return b
 }
 
-// digits returns how many digits b begins with.
+// digits returns the number of digits at the beginning of b.
 func digits(b []byte) int {
 	for i, c := range b {
 		if !isDigit(c) {

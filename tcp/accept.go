@@ -1,0 +1,209 @@
+package tcp
+
+import (
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/guard"
+	"nowd/reactor"
+	"nowd/socket"
+)
+
+const (
+	// acceptBatch is the greatest number of connections accepted in one event.
+	acceptBatch = 64
+
+	// maxDrainedAccepts is the greatest number of connections accepted from a
+	// listener at shutdown: all that an accept queue holds, but not a flood without
+	// end.
+	maxDrainedAccepts = 1 << 16
+
+	// maxAcceptErrors is the number of errors in a row after which accepting backs
+	// off: the error may be one that does not go away.
+	maxAcceptErrors = 100
+
+	// acceptBackoff is how long accepting pauses after errors.
+	acceptBackoff = 100 * time.Millisecond
+
+	// idleEnough is how long a connection has to have got nothing to be closed for the
+	// sake of its descriptor.
+	idleEnough = 3 * time.Second
+)
+
+// listener is the handler of a listening socket.
+type listener struct {
+	server    *Server
+	onFailure func(why error)
+}
+
+var _ reactor.Handler = listener{}
+
+// Ready accepts a batch of connections.
+func (l listener) Ready(fd int, ev reactor.Events) reactor.Events {
+	for range acceptBatch {
+		if !l.server.accept(fd) {
+			break
+		}
+	}
+	return reactor.PollIn
+}
+
+// Removed closes the socket, which the loop has removed.
+func (l listener) Removed(fd int, why error) {
+	_ = unix.Close(fd)
+	delete(l.server.listeners, fd)
+	if !errors.Is(why, reactor.ErrClosed) {
+		l.onFailure(why)
+	}
+}
+
+// accept accepts one connection and reports whether there may be more.
+func (s *Server) accept(listener int) bool {
+	if !s.canAdmit() {
+		s.waitForRoom()
+		return false
+	}
+	fd, err := socket.Accept(listener)
+	if err == nil {
+		s.acceptErrors = 0
+		s.admit(fd)
+		return true
+	}
+	switch action := socket.ActionFor(socket.Accepting, err); {
+	case action == socket.Ignore:
+		return false
+	case action == socket.Reopen:
+		s.listenerFailed(listener, err)
+		return false
+	case action == socket.BackOff:
+		s.outOfDescriptors(listener, err)
+		return false
+	}
+	s.config.Counters.add(counterAcceptErrors)
+	if s.acceptErrors++; s.acceptErrors%maxAcceptErrors == 0 {
+		s.backOff()
+		return false
+	}
+	return true
+}
+
+// admit opens a connection that was accepted, or refuses it if its source is over
+// the limit or no connection can make room.
+func (s *Server) admit(fd int) {
+	var source uint64
+	if s.config.Sources != nil {
+		peer, err := socket.Peer(fd)
+		if err != nil { // the client has closed it already
+			s.refuse(fd, counterFailed)
+			return
+		}
+		if source = guard.Source(peer.Addr()); !s.config.Sources.acquire(source) {
+			s.refuse(fd, counterRefused)
+			return
+		}
+	}
+	// If every connection is busy, admit one over the cap, never more: it would be
+	// refused because of a moment.
+	if s.makeRoom() || s.active() <= s.config.MaxConns {
+		s.open(fd, source)
+		return
+	}
+	s.refuse(fd, counterRefused)
+	if s.config.Sources != nil {
+		s.config.Sources.release(source)
+	}
+}
+
+// refuse closes a connection that was just accepted, and counts it.
+func (s *Server) refuse(fd, counter int) {
+	s.config.Counters.add(counter)
+	_ = unix.Close(fd)
+}
+
+// open starts to serve a connection.
+func (s *Server) open(fd int, source uint64) {
+	c := s.free
+	if c != nil {
+		s.free = c.next
+		c.next = nil
+	} else {
+		c = &conn{server: s}
+	}
+	c.fd, c.source = int32(fd), source
+	c.framing = s.config.Framing
+	if s.draining {
+		c.owed = int32(socket.Unread(fd))
+	}
+	c.state = asking
+	s.lists[asking].push(c, s.loop.Now())
+	s.setTimer(s.loop.Now() + s.lists[asking].timeout)
+	s.config.Counters.add(counterAccepted)
+	s.config.Counters.c.Set(counterOpen, uint64(s.conns()))
+	if err := s.loop.Add(fd, reactor.PollIn, c); err != nil {
+		s.config.Counters.add(counterFailed)
+		c.release()
+	} else if s.config.ServerFirst != nil {
+		c.serveFirst()
+	}
+}
+
+// listenerFailed gives up a listener that cannot accept any more.
+func (s *Server) listenerFailed(fd int, why error) {
+	l := s.listeners[fd]
+	s.config.Counters.add(counterAcceptErrors)
+	s.Unlisten(fd)
+	l.onFailure(why)
+}
+
+// outOfDescriptors handles accept's want of a descriptor or of memory. Clients stay
+// in the accept queue until a descriptor is free, and the connection that would make
+// room at the cap is closed if it has got nothing for idleEnough. If no connection is
+// open, no descriptor will come free soon, so one client is refused: that is better
+// than to let it wait.
+func (s *Server) outOfDescriptors(listener int, why error) {
+	if s.config.Counters.c.Current(counterAcceptErrors) == 0 {
+		s.config.Logger.Warn("cannot accept connections; retrying", "error", why)
+	}
+	s.config.Counters.add(counterAcceptErrors)
+	s.backOff()
+	if c, _ := s.victim(); c != nil && s.loop.Now()-c.entered > idleEnough {
+		s.config.Counters.add(counterEvicted)
+		c.lingeringClose()
+	} else if s.conns() == 0 && s.spare.Refuse(listener) {
+		s.config.Counters.add(counterRefused)
+	}
+}
+
+// backOff pauses accepting for acceptBackoff.
+func (s *Server) backOff() {
+	s.setAcceptPaused(true)
+	s.loop.After(acceptBackoff, func() { s.setAcceptPaused(false) })
+}
+
+// setAcceptPaused pauses accepting, or resumes it.
+func (s *Server) setAcceptPaused(paused bool) {
+	if s.acceptPaused == paused {
+		return
+	}
+	s.acceptPaused = paused
+	for fd := range s.listeners {
+		_ = s.loop.Modify(fd, s.acceptInterest())
+	}
+}
+
+// acceptInterest returns the events that listeners are registered for.
+func (s *Server) acceptInterest() reactor.Events {
+	if s.acceptPaused {
+		return 0
+	}
+	return reactor.PollIn
+}
+
+// drainAcceptQueue accepts the connections in a listener's accept queue, which would
+// be reset when the listener is closed.
+func (s *Server) drainAcceptQueue(listener int) {
+	for n := 0; n < maxDrainedAccepts && s.accept(listener); n++ {
+	}
+}

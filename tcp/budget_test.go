@@ -1,0 +1,34 @@
+package tcp
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestConnectionsOverTheBudgetAreReset: of clients that send half a head the first
+// are reset; another one is answered all the while.
+func TestConnectionsOverTheBudgetAreReset(t *testing.T) {
+	const budget, size = 256 << 10, 6 << 10
+	s := start(t, func(c *Config) { c.Budget = budget })
+	honest := s.dial(t)
+	for range 100 {
+		s.dial(t).send("GET / HTTP/1.1\r\nX: " + strings.Repeat("x", size))
+		honest.nothingElse()
+	}
+	eventually(t, "none is reset", func() bool { return s.config.Counters.Stats().OverBudget >= 100-budget/size })
+	s.do(func() {
+		if s.charges.total > budget || s.lists[partialHead].len == 0 {
+			t.Errorf("%d bytes are charged for %d heads, want %d at most", s.charges.total, s.lists[partialHead].len, budget)
+		}
+	})
+	honest.nothingElse()
+}
+
+func TestMemoryFigureIsThatOfTheDocuments(t *testing.T) {
+	if ConnMemory != 14848 || MaxMemory(4000, 1, 1) != 12<<20+4500*14848+8<<20 {
+		t.Errorf("%d for a connection, %d for 4000", ConnMemory, MaxMemory(4000, 1, 1))
+	}
+	if ServerBudget(4) != Budget/4 || ServerBudget(1000) != minServerBudget {
+		t.Error("the budget is not divided")
+	}
+}

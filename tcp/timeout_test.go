@@ -1,0 +1,180 @@
+package tcp
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"nowd/socket"
+)
+
+func TestLineCutInTwoIsOneRequest(t *testing.T) {
+	s := start(t, nil)
+	c := s.dial(t)
+	c.send("hi\nun")
+	c.line()
+	s.await(t, partialLine, 1)
+	c.send("ix\n")
+	if got := c.line(); !isUnix(got) {
+		t.Errorf("%q", got)
+	}
+	s.advance(2 * partialLineTimeout)
+	s.wantAnswers(t, 2)
+}
+
+func TestPartialLineIsARequestAfterItsTimeout(t *testing.T) {
+	s := start(t, nil)
+	c := s.dial(t)
+	c.send("hi\nunix")
+	c.line()
+	s.await(t, partialLine, 1)
+	s.advance(partialLineTimeout - 1)
+	s.wantAnswers(t, 1) // it may have been half a line
+	s.advance(1)
+	s.wantAnswers(t, 2)
+	if got := c.line(); !isUnix(got) {
+		t.Errorf("%q", got)
+	}
+	c.nothingElse()
+}
+
+func TestPartialLineIsNotCutBecauseTheLoopIsLate(t *testing.T) {
+	s := start(t, nil)
+	c := s.dial(t)
+	c.send("hi\nun")
+	c.line()
+	s.await(t, partialLine, 1)
+	s.held(func() {
+		c.send("ix\n")
+		s.lists[partialLine].head.awaitUnread(t, len("ix\n"))
+		s.clock.move(2 * partialLineTimeout)
+	})
+	if got := c.line(); !isUnix(got) {
+		t.Errorf("%q", got)
+	}
+	s.advance(2 * partialLineTimeout)
+	s.wantAnswers(t, 2)
+}
+
+func TestIdleClientIsClosed(t *testing.T) {
+	s := start(t, func(c *Config) { c.IdleTimeout = 200 * time.Millisecond })
+	const slack = 25 * time.Millisecond // an eighth
+	quiet, busy := s.dial(t), s.dial(t)
+	for _, c := range []client{quiet, busy} {
+		c.send("hi\n")
+		c.line()
+	}
+	s.await(t, idle, 2)
+	s.advance(200 * time.Millisecond)
+	busy.send("hi\n")
+	busy.line()
+	s.advance(slack - 1)
+	if n := s.count(idle); n != 2 {
+		t.Fatalf("%d connections are idle, want 2", n)
+	}
+	s.advance(1)
+	quiet.end()
+	if n := s.count(idle); n != 1 {
+		t.Errorf("%d connections are idle, want 1", n)
+	}
+	eventually(t, "it is not counted", func() bool { return s.config.Counters.Stats().Idle == 1 })
+	busy.nothingElse()
+}
+
+func TestIdleClientThatHasAskedIsAnsweredHoweverLateTheLoopIs(t *testing.T) {
+	s := start(t, func(c *Config) { c.IdleTimeout = 300 * time.Millisecond })
+	c := s.dial(t)
+	c.send("hi\n")
+	c.line()
+	s.await(t, idle, 1)
+	s.held(func() {
+		c.send("unix\n")
+		s.lists[idle].head.awaitUnread(t, len("unix\n"))
+		s.clock.move(time.Second)
+	})
+	if got := c.line(); !isUnix(got) {
+		t.Errorf("%q", got)
+	}
+	c.nothingElse()
+	s.wantAnswers(t, 3)
+}
+
+// requestMuch sends requests until their answers fill the socket.
+func requestMuch(t *testing.T, s service) client {
+	c := s.dial(t)
+	go func() {
+		for {
+			if _, err := io.WriteString(c.TCPConn, strings.Repeat("json\n", 1000)); err != nil {
+				return
+			}
+		}
+	}()
+	s.await(t, writing, 1)
+	return c
+}
+
+// awaitStalled lets write time-outs pass until the client counts as stalled. The
+// kernel may go on to take some answers for a while.
+func awaitStalled(t *testing.T, s service) {
+	eventually(t, "it was not closed", func() bool {
+		s.advance(s.config.WriteTimeout)
+		st := s.config.Counters.Stats()
+		return st.Stalled == 1 && st.Open == 0
+	})
+}
+
+func TestClientThatDoesNotReadIsClosed(t *testing.T) {
+	s := start(t, nil)
+	requestMuch(t, s)
+	awaitStalled(t, s)
+}
+
+func TestClientThatReadsSlowlyIsNotTakenForOneThatDoesNot(t *testing.T) {
+	s := start(t, nil)
+	c := requestMuch(t, s)
+	b := make([]byte, 32<<10)
+	for round := range 10 {
+		// It reads until its kernel acknowledges some bytes, and then the time-out
+		// passes at once.
+		eventually(t, "nothing is acknowledged", func() (ok bool) {
+			if _, err := io.ReadFull(c.TCPConn, b); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			s.do(func() {
+				k := s.lists[writing].head
+				if ok = k != nil && int32(socket.Unsent(int(k.fd))) < k.unacked; ok {
+					s.clock.move(s.config.WriteTimeout)
+				}
+			})
+			return ok
+		})
+		s.advance(0)
+		if st := s.config.Counters.Stats(); st.Stalled != 0 || st.Open != 1 {
+			t.Fatalf("round %d: %+v", round, st)
+		}
+	}
+	awaitStalled(t, s)
+}
+
+func TestLingeringIsBounded(t *testing.T) {
+	s := start(t, nil)
+	c := s.dial(t)
+	c.send("GET / HTTP/1.1\r\n\r\n")
+	if _, err := io.ReadAll(c); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, lingering, 1) // the client does not close its side
+	eventually(t, "the end is not acknowledged", func() (ok bool) {
+		s.do(func() { ok = socket.Unsent(int(s.lists[lingering].head.fd)) == 0 })
+		return ok
+	})
+	s.advance(lingeringTimeout - 1)
+	if n := s.count(lingering); n != 1 {
+		t.Errorf("closed before its time")
+	}
+	s.advance(1)
+	if n := s.count(lingering); n != 0 {
+		t.Errorf("it lingers on")
+	}
+}

@@ -1,0 +1,70 @@
+package udp
+
+import (
+	"time"
+
+	"nowd/guard"
+	"nowd/socket"
+)
+
+const (
+	// kissInterval is the least time between two kisses, to whomever.
+	kissInterval = time.Second
+
+	// maxReceiveErrors is the number of errors in a row after which a socket counts
+	// as failed: the error may be one that does not go away.
+	maxReceiveErrors = 100
+)
+
+// receive receives one batch and has the guard judge each datagram. Those to be
+// answered become pending. No reply may be pending before. It reports whether a
+// datagram was received.
+func (s *Server) receive() bool {
+	n, err := s.batch.receive(s.fd)
+	if err != nil {
+		s.receiveFailed(err)
+		return false
+	}
+	s.receiveErrors = 0
+	s.config.Counters.add(counterRequests, uint64(n))
+	bytes := 0
+	for slot := range n {
+		req, size := s.batch.request(slot)
+		bytes += size
+		v := s.config.Guard.Judge(s.batch.source(slot), s.batch.ancillary[slot].multicast, req, s.loop.Now())
+		switch {
+		case v == guard.Pass:
+			s.batch.pending = append(s.batch.pending, pendingReply{slot: slot})
+		case v == guard.RateLimit && s.mayKiss():
+			s.lastKiss = s.loop.Now()
+			s.batch.pending = append(s.batch.pending, pendingReply{slot: slot, kiss: true})
+		default:
+			s.config.Counters.add(counterVerdicts+int(v), 1)
+		}
+	}
+	s.watchOverflow(n, bytes)
+	return true
+}
+
+// mayKiss reports whether a kiss may be sent now. A kiss counts for the limit of
+// all sources together, like an answer.
+func (s *Server) mayKiss() bool {
+	now := s.loop.Now()
+	return s.kisses != nil && now-s.lastKiss >= kissInterval && s.config.Guard.AllowTotal(now)
+}
+
+// receiveFailed handles an error of receiving.
+func (s *Server) receiveFailed(err error) {
+	switch socket.ActionFor(socket.Receiving, err) {
+	case socket.Ignore:
+		return
+	case socket.Reopen:
+		s.receiveErrors = maxReceiveErrors
+	default:
+		s.receiveErrors++
+	}
+	s.config.Counters.add(counterReceiveErrors, 1)
+	if s.receiveErrors >= maxReceiveErrors {
+		s.fail(err)
+	}
+}
