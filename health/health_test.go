@@ -76,14 +76,14 @@ func get(t *testing.T, h http.Handler, method, path string) (int, string) {
 
 func TestLiveNamesTheLoopThatIsStuck(t *testing.T) {
 	loops := []*reactor.Loop{running(t), running(t), running(t)}
-	h := Handler(NewLoops(time.Second, loops), nil, NewMetrics(clock.New(), "test"))
+	h := Handler(NewLoops(time.Second, loops), nil, NewMetrics(clock.New(clock.Config{}), "test"), slog.New(slog.DiscardHandler))
 	if code, body := get(t, h, "GET", "/live"); code != 200 || !strings.Contains(body, `"loops": "OK"`) {
 		t.Errorf("%d %s", code, body)
 	}
 	release := hold(loops[1])
 	start := time.Now()
 	code, body := get(t, h, "GET", "/live")
-	if code != 503 || !strings.Contains(body, "loop 1: no answer within 1s") || strings.Contains(body, "loop 0") {
+	if code != 503 || !strings.Contains(body, "loop 1: no answer for 1") || strings.Contains(body, "loop 0") {
 		t.Errorf("%d %s", code, body)
 	}
 	if took := time.Since(start); took < time.Second {
@@ -92,52 +92,6 @@ func TestLiveNamesTheLoopThatIsStuck(t *testing.T) {
 	release()
 	if code, body := get(t, h, "GET", "/live"); code != 200 {
 		t.Errorf("after it went on: %d %s", code, body)
-	}
-}
-
-func TestStuckLoopsAreWaitedForTogether(t *testing.T) {
-	loops := []*reactor.Loop{running(t), running(t), running(t), running(t)}
-	c := NewLoops(200*time.Millisecond, loops)
-	for _, l := range loops[:3] {
-		defer hold(l)()
-	}
-	start := time.Now()
-	err := c.Check()
-	if !errors.Is(err, ErrSilent) || !strings.Contains(err.Error(), "loop 0, loop 1, loop 2:") {
-		t.Error(err)
-	}
-	if took := time.Since(start); took > 500*time.Millisecond {
-		t.Errorf("it took %v: one time-out for each", took)
-	}
-}
-
-// counting counts what is posted to a loop that never runs it.
-type counting struct{ posted int }
-
-func (c *counting) Post(func()) bool { c.posted++; return true }
-
-func TestStuckLoopIsAskedOnce(t *testing.T) {
-	l := &counting{}
-	c := NewLoops(time.Millisecond, []*counting{l})
-	for range 5 {
-		if err := c.Check(); err == nil {
-			t.Error("alive")
-		}
-	}
-	if l.posted != 1 {
-		t.Errorf("%d questions pile up", l.posted)
-	}
-}
-
-// ended is a loop that has ended.
-type ended struct{}
-
-func (ended) Post(func()) bool { return false }
-
-func TestEndedLoopIsNotWaitedFor(t *testing.T) {
-	c := NewLoops(time.Hour, []ended{{}})
-	if err := c.Check(); !errors.Is(err, ErrSilent) || !strings.Contains(err.Error(), "loop 0") {
-		t.Error(err)
 	}
 }
 
@@ -161,7 +115,7 @@ func TestReadyHasItsChecksBesides(t *testing.T) {
 	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), []Check{
 		{"udp 0.0.0.0:3333", func() error { return bound }},
 		{"shutdown", func() error { return nil }},
-	}, NewMetrics(clock.New(), "test"))
+	}, NewMetrics(clock.New(clock.Config{}), "test"), slog.New(slog.DiscardHandler))
 	if code, body := get(t, h, "GET", "/ready"); code != 503 || !strings.Contains(body, `"udp 0.0.0.0:3333": "address already in use"`) {
 		t.Errorf("%d %s", code, body)
 	}
@@ -175,7 +129,7 @@ func TestReadyHasItsChecksBesides(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, NewMetrics(clock.New(), "test"))
+	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, NewMetrics(clock.New(clock.Config{}), "test"), slog.New(slog.DiscardHandler))
 	for _, path := range []string{"/live", "/ready", "/metrics"} {
 		if code, body := get(t, h, "HEAD", path); code != 200 || body != "" {
 			t.Errorf("HEAD %s: %d %q", path, code, body)
@@ -192,20 +146,21 @@ func TestMethods(t *testing.T) {
 }
 
 func metrics(t *testing.T) *Metrics {
-	m := NewMetrics(clock.New(), "1.2.3")
-	var u, c []Traffic
+	m := NewMetrics(clock.New(clock.Config{}), "1.2.3")
+	var u []UDPStats
+	var c []TCPStats
 	for range 2 {
 		l := newLoop(t)
 		m.AddLoop(l)
-		u, c = append(u, udp.NewCounters(l, answer.TextForms()...)), append(c, tcp.NewCounters(l, answer.TextForms()...))
+		u, c = append(u, udp.NewCounters(l)), append(c, tcp.NewCounters(l))
 	}
-	m.AddTraffic("udp", u)
-	m.AddTraffic("tcp", c)
+	m.AddUDP("udp", answer.TextForms(), u)
+	m.AddTCP("tcp", answer.TextForms(), c)
 	return m
 }
 
 func TestMetricsKeepToTheConventions(t *testing.T) {
-	problems, err := testutil.GatherAndLint(metrics(t).Registry())
+	problems, err := testutil.GatherAndLint(metrics(t).registry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,15 +170,14 @@ func TestMetricsKeepToTheConventions(t *testing.T) {
 }
 
 func TestEverySeriesIsThereFromTheStart(t *testing.T) {
-	_, body := get(t, Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, metrics(t)), "GET", "/metrics")
+	_, body := get(t, Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, metrics(t), slog.New(slog.DiscardHandler)), "GET", "/metrics")
 	want := []string{
 		`nowd_build_info{goversion="go`, `version="1.2.3"} 1`,
 		`nowd_requests_total{protocol="udp"} 0`, `nowd_requests_total{protocol="tcp"} 0`,
 		`nowd_answers_total{form="error",protocol="tcp"} 0`,
 		`nowd_drops_total{protocol="udp",reason="send_error"} 0`,
 		`nowd_connections_open{protocol="tcp"} 0`, `nowd_connections_total{protocol="tcp"} 0`,
-		`nowd_connections_closed_total{protocol="tcp",reason="evicted"} 0`,
-		`nowd_receive_errors_total{protocol="udp"} 0`,
+		`nowd_receive_errors_total{protocol="udp"} 0`, `nowd_receive_errors_total{protocol="tcp"} 0`, `nowd_receive_overflows_total{protocol="udp"} 0`,
 		`nowd_loop_panics_total{loop="1"} 0`, `nowd_loop_turns_total{loop="0"}`,
 		`nowd_loop_handler_duration_seconds_bucket{loop="0",le="+Inf"}`, `nowd_loop_handler_duration_max_seconds{loop="1"}`,
 		`nowd_clock_synced `, `nowd_clock_steps_total 0`,
@@ -232,38 +186,83 @@ func TestEverySeriesIsThereFromTheStart(t *testing.T) {
 	for _, f := range answer.Words() {
 		want = append(want, `nowd_answers_total{form="`+f+`",protocol="udp"} 0`, `nowd_answers_total{form="`+f+`",protocol="tcp"} 0`)
 	}
-	for v := guard.Pass + 1; v < guard.NumVerdicts; v++ {
-		want = append(want, `nowd_drops_total{protocol="udp",reason="`+v.String()+`"} 0`)
+	for _, reason := range []string{
+		"source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "rate_limit", "total_limit",
+		"invalid", "untrusted", "send_error",
+	} {
+		want = append(want, `nowd_drops_total{protocol="udp",reason="`+reason+`"} 0`)
+	}
+	for _, reason := range []string{"refused", "idle", "evicted", "stalled", "over_budget", "failed", "untrusted"} {
+		want = append(want, `nowd_connections_closed_total{protocol="tcp",reason="`+reason+`"} 0`)
 	}
 	for _, w := range want {
 		if !strings.Contains(body, w) {
 			t.Errorf("%s is not there", w)
 		}
 	}
-	if strings.Contains(body, `reason="pass"`) {
-		t.Error("what passed counts as dropped")
+	for series, n := range map[string]int{"nowd_requests_total{": 2, "nowd_answers_total{": 2*9 + 1, "nowd_drops_total{": 11, "nowd_connections_closed_total{": 7, "nowd_receive_errors_total{": 2, "nowd_receive_overflows_total{": 1} {
+		if got := strings.Count(body, "\n"+series); got != n {
+			t.Errorf("%d series %s, want %d", got, series, n)
+		}
 	}
 }
 
-// fixed is traffic with the same figures always.
-type fixed uint64
+// fixedUDP and fixedTCP have the same counts always.
+type (
+	fixedUDP udp.Stats
+	fixedTCP tcp.Stats
+)
 
-func (n fixed) Each(f func(what, label string, n uint64)) {
-	f("requests", "", uint64(n))
-	f("answers", "unix", 2*uint64(n))
-}
+func (s fixedUDP) Stats() udp.Stats { return udp.Stats(s) }
+func (s fixedTCP) Stats() tcp.Stats { return tcp.Stats(s) }
 
 func TestLoopsAreAddedUp(t *testing.T) {
-	m := NewMetrics(clock.New(), "")
-	m.AddTraffic("udp", []Traffic{fixed(3), fixed(4)})
+	m := NewMetrics(clock.New(clock.Config{}), "")
+	u := fixedUDP{Requests: 3, NoRequest: 5, Untrusted: 6, SendErrors: 7}
+	u.Answers[answer.Unix], u.Drops[guard.Short] = 2, 4
+	c := fixedTCP{Accepted: 1, HTTPErrors: 2, Open: 3, Evicted: 4}
+	c.Answers[answer.Unix] = 5
+	m.AddUDP("udp", []answer.Form{answer.Unix}, []UDPStats{u, u})
+	m.AddTCP("tcp", []answer.Form{answer.Unix}, []TCPStats{c, c, c})
 	err := testutil.CollectAndCompare(m, strings.NewReader(`
 # HELP nowd_answers_total Answers given, by their form; error is an HTTP answer without a time.
 # TYPE nowd_answers_total counter
-nowd_answers_total{form="unix",protocol="udp"} 14
+nowd_answers_total{form="error",protocol="tcp"} 6
+nowd_answers_total{form="unix",protocol="tcp"} 15
+nowd_answers_total{form="unix",protocol="udp"} 4
+# HELP nowd_connections_closed_total Connections closed otherwise than by their client, by reason.
+# TYPE nowd_connections_closed_total counter
+nowd_connections_closed_total{protocol="tcp",reason="evicted"} 12
+nowd_connections_closed_total{protocol="tcp",reason="failed"} 0
+nowd_connections_closed_total{protocol="tcp",reason="idle"} 0
+nowd_connections_closed_total{protocol="tcp",reason="over_budget"} 0
+nowd_connections_closed_total{protocol="tcp",reason="refused"} 0
+nowd_connections_closed_total{protocol="tcp",reason="stalled"} 0
+nowd_connections_closed_total{protocol="tcp",reason="untrusted"} 0
+# HELP nowd_connections_open Connections that are open.
+# TYPE nowd_connections_open gauge
+nowd_connections_open{protocol="tcp"} 9
+# HELP nowd_connections_total Connections accepted.
+# TYPE nowd_connections_total counter
+nowd_connections_total{protocol="tcp"} 3
+# HELP nowd_drops_total Requests not answered, by reason.
+# TYPE nowd_drops_total counter
+nowd_drops_total{protocol="udp",reason="destination_address"} 0
+nowd_drops_total{protocol="udp",reason="invalid"} 10
+nowd_drops_total{protocol="udp",reason="own_answer"} 0
+nowd_drops_total{protocol="udp",reason="own_port"} 0
+nowd_drops_total{protocol="udp",reason="rate_limit"} 0
+nowd_drops_total{protocol="udp",reason="send_error"} 14
+nowd_drops_total{protocol="udp",reason="short"} 8
+nowd_drops_total{protocol="udp",reason="source_address"} 0
+nowd_drops_total{protocol="udp",reason="source_port"} 0
+nowd_drops_total{protocol="udp",reason="total_limit"} 0
+nowd_drops_total{protocol="udp",reason="untrusted"} 12
 # HELP nowd_requests_total Datagrams and requests received.
 # TYPE nowd_requests_total counter
-nowd_requests_total{protocol="udp"} 7
-`), "nowd_requests_total", "nowd_answers_total")
+nowd_requests_total{protocol="tcp"} 21
+nowd_requests_total{protocol="udp"} 6
+`), "nowd_requests_total", "nowd_answers_total", "nowd_drops_total", "nowd_connections_total", "nowd_connections_open", "nowd_connections_closed_total")
 	if err != nil {
 		t.Error(err)
 	}
@@ -279,7 +278,7 @@ func (s state) State() (clock.State, error) { return s.is, s.err }
 
 func TestClockMetricsAreInSeconds(t *testing.T) {
 	good := state{is: clock.State{MaxError: 2500 * time.Microsecond, EstError: time.Millisecond, Offset: -500 * time.Microsecond}}
-	m := NewMetrics(clock.With(time.Now, good), "")
+	m := NewMetrics(clock.New(clock.Config{Now: time.Now, Kernel: good}), "")
 	err := testutil.CollectAndCompare(m, strings.NewReader(`
 # HELP nowd_clock_estimated_error_seconds How far off the clock is estimated to be.
 # TYPE nowd_clock_estimated_error_seconds gauge
@@ -287,7 +286,7 @@ nowd_clock_estimated_error_seconds 0.001
 # HELP nowd_clock_max_error_seconds How far off the clock may be, as the kernel says.
 # TYPE nowd_clock_max_error_seconds gauge
 nowd_clock_max_error_seconds 0.0025
-# HELP nowd_clock_offset_seconds What the kernel has still to slew.
+# HELP nowd_clock_offset_seconds The offset that the kernel has yet to slew.
 # TYPE nowd_clock_offset_seconds gauge
 nowd_clock_offset_seconds -0.0005
 # HELP nowd_clock_synced 1 if the clock is synchronised, by what the kernel and the upstream say, 0 if not.
@@ -297,7 +296,7 @@ nowd_clock_synced 1
 	if err != nil {
 		t.Error(err)
 	}
-	unknown := NewMetrics(clock.With(time.Now, state{err: clock.ErrUnsupported}), "")
+	unknown := NewMetrics(clock.New(clock.Config{Now: time.Now, Kernel: state{err: clock.ErrUnsupported}}), "")
 	if n := testutil.CollectAndCount(unknown, "nowd_clock_max_error_seconds"); n != 0 {
 		t.Error("an error bound of which nothing is known")
 	}

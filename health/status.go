@@ -6,13 +6,13 @@ import (
 	"net/http"
 )
 
-// page shows the status to people. It has everything in it, and asks for the
-// figures of status again and again.
+// page is the page for people. It needs no other file, and fetches the status again
+// and again.
 //
 //go:embed status.html
 var page []byte
 
-// status is what the page shows.
+// status is the status that the page shows, as JSON.
 type status struct {
 	Version   string           `json:"version"`
 	Clock     clockStatus      `json:"clock"`
@@ -29,9 +29,9 @@ type clockStatus struct {
 	LateNS       *int64          `json:"late_ns"`
 	Synced       bool            `json:"synced"`
 	Contradicted bool            `json:"contradicted"`
-	Error        string          `json:"error"` // why nothing is known
+	Error        string          `json:"error"` // why the clock's quality is unknown; empty if it is known
 	Steps        uint64          `json:"steps"`
-	Upstream     *upstreamStatus `json:"upstream"` // null where there is none
+	Upstream     *upstreamStatus `json:"upstream"` // null if there is none
 }
 
 type upstreamStatus struct {
@@ -41,10 +41,10 @@ type upstreamStatus struct {
 	AgeNS    int64  `json:"age_ns"`
 }
 
-// checkStatus is that of /live, or of one condition of /ready.
+// checkStatus is the result of one check of /live or /ready.
 type checkStatus struct {
 	Name  string `json:"name"`
-	Error string `json:"error"` // empty if all is well
+	Error string `json:"error"` // empty if it passes
 }
 
 type loopStatus struct {
@@ -61,7 +61,7 @@ type protocolStatus struct {
 	Drops    map[string]uint64 `json:"drops"`
 }
 
-// status gathers what there is to show.
+// status returns the current status. It runs all checks.
 func (m *Metrics) status(loops *Loops, ready []Check) status {
 	s := status{Version: m.version}
 	check := func(name string, err error) {
@@ -77,12 +77,12 @@ func (m *Metrics) status(loops *Loops, ready []Check) status {
 	}
 	for _, l := range m.loops {
 		st := l.Stats()
-		s.Loops = append(s.Loops, loopStatus{st.Turns, st.Panics, st.Longest.Nanoseconds()})
+		s.Loops = append(s.Loops, loopStatus{st.Turns, st.Panics, st.LongestRun.Nanoseconds()})
 	}
-	for _, p := range m.traffic {
+	for _, p := range m.protocols {
 		s.Protocols = append(s.Protocols, p.status())
 	}
-	s.Clock = m.clockStatus() // last, for the checks may take a while
+	s.Clock = m.clockStatus() // last, because the checks may take a while
 	return s
 }
 
@@ -107,34 +107,12 @@ func (m *Metrics) clockStatus() clockStatus {
 	return c
 }
 
-func (p protocol) status() protocolStatus {
-	s := protocolStatus{Name: p.name, Drops: make(map[string]uint64)}
-	for _, t := range p.loops {
-		t.Each(func(what, label string, n uint64) {
-			switch what {
-			case "requests":
-				s.Requests += n
-			case "answers":
-				s.Answers += n
-			case "drops":
-				s.Drops[label] += n
-			case "connections_open":
-				if s.Open == nil {
-					s.Open = new(uint64)
-				}
-				*s.Open += n
-			}
-		})
-	}
-	return s
-}
-
-// servePage serves the page at the root, and its figures at /status.
+// servePage serves the page at /, and the status at /status.
 func servePage(mux *http.ServeMux, current func() status) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", "text/html; charset=utf-8")
-		// Nothing of it comes from anywhere else, and it belongs into no frame.
+		// The page loads nothing from other places, and no frame may show it.
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-cache")
 		_, _ = w.Write(page)

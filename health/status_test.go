@@ -3,6 +3,7 @@ package health
 import (
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -19,10 +20,10 @@ func (k kernel) State() (clock.State, error) { return clock.State(k), nil }
 
 func TestStatusSaysWhatIsKnown(t *testing.T) {
 	m := metrics(t)
-	m.clock = clock.With(time.Now, kernel{MaxError: 5 * time.Millisecond})
+	m.clock = clock.New(clock.Config{Now: time.Now, Kernel: kernel{MaxError: 5 * time.Millisecond}})
 	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), []Check{
 		{"udp 0.0.0.0:3333", func() error { return errors.New("address already in use") }},
-	}, m)
+	}, m, slog.New(slog.DiscardHandler))
 	before := time.Now()
 	_, body := get(t, h, "GET", "/status")
 	var s status
@@ -46,8 +47,8 @@ func TestStatusSaysWhatIsKnown(t *testing.T) {
 
 func TestStatusOfAClockOfWhichNothingIsKnown(t *testing.T) {
 	m := metrics(t)
-	m.clock = clock.With(time.Now, kernel{MaxError: clock.MaxErrorLimit})
-	_, body := get(t, Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, m), "GET", "/status")
+	m.clock = clock.New(clock.Config{Now: time.Now, Kernel: kernel{MaxError: clock.MaxErrorLimit}})
+	_, body := get(t, Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, m, slog.New(slog.DiscardHandler)), "GET", "/status")
 	if !strings.Contains(body, `"early_ns":null,"late_ns":null,"synced":false`) {
 		t.Error(body)
 	}
@@ -56,7 +57,7 @@ func TestStatusOfAClockOfWhichNothingIsKnown(t *testing.T) {
 // TestPageNeedsNothingElse: no part of it comes from another place, and the
 // browser is told to fetch none.
 func TestPageNeedsNothingElse(t *testing.T) {
-	h := Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, metrics(t))
+	h := Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, metrics(t), slog.New(slog.DiscardHandler))
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	body := w.Body.String()

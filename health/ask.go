@@ -1,0 +1,46 @@
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// AskLive asks /live at a port of the first of hosts that accepts a connection.
+// The error is nil if the answer is 200. A loop may take timeout to answer; five
+// more seconds are for the rest: where the CPU is throttled, all of it takes long.
+func AskLive(hosts []string, port uint16, timeout time.Duration) error {
+	// The URL has no real host: it could not have the zone of an IPv6 address,
+	// and to look a name up takes a file that not every image has.
+	var dialer net.Dialer
+	client := http.Client{
+		Timeout: timeout + 5*time.Second,
+		Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var errs []error
+			for _, host := range hosts {
+				conn, err := dialer.DialContext(ctx, network, net.JoinHostPort(host, strconv.Itoa(int(port))))
+				if err == nil {
+					return conn, nil
+				}
+				errs = append(errs, err)
+			}
+			return nil, errors.Join(errs...)
+		}},
+	}
+	r, err := client.Get("http://nowd/live")
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	if r.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(io.LimitReader(r.Body, 4096))
+		return fmt.Errorf("%s: %s", r.Status, strings.TrimSpace(string(body)))
+	}
+	return nil
+}

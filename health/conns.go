@@ -1,0 +1,146 @@
+package health
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+)
+
+// sendBuffer bounds what the kernel holds for a client that does not read.
+const sendBuffer = 32 << 10
+
+// maxHead bounds the bytes that a client sends before its request is answered. The
+// connection of one that sends more is closed at once: after http.Server's own
+// answer to too large a head, it would be kept for half a second.
+const maxHead = 6 << 10
+
+// tooLarge is the answer to a client that sends more.
+const tooLarge = "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+// conns are the open connections of a server, MaxConns at most. At the cap a new one
+// takes the place of the one that has got nothing done for the longest time: idle,
+// silent or with an unfinished request. If requests are being answered on all of
+// them, that is the one that has been at it the longest. Its zero value is empty.
+type conns struct {
+	mu        sync.Mutex
+	idle      connList
+	answering connList
+	open      int
+}
+
+// conn is one of them.
+type conn struct {
+	net.Conn
+	conns *conns
+
+	// Guarded by conns.mu.
+	list       *connList // nil once it is closed
+	prev, next *conn
+
+	unanswered atomic.Int32 // bytes that were read since a request was last answered
+}
+
+// Read implements net.Conn.
+func (c *conn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.unanswered.Add(int32(n)) > maxHead {
+		_, _ = io.WriteString(c.Conn, tooLarge)
+		return 0, io.EOF
+	}
+	return n, err
+}
+
+// admit opens a connection that was accepted, after it has closed another one if
+// there are MaxConns.
+func (cs *conns) admit(accepted net.Conn) net.Conn {
+	if c, ok := accepted.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = c.SetWriteBuffer(sendBuffer)
+	}
+	c := &conn{Conn: accepted, conns: cs}
+	cs.mu.Lock()
+	var victim *conn
+	if cs.open == MaxConns {
+		if victim = cs.idle.first; victim == nil {
+			victim = cs.answering.first
+		}
+		cs.forget(victim)
+	}
+	cs.open++
+	c.moveTo(&cs.idle)
+	cs.mu.Unlock()
+	if victim != nil {
+		_ = victim.Conn.Close()
+	}
+	return c
+}
+
+// forget takes a connection off its list. The caller holds the lock.
+func (cs *conns) forget(c *conn) {
+	if c.list != nil {
+		c.moveTo(nil)
+		cs.open--
+	}
+}
+
+// Close implements net.Conn.
+func (c *conn) Close() error {
+	c.conns.mu.Lock()
+	c.conns.forget(c)
+	c.conns.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// connKey is the key of a connection in the context of its requests.
+type connKey struct{}
+
+// whileAnswering returns a handler that calls h, and keeps the request's connection
+// on the list of those on which a request is being answered.
+func (cs *conns) whileAnswering(h http.Handler) http.Handler {
+	move := func(c *conn, to *connList) {
+		cs.mu.Lock()
+		defer cs.mu.Unlock()
+		if c.list != nil {
+			c.moveTo(to)
+		}
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connKey{}).(*conn); ok {
+			c.unanswered.Store(0)
+			move(c, &cs.answering)
+			defer move(c, &cs.idle)
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// connList is a list of connections, the one that came to it first at its start.
+type connList struct{ first, last *conn }
+
+// moveTo moves c from the list that it is on, if any, to the end of another, which
+// may be nil. The caller holds the lock.
+func (c *conn) moveTo(to *connList) {
+	if from := c.list; from != nil {
+		if c.prev == nil {
+			from.first = c.next
+		} else {
+			c.prev.next = c.next
+		}
+		if c.next == nil {
+			from.last = c.prev
+		} else {
+			c.next.prev = c.prev
+		}
+		c.prev, c.next = nil, nil
+	}
+	if c.list = to; to == nil {
+		return
+	}
+	if c.prev = to.last; c.prev == nil {
+		to.first = c
+	} else {
+		c.prev.next = c
+	}
+	to.last = c
+}

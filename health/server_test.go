@@ -1,0 +1,388 @@
+package health
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/clock"
+	"nowd/reactor"
+)
+
+// served serves handler at loopback until the test ends, at a listener made by wrap.
+func served(t *testing.T, handler http.Handler, wrap func(net.Listener) net.Listener) (s *Server, addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr = l.Addr().String()
+	if wrap != nil {
+		l = wrap(l)
+	}
+	s = NewServer(handler, slog.New(slog.DiscardHandler))
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("the server has ended: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		_ = s.Close()
+		serving.Wait()
+	})
+	return s, addr
+}
+
+func dial(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// ask asks on a connection of its own, and returns the status and how long it took.
+func ask(addr, path string) (status int, took time.Duration, err error) {
+	start := time.Now()
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	r, err := client.Get("http://" + addr + path)
+	if err != nil {
+		return 0, time.Since(start), err
+	}
+	_, err = io.Copy(io.Discard, r.Body)
+	_ = r.Body.Close()
+	return r.StatusCode, time.Since(start), err
+}
+
+var greet = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+
+// failing is a listener whose first calls of Accept fail.
+type failing struct {
+	net.Listener
+	errs []error
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if len(f.errs) > 0 {
+		err := f.errs[0]
+		f.errs = f.errs[1:]
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
+	}
+	return f.Listener.Accept()
+}
+
+func TestErrorsOfAcceptDoNotEndTheServer(t *testing.T) {
+	for _, errno := range []unix.Errno{
+		unix.ENOBUFS, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.EPERM, unix.ECONNABORTED, unix.EPROTO,
+		unix.ENETDOWN, unix.EHOSTUNREACH, unix.EOPNOTSUPP, unix.EAGAIN, unix.EINTR, unix.ETIMEDOUT,
+	} {
+		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
+			_, addr := served(t, greet, func(l net.Listener) net.Listener { return &failing{l, []error{errno, errno}} })
+			if status, _, err := ask(addr, "/"); status != 200 {
+				t.Errorf("afterwards the answer is %d, %v", status, err)
+			}
+		})
+	}
+}
+
+// Who opened the socket has to open another one.
+func TestListenerThatIsOfNoUseEndsServe(t *testing.T) {
+	for _, errno := range []unix.Errno{unix.EINVAL, unix.EBADF, unix.ENOTSOCK} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := NewServer(greet, slog.New(slog.DiscardHandler))
+		if err := s.Serve(&failing{l, []error{errno}}); !errors.Is(err, errno) {
+			t.Errorf("it ends with %v, want %v", err, errno)
+		}
+	}
+}
+
+func TestConnectionsAreLimited(t *testing.T) {
+	s, addr := served(t, greet, nil)
+	for range 3 * MaxConns {
+		dial(t, addr)
+	}
+	if status, _, err := ask(addr, "/"); status != 200 { // the last to be accepted
+		t.Errorf("the answer is %d, %v", status, err)
+	}
+	s.conns.mu.Lock()
+	defer s.conns.mu.Unlock()
+	if s.conns.open > MaxConns {
+		t.Errorf("%d connections", s.conns.open)
+	}
+}
+
+// TestLongestIdleConnectionGoes: one on which a request is being answered stays, as
+// does one that has just been answered.
+func TestLongestIdleConnectionGoes(t *testing.T) {
+	release, entered := make(chan struct{}), make(chan struct{}, 1)
+	_, addr := served(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			entered <- struct{}{}
+			<-release
+		}
+		greet(w, r)
+	}), nil)
+	slow := dial(t, addr)
+	_, _ = io.WriteString(slow, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-entered
+	silent := dial(t, addr)
+	kept := dial(t, addr)
+	request := func(c net.Conn) error {
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		r, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err == nil {
+			_, err = io.Copy(io.Discard, r.Body)
+		}
+		return err
+	}
+	for range MaxConns - 3 {
+		if err := request(dial(t, addr)); err != nil { // and all are accepted in turn
+			t.Fatal(err)
+		}
+	}
+	if err := request(kept); err != nil {
+		t.Fatal(err)
+	}
+	for range MaxConns - 3 {
+		if err := request(dial(t, addr)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = silent.SetDeadline(time.Now().Add(10 * time.Second))
+	if _, err := silent.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the one that was silent: %v, want its end", err)
+	}
+	if err := request(kept); err != nil {
+		t.Errorf("the one that was answered: %v", err)
+	}
+	close(release)
+	_ = slow.SetDeadline(time.Now().Add(10 * time.Second))
+	if r, err := http.ReadResponse(bufio.NewReader(slow), nil); err != nil || r.StatusCode != 200 {
+		t.Errorf("the one whose request was being answered: %v", err)
+	}
+}
+
+func TestScrapesShareTheirAnswerForASecond(t *testing.T) {
+	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, metrics(t), slog.New(slog.DiscardHandler))
+	_, addr := served(t, h, nil)
+	fetch := func(accept, encoding string) []byte {
+		r, _ := http.NewRequest("GET", "http://"+addr+"/metrics", nil)
+		r.Header.Set("Accept", accept)
+		r.Header.Set("Accept-Encoding", encoding)
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Error(err)
+			return nil
+		}
+		defer got.Body.Close()
+		if e := got.Header.Get("Content-Encoding"); e != "" {
+			t.Errorf("it is encoded as %s", e)
+		}
+		if c := got.Header.Get("Content-Type"); !strings.HasPrefix(c, "text/plain; version=0.0.4") {
+			t.Errorf("it is %s", c)
+		}
+		b, err := io.ReadAll(got.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		return b
+	}
+	start := time.Now()
+	first := fetch("", "gzip")
+	var scrapes sync.WaitGroup
+	var others atomic.Int32
+	for i := range 8 {
+		scrapes.Go(func() {
+			accept := []string{"", "application/openmetrics-text", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"}[i%3]
+			if !bytes.Equal(fetch(accept, "gzip, zstd"), first) {
+				others.Add(1)
+			}
+		})
+	}
+	scrapes.Wait()
+	if n := others.Load(); n > 0 && time.Since(start) < scrapeAge {
+		t.Errorf("%d scrapes within a second have another answer", n)
+	}
+	eventually(t, "it is never rendered again", func() bool { return !bytes.Equal(fetch("", ""), first) })
+	if took := time.Since(start); took < scrapeAge {
+		t.Errorf("rendered again after %v", took)
+	}
+}
+
+func TestChangeOfAProbeIsLoggedOnceWithItsReason(t *testing.T) {
+	var log bytes.Buffer
+	var bound error = errors.New("address already in use")
+	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), []Check{
+		{"udp 0.0.0.0:3333", func() error { return bound }},
+	}, NewMetrics(clock.New(clock.Config{}), "test"), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	})))
+	expect := func(lines ...string) {
+		t.Helper()
+		for _, method := range []string{"GET", "HEAD", "POST"} {
+			get(t, h, method, "/ready")
+			get(t, h, method, "/live")
+		}
+		want := ""
+		for _, l := range lines {
+			want += l + "\n"
+		}
+		if got := log.String(); got != want {
+			t.Errorf("logged:\n%swant:\n%s", got, want)
+		}
+		log.Reset()
+	}
+	expect() // not ready yet is no change
+	bound = nil
+	expect(`level=INFO msg="/ready passes"`)
+	bound = errors.New("shut down from outside")
+	expect(`level=WARN msg="/ready fails" reason="udp 0.0.0.0:3333: shut down from outside"`)
+	bound = errors.New("and later for another reason")
+	expect()
+	bound = nil
+	expect(`level=INFO msg="/ready passes"`)
+}
+
+// TestClientsWhoHoldConnectionsDoNotKeepProbesOut: whatever they do with them, and
+// they come back some time after they have lost one. As for the kubelet, one probe
+// that fails is none: a client may come in just the moment that takes its place.
+func TestClientsWhoHoldConnectionsDoNotKeepProbesOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes more than 10 s")
+	}
+	clients := 2000
+	if raceEnabled { // they share the process, whose every access costs ten times as much
+		clients = 200
+	}
+	for _, attack := range []struct {
+		name string
+		do   func(c net.Conn, stop <-chan struct{})
+	}{
+		{"silent", func(c net.Conn, stop <-chan struct{}) { _, _ = c.Read(make([]byte, 1)) }},
+		{"dripping", func(c net.Conn, stop <-chan struct{}) {
+			for i := 0; ; i++ {
+				if _, err := io.WriteString(c, "GET /live HTTP/1.1\r\nX: "[i%10:][:1]); err != nil {
+					return
+				}
+				select {
+				case <-stop:
+					return
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
+		}},
+		{"pipelined metrics, unread", func(c net.Conn, stop <-chan struct{}) {
+			many := []byte(strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 500))
+			for {
+				if _, err := c.Write(many); err != nil {
+					return
+				}
+			}
+		}},
+	} {
+		t.Run(attack.name, func(t *testing.T) {
+			h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, metrics(t), slog.New(slog.DiscardHandler))
+			s, addr := served(t, h, nil)
+			stopped, stop := context.WithCancel(context.Background())
+			var attacking sync.WaitGroup
+			var opened atomic.Int64
+			for range clients {
+				attacking.Go(func() {
+					for {
+						pause := 100 * time.Millisecond // the accept queue may be full
+						c, err := net.DialTimeout("tcp", addr, time.Second)
+						if err == nil {
+							opened.Add(1)
+							pause = 10 * time.Second
+							ended := context.AfterFunc(stopped, func() { _ = c.Close() })
+							attack.do(c, stopped.Done())
+							_ = c.Close()
+							ended()
+						}
+						select {
+						case <-stopped.Done():
+							return
+						case <-time.After(pause):
+						}
+					}
+				})
+			}
+			defer attacking.Wait()
+			defer stop()
+			eventually(t, "the attack does not begin", func() bool { return opened.Load() >= int64(clients/2) })
+			var longest time.Duration
+			failed, inARow := 0, 0
+			for range 40 {
+				status, took, err := ask(addr, "/live")
+				longest = max(longest, took)
+				if inARow++; status == 200 && took < time.Second {
+					inARow = 0
+				} else if failed++; inARow > 1 {
+					t.Errorf("/live is %d after %v, %v", status, took, err)
+				}
+				time.Sleep(150 * time.Millisecond)
+			}
+			s.conns.mu.Lock()
+			open := s.conns.open
+			s.conns.mu.Unlock()
+			if open > MaxConns {
+				t.Errorf("%d connections", open)
+			}
+			t.Logf("%d connections made; /live took %v at the most, and failed %d times of 40", opened.Load(), longest, failed)
+		})
+	}
+}
+
+// TestTooLargeAHeadIsRefusedAtOnce: one that net/http refused would be kept for half
+// a second, and nothing would bound how many of them there are.
+func TestTooLargeAHeadIsRefusedAtOnce(t *testing.T) {
+	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, metrics(t), slog.New(slog.DiscardHandler))
+	s, addr := served(t, h, nil)
+	for _, length := range []int{maxHead - 100, maxHead + 1, 64 << 10} {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		head := "GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: "
+		_, _ = io.WriteString(c, head+strings.Repeat("x", max(0, length-len(head)-4))+"\r\n\r\n")
+		got, _ := io.ReadAll(c) // a reset may follow the answer
+		want := "HTTP/1.1 431 "
+		if length <= maxHead {
+			want = "HTTP/1.1 200 "
+		}
+		if !strings.HasPrefix(string(got), want) && (length <= maxHead || len(got) > 0) {
+			t.Errorf("a head of %d bytes gets %.40q, want %q", length, got, want)
+		}
+	}
+	eventually(t, "a connection is kept", func() bool {
+		s.conns.mu.Lock()
+		defer s.conns.mu.Unlock()
+		return s.conns.open == 0
+	})
+}
