@@ -9,6 +9,7 @@ require (
 	github.com/landlock-lsm/go-landlock v0.11.0
 	github.com/prometheus/client_golang v1.25.0
 	golang.org/x/sys v0.49.0
+	golang.org/x/term v0.46.0
 	kernel.org/pub/linux/libs/security/libcap/psx v1.2.77
 )
 

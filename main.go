@@ -3,14 +3,22 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"syscall"
+
+	"nowd/config"
+	"nowd/health"
+	"nowd/query"
+	"nowd/service"
 )
 
-// version is set by the build of an image; otherwise the module's is told.
+// version is set by the build of an image; otherwise it is the module's.
 var version string
 
 const usage = `nowd tells the time of its host over UDP and TCP.
@@ -25,37 +33,117 @@ Usage:
 The settings are environment variables; nowd config lists them.
 `
 
+// The exit statuses of all commands.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2   // a mistake on the command line or in a setting
+	exitSignal = 128 // and the number of the signal that cut a stop short
+)
+
 func main() { os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
 
-// run runs a command and returns its exit status: 0; 1 if it failed; 2 if it
-// was told something that it does not understand.
+// run runs a command and returns its exit status.
 func run(args, environ []string, stdout, stderr io.Writer) int {
 	command := "serve"
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
 	}
+	if command == "query" {
+		return query.Main(args, stdout, stderr)
+	}
 	commands := map[string]func() int{
 		"serve":       func() int { return serve(environ, stderr) },
 		"healthcheck": func() int { return healthcheck(environ, stderr) },
 		"config":      func() int { return showConfig(environ, stdout, stderr) },
-		"version":     func() int { fmt.Fprintln(stdout, "nowd", versionString(), runtime.Version()); return 0 },
-		"help":        func() int { fmt.Fprint(stdout, usage); return 0 },
+		"version":     func() int { fmt.Fprintln(stdout, "nowd", versionString(), runtime.Version()); return exitOK },
+		"help":        func() int { fmt.Fprint(stdout, usage); return exitOK },
 	}
 	for _, name := range []string{"-h", "-help", "--help"} {
 		commands[name] = commands["help"]
 	}
 	switch do, ok := commands[command]; {
-	case command == "query":
-		return query(args, stdout, stderr)
 	case !ok:
 		fmt.Fprintf(stderr, "nowd: unknown command %q\n\n%s", command, usage)
-		return 2
+		return exitUsage
 	case len(args) > 0:
 		fmt.Fprintf(stderr, "nowd: %s takes no arguments, but got %q\n", command, args[0])
-		return 2
+		return exitUsage
 	default:
 		return do()
 	}
+}
+
+// serve serves until a signal ends it.
+func serve(environ []string, stderr io.Writer) int {
+	c, err := config.Load(environ)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitUsage
+	}
+	if err := service.CheckFiles(c); err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitUsage
+	}
+	// Go ends a process that writes to standard error when nobody reads it any more,
+	// but not one that ignores the signal.
+	signal.Ignore(syscall.SIGPIPE)
+	lines := service.NewLogWriter(stderr, c.NewLogger)
+	log := c.NewLogger(lines)
+	for _, w := range config.Warnings(environ) {
+		log.Warn(w.Text, "variable", w.Variable)
+	}
+	s, err := service.New(c, versionString(), log)
+	if err != nil {
+		lines.Close() // first the warnings
+		fmt.Fprintln(stderr, err)
+		return exitUsage
+	}
+	defer lines.Close()
+	var interrupted service.Interrupted
+	switch err := s.Run(); {
+	case errors.As(err, &interrupted):
+		return exitSignal + int(interrupted.Signal)
+	case err != nil:
+		log.Error("cannot go on", "error", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// healthcheck asks the nowd that runs with the settings of environ whether it is
+// alive. It is for images that have nothing else to ask with.
+func healthcheck(environ []string, stderr io.Writer) int {
+	c, err := config.Load(environ)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+		return exitUsage
+	}
+	if c.Health.Off {
+		fmt.Fprintln(stderr, "nowd healthcheck: NOWD_HEALTH_LISTEN is off")
+		return exitFailed
+	}
+	if err := health.AskLive(c.Health.Reachable(), c.Health.Port, c.LivenessTimeout); err != nil {
+		fmt.Fprintln(stderr, "nowd healthcheck:", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// showConfig prints the settings, and what is wrong with them.
+func showConfig(environ []string, stdout, stderr io.Writer) int {
+	_, err := config.Load(environ)
+	if err != nil {
+		fmt.Fprintln(stderr, err)
+	}
+	config.Print(stdout, environ)
+	for _, w := range config.Warnings(environ) {
+		fmt.Fprintf(stderr, "%s: %s\n", w.Variable, w.Text)
+	}
+	if err != nil {
+		return exitUsage
+	}
+	return exitOK
 }
 
 func versionString() string {

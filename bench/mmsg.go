@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"nowd/socket"
 )
 
 const (
@@ -14,12 +16,6 @@ const (
 	// messageSize is the most that a datagram on Ethernet holds.
 	messageSize = 1472
 )
-
-// mmsghdr is the struct of that name in recvmmsg(2).
-type mmsghdr struct {
-	unix.Msghdr
-	Len uint32
-}
 
 // stamp is the control message that tells when a packet arrived: socket(7),
 // SO_TIMESTAMPNS.
@@ -32,7 +28,7 @@ type stamp struct {
 // headers point to the other parts of it, so it stays where it was made, on the
 // heap.
 type messages struct {
-	headers [batchSize]mmsghdr
+	headers [batchSize]socket.Mmsghdr
 	vectors [batchSize]unix.Iovec
 	peers   [batchSize]unix.RawSockaddrInet4
 	stamps  [batchSize]stamp
@@ -72,25 +68,14 @@ func (m *messages) receive(fd, n int) (int, error) {
 			h.SetControllen(int(unsafe.Sizeof(m.stamps[i])))
 		}
 	}
-	// With MSG_DONTWAIT the call cannot block, so the scheduler need not know.
-	got, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.headers[0])), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
-		m.used = 0
-		return 0, errno
-	}
-	m.used = int(got)
-	return m.used, nil
+	got, err := socket.Recvmmsg(fd, m.headers[:n], 0)
+	m.used = got
+	return got, err
 }
 
 // send is sendmmsg(2) for the first n messages, without waiting. It returns how
 // many the kernel took.
-func (m *messages) send(fd, n int) (int, error) {
-	sent, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.headers[0])), uintptr(n), unix.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(sent), nil
-}
+func (m *messages) send(fd, n int) (int, error) { return socket.Sendmmsg(fd, m.headers[:n], 0) }
 
 // set makes b the content of message i.
 func (m *messages) set(i int, b []byte) { m.vectors[i].SetLen(copy(m.data[i][:], b)) }

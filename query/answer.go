@@ -3,13 +3,15 @@ package query
 import (
 	"math"
 	"time"
+
+	"nowd/clock"
 )
 
-// Sync is what a host says of its clock.
+// Sync is what a host says of its clock's synchronisation.
 type Sync uint8
 
 const (
-	SyncUnknown Sync = iota // nothing
+	SyncUnknown Sync = iota // it does not say
 	Synced
 	Unsynced
 )
@@ -17,67 +19,54 @@ const (
 // String returns "-", "synced" or "unsynced".
 func (s Sync) String() string { return [...]string{"-", "synced", "unsynced"}[s] }
 
-// Told is what an answer tells. Its zero value tells nothing.
-type Told struct {
-	Time      time.Time     // zero if it tells none that can be compared
-	Precision time.Duration // Time is cut to a multiple of this
+// Reading is a host's reading of its clock, as far as its answer tells it. The
+// zero value tells nothing.
+type Reading struct {
+	Time      time.Time     // zero if the answer tells none that can be compared
+	Precision time.Duration // Time is truncated to a multiple of this
 
 	Sync     Sync
 	HasBound bool
-	Bound    time.Duration // how far off the host says that its clock may be, if HasBound
-	Leap     string        // none, insert, delete, or empty if it does not say
-	Stratum  int           // of NTP, or 0
+	Bound    time.Duration // error bound of the clock as the host says, if HasBound
+	Leap     string        // none, insert or delete; empty if unknown
+	Stratum  int           // of NTP; 0 if unknown
 }
 
-// Answer is an answer of a host, and what it says of its clock.
+// Answer is an answer of a host.
 type Answer struct {
-	Told
-	Text      string        // as it was sent, without the end of the line; empty if that is no text
-	RoundTrip time.Duration // from just before the question left to when all of the answer was there
+	Reading
+	Text      string        // as sent, without the newline; empty if it is no text
+	RoundTrip time.Duration // from just before the request left to when all of the answer was there
 
-	// Of the host's clock from this one's, if Time is not zero. The host read
-	// its clock at some moment of the round trip; that Offset is from the middle
-	// of it makes it right to Error, if neither clock was set meanwhile.
+	// Offset is how far the host's clock is ahead of this host's, if Time is not
+	// zero. The host read its clock at some moment of the round trip. Offset
+	// takes the middle, so it is right to Error if neither clock was set
+	// meanwhile.
 	Offset, Error time.Duration
 }
 
-// newAnswer returns the answer of a host that was asked at sent, by this host's
-// clock, and had answered at received.
-func newAnswer(text string, told Told, sent, received time.Time) Answer {
-	a := Answer{Told: told, Text: text, RoundTrip: received.Sub(sent)}
-	if !told.Time.IsZero() {
-		// What was cut off is between nothing and one unit.
-		a.Offset = max(told.Time.Add(told.Precision/2).Sub(sent.Add(a.RoundTrip/2)), -math.MaxInt64)
-		a.Error = (a.RoundTrip+1)/2 + told.Precision/2
+// newAnswer returns an answer to a request that left at sent; the answer arrived
+// at received, by this host's clock.
+func newAnswer(text string, reading Reading, sent, received time.Time) Answer {
+	a := Answer{Reading: reading, Text: text, RoundTrip: received.Sub(sent)}
+	if !reading.Time.IsZero() {
+		// Truncation cut off between nothing and one unit.
+		a.Offset = max(reading.Time.Add(reading.Precision/2).Sub(sent.Add(a.RoundTrip/2)), -math.MaxInt64)
+		a.Error = (a.RoundTrip+1)/2 + reading.Precision/2
 	}
 	return a
 }
 
-// Interval is a range of offsets from this host's clock, ends included.
-type Interval struct{ Low, High time.Duration }
-
-// Interval returns where the true time is, as an offset from this host's clock,
-// if the host is right: Offset, give or take Error and, if it is known, Bound.
-// It is false if the answer cannot be compared.
-func (a *Answer) Interval() (Interval, bool) {
+// Interval returns where the true time is if the host is right, as an offset
+// from this host's clock: Offset ± Error and, if it is known, Bound. It returns
+// false if the answer cannot be compared.
+func (a *Answer) Interval() (clock.Interval, bool) {
 	if a.Time.IsZero() {
-		return Interval{}, false
+		return clock.Interval{}, false
 	}
-	wide := a.Error
+	i := clock.Around(a.Offset, a.Error)
 	if a.HasBound {
-		wide = add(wide, a.Bound)
+		i = i.Widen(a.Bound)
 	}
-	return Interval{add(a.Offset, -wide), add(a.Offset, wide)}, true
-}
-
-// add adds, up to what a Duration can be: a host may tell any time.
-func add(a, b time.Duration) time.Duration {
-	switch sum := a + b; {
-	case a > 0 && b > 0 && sum < 0:
-		return math.MaxInt64
-	case a < 0 && b < 0 && sum >= 0:
-		return -math.MaxInt64
-	default:
-		return sum
-	}
+	return i, true
 }

@@ -1,28 +1,34 @@
 package query
 
-import "time"
+import (
+	"slices"
+	"time"
 
-// Verdict says whether the clocks of several hosts can all be right.
+	"nowd/clock"
+)
+
+// Verdict says whether the clocks of several hosts can all be right. Hosts are
+// indices of the results that were compared.
 type Verdict struct {
-	NoAnswer    []int // the hosts that did not answer
-	NoTime      []int // those whose answers cannot be compared
-	Disagree    []int // those that must be wrong; without a Majority, those of which at least one must be
-	HasMajority bool  // whether more than half of those compared agree with each other
-	Majority    Interval
+	NoAnswer      []int // hosts that did not answer
+	NotComparable []int // hosts whose answers tell no time that can be compared
+	Disagree      []int // falsetickers; without a majority, hosts of which at least one must be wrong
+	HasMajority   bool  // whether more than half of the compared hosts agree
+	Majority      clock.Interval
 }
 
 // Agree reports whether no host disagrees.
 func (v *Verdict) Agree() bool { return len(v.Disagree) == 0 }
 
-// Compare compares the Intervals of the answers. All can be right if they have a
-// moment in common. If they have not, the moments that most of them hold are
-// taken for right, as RFC 5905, section 11.2.1 does, provided that these are
-// more than half: the others disagree. If there is no such majority, or it could
-// be one as well as another, every host disagrees whose interval does not
-// overlap with each other's.
+// Compare compares the Intervals of the answers. All hosts can be right if all
+// intervals have an offset in common. Otherwise the offsets that the most
+// intervals have in common are taken for right, as in RFC 5905, section 11.2.1,
+// if these are more than half and the offsets are a single interval: the other
+// hosts disagree. Without such a majority, every host disagrees whose interval is
+// disjoint from another's.
 func Compare(results []Result) Verdict {
 	var v Verdict
-	var intervals []Interval
+	var intervals []clock.Interval
 	var hosts []int // of each interval
 	for i, r := range results {
 		if r.Err != nil {
@@ -30,52 +36,27 @@ func Compare(results []Result) Verdict {
 		} else if interval, ok := r.Answer.Interval(); ok {
 			intervals, hosts = append(intervals, interval), append(hosts, i)
 		} else {
-			v.NoTime = append(v.NoTime, i)
+			v.NotComparable = append(v.NotComparable, i)
 		}
 	}
-	best, rivals, most := Interval{}, 0, 0
-	for _, a := range intervals {
-		// What most of them hold begins where one of them does.
-		held, count := Interval{a.Low, a.High}, 0
-		for _, b := range intervals {
-			if b.Low <= a.Low && a.Low <= b.High {
-				held.High, count = min(held.High, b.High), count+1
-			}
-		}
-		switch {
-		case count > most:
-			best, most, rivals = held, count, 0
-		case count == most && held != best:
-			rivals++
-		}
+	against := intervals // what a host must not be disjoint from
+	if shared := clock.Majority(intervals, len(intervals)); len(shared) == 1 {
+		v.HasMajority, v.Majority = true, shared[0]
+		against = shared
 	}
-	v.HasMajority = most > len(intervals)/2 && rivals == 0
-	if v.HasMajority {
-		v.Majority = best
-	}
-	for i, a := range intervals {
-		wrong := false
-		if v.HasMajority {
-			wrong = !a.overlaps(best)
-		} else {
-			for _, b := range intervals {
-				wrong = wrong || !a.overlaps(b)
-			}
-		}
-		if wrong {
+	for i, interval := range intervals {
+		if slices.ContainsFunc(against, interval.Disjoint) {
 			v.Disagree = append(v.Disagree, hosts[i])
 		}
 	}
 	return v
 }
 
-func (a Interval) overlaps(b Interval) bool { return a.Low <= b.High && b.Low <= a.High }
-
-// Mutual returns how far the clock of a is ahead of that of b, and false if one
-// of them cannot be compared.
-func Mutual(a, b Result) (time.Duration, bool) {
+// offsetBetween returns how far the clock of a is ahead of b's. It returns false
+// if one of them cannot be compared.
+func offsetBetween(a, b Result) (time.Duration, bool) {
 	if a.Err != nil || b.Err != nil || a.Answer.Time.IsZero() || b.Answer.Time.IsZero() {
 		return 0, false
 	}
-	return add(a.Answer.Offset, -b.Answer.Offset), true
+	return clock.AddSaturated(a.Answer.Offset, -b.Answer.Offset), true
 }

@@ -6,11 +6,13 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"nowd/clock"
 )
 
 // answering returns a result of which the interval is from low to high.
 func answering(low, high time.Duration) Result {
-	return Result{&Host{Name: "a"}, Answer{Told: Told{Time: moment}, Offset: low + (high-low)/2, Error: (high - low) / 2}, nil}
+	return Result{&Host{Name: "a"}, Answer{Reading: Reading{Time: moment}, Offset: low + (high-low)/2, Error: (high - low) / 2}, nil}
 }
 
 func TestHostsThatCannotBeRightAreNamed(t *testing.T) {
@@ -50,7 +52,7 @@ func TestHostsThatCannotBeRightAreNamed(t *testing.T) {
 			if !slices.Equal(v.Disagree, want) || v.HasMajority != c.majority || v.Agree() != (c.disagree == nil) {
 				t.Errorf("%s, in the order %v: %+v, want %v", name, order, v, want)
 			}
-			if len(v.NoAnswer)+len(v.NoTime)+compared(results, v) != len(results) {
+			if len(v.NoAnswer)+len(v.NotComparable)+compared(results, v) != len(results) {
 				t.Errorf("%s: %+v", name, v)
 			}
 		}
@@ -58,12 +60,12 @@ func TestHostsThatCannotBeRightAreNamed(t *testing.T) {
 }
 
 func TestBoundWidensTheInterval(t *testing.T) {
-	a := Answer{Told: Told{Time: moment, HasBound: true, Bound: 100}, Offset: 1000, Error: 10}
-	if got, ok := a.Interval(); !ok || got != (Interval{890, 1110}) {
+	a := Answer{Reading: Reading{Time: moment, HasBound: true, Bound: 100}, Offset: 1000, Error: 10}
+	if got, ok := a.Interval(); !ok || got != (clock.Interval{Low: 890, High: 1110}) {
 		t.Errorf("%v %v", got, ok)
 	}
 	a.HasBound = false
-	if got, ok := a.Interval(); !ok || got != (Interval{990, 1010}) {
+	if got, ok := a.Interval(); !ok || got != (clock.Interval{Low: 990, High: 1010}) {
 		t.Errorf("%v %v", got, ok)
 	}
 }
@@ -98,21 +100,21 @@ func TestVerdictIsRightOfAnyIntervals(t *testing.T) {
 }
 
 func TestTallySumsUp(t *testing.T) {
-	tally := Tally{Host: &Host{Name: "a"}}
+	tally := &tally{Host: &Host{Name: "a"}}
 	for _, r := range []Result{
 		{Err: errors.New("no answer")},
 		{Answer: Answer{Text: "noon", RoundTrip: 1}},
-		{Answer: Answer{Told: Told{Time: moment, Sync: Synced}, RoundTrip: 20, Offset: 5, Error: 10}},
-		{Answer: Answer{Told: Told{Time: moment}, RoundTrip: 10, Offset: -5, Error: 5}},
-		{Answer: Answer{Told: Told{Time: moment, Sync: Unsynced}, RoundTrip: 30, Offset: 0, Error: 15}},
+		{Answer: Answer{Reading: Reading{Time: moment, Sync: Synced}, RoundTrip: 20, Offset: 5, Error: 10}},
+		{Answer: Answer{Reading: Reading{Time: moment}, RoundTrip: 10, Offset: -5, Error: 5}},
+		{Answer: Answer{Reading: Reading{Time: moment, Sync: Unsynced}, RoundTrip: 30, Offset: 0, Error: 15}},
 	} {
-		tally.Add(r)
+		tally.add(r)
 	}
-	if tally.Asked != 5 || tally.Answered != 4 || tally.Compared != 3 || tally.Shortest != 1 || tally.Longest != 30 ||
-		tally.Best.RoundTrip != 10 || tally.Least != -5 || tally.Most != 5 || tally.Sync != Unsynced {
+	if tally.Asked != 5 || tally.Answered != 4 || tally.Compared != 3 || tally.MinRoundTrip != 1 || tally.MaxRoundTrip != 30 ||
+		tally.Best.RoundTrip != 10 || tally.MinOffset != -5 || tally.MaxOffset != 5 || tally.Sync != Unsynced {
 		t.Errorf("%+v", tally)
 	}
-	if tally.Add(Result{Err: errors.New("no answer")}); tally.Sync != SyncUnknown {
+	if tally.add(Result{Err: errors.New("no answer")}); tally.Sync != SyncUnknown {
 		t.Error("synced, it is said of a host that did not answer")
 	}
 }

@@ -8,34 +8,43 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"sync"
 	"time"
 )
 
-var errClosed = errors.New("the connection was closed without an answer")
+// maxHTTPHeader is how much is read of a response's header, in bytes.
+const maxHTTPHeader = 64 << 10
 
-// maxHTTP is how much is read of a response, header and all, in bytes.
-const maxHTTP = 64 << 10
-
-// askHTTP gets the path that is a word and takes the first line of the body. The
-// connection is made before the time is taken; redirections are not followed.
+// askHTTP gets the path that is the form's word and takes the first line of the
+// body. The round trip begins when the connection is there. Redirects are not
+// followed, and no proxy is used.
 func askHTTP(ctx context.Context, h *Host) (Answer, error) {
 	conn, _, release, err := dial(ctx, "tcp", h.addr)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer release()
-	sent := time.Now()
-	if _, err := fmt.Fprintf(conn, "GET /%s HTTP/1.1\r\nHost: %s\r\nUser-Agent: nowd\r\nConnection: close\r\n\r\n", h.form, h.addr); err != nil {
-		return Answer{}, err
+	timed := &timedConn{Conn: conn}
+	transport := &http.Transport{
+		DialContext:            func(context.Context, string, string) (net.Conn, error) { return timed, nil },
+		DisableKeepAlives:      true, // one request
+		DisableCompression:     true, // the body as it was sent
+		MaxResponseHeaderBytes: maxHTTPHeader,
 	}
-	r := &stamped{Conn: conn}
-	response, err := http.ReadResponse(bufio.NewReader(io.LimitReader(r, maxHTTP)), nil)
-	if errors.Is(err, io.ErrUnexpectedEOF) && r.last.IsZero() {
-		return Answer{}, errClosed
+	request := &http.Request{
+		Method: http.MethodGet,
+		URL:    &url.URL{Scheme: "http", Host: h.addr, Path: "/" + h.form.String()},
+		Header: http.Header{"User-Agent": {"nowd"}},
 	}
+	response, err := transport.RoundTrip(request.WithContext(ctx))
 	if err != nil {
+		if timed.closedSilently() {
+			return Answer{}, errClosed
+		}
 		return Answer{}, fmt.Errorf("no response in HTTP: %w", err)
 	}
+	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		return Answer{}, fmt.Errorf("HTTP status %s", response.Status)
 	}
@@ -44,19 +53,51 @@ func askHTTP(ctx context.Context, h *Host) (Answer, error) {
 		return Answer{}, fmt.Errorf("no answer in the body: %w", err)
 	}
 	text := firstLine(line)
-	return newAnswer(text, parseText(text), sent, r.last), nil
+	sent, received := timed.times()
+	return newAnswer(text, parseText(text), sent, received), nil
 }
 
-// stamped is a connection that knows when the last came from it.
-type stamped struct {
+// timedConn is a connection that keeps when the request left and when the last
+// bytes arrived. The transport reads and writes it in goroutines of its own.
+type timedConn struct {
 	net.Conn
-	last time.Time
+	mu             sync.Mutex
+	sent, received time.Time // just before the first Write, just after the last Read with data
+	eof            bool
 }
 
-func (s *stamped) Read(b []byte) (int, error) {
-	n, err := s.Conn.Read(b)
-	if n > 0 {
-		s.last = time.Now()
+var _ net.Conn = (*timedConn)(nil)
+
+func (c *timedConn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	if c.sent.IsZero() {
+		c.sent = time.Now()
 	}
+	c.mu.Unlock()
+	return c.Conn.Write(b)
+}
+
+func (c *timedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n > 0 {
+		c.received = now
+	}
+	c.eof = c.eof || errors.Is(err, io.EOF)
 	return n, err
+}
+
+func (c *timedConn) times() (sent, received time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent, c.received
+}
+
+// closedSilently reports whether the host closed the connection without a byte.
+func (c *timedConn) closedSilently() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.eof && c.received.IsZero()
 }

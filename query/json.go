@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// The lines of JSON. Every field is always there, and null where it is unknown.
+// The lines of JSON. Every field is always there; it is null where unknown.
 
 type answerLine struct {
 	Type      string         `json:"type"` // answer
@@ -32,15 +32,15 @@ type answerLine struct {
 }
 
 type comparisonLine struct {
-	Type     string             `json:"type"` // comparison
-	Round    int                `json:"round"`
-	Hosts    []string           `json:"hosts"`
-	Ahead    [][]*time.Duration `json:"ahead_ns"` // of a row's host, of a column's
-	Agree    *bool              `json:"agree"`
-	Majority bool               `json:"majority"`
-	Disagree []string           `json:"disagree"`
-	NoAnswer []string           `json:"no_answer"`
-	NoTime   []string           `json:"not_comparable"`
+	Type          string             `json:"type"` // comparison
+	Round         int                `json:"round"`
+	Hosts         []string           `json:"hosts"`
+	Ahead         [][]*time.Duration `json:"ahead_ns"` // how far the row's host is ahead of the column's
+	Agree         *bool              `json:"agree"`
+	Majority      bool               `json:"majority"`
+	Disagree      []string           `json:"disagree"`
+	NoAnswer      []string           `json:"no_answer"`
+	NotComparable []string           `json:"not_comparable"`
 }
 
 type summaryLine struct {
@@ -59,7 +59,7 @@ type summaryLine struct {
 	Status    *string        `json:"status"` // of the last answer
 }
 
-// known returns v if it is known.
+// known returns a pointer to v if ok, and nil, JSON's null, otherwise.
 func known[T any](v T, ok bool) *T {
 	if !ok {
 		return nil
@@ -67,30 +67,30 @@ func known[T any](v T, ok bool) *T {
 	return &v
 }
 
-// JSON writes a line for each of the results and, if there are several, one that
+// writeJSON writes a line for each result and, if there are several, one that
 // compares them.
-func JSON(w io.Writer, round int, results []Result, v Verdict) {
+func writeJSON(w io.Writer, round int, results []Result, v Verdict) {
 	for _, r := range results {
 		l := answerLine{Type: "answer", Round: round, Host: r.Host.Name, Proto: r.Host.Proto}
 		if r.Err != nil {
 			l.Error = known(r.Err.Error(), true)
-			writeJSON(w, l)
+			writeLine(w, l)
 			continue
 		}
 		a := r.Answer
-		told := !a.Time.IsZero()
+		comparable := !a.Time.IsZero()
 		l.Answer = known(a.Text, a.Text != "")
 		l.RoundTrip = known(a.RoundTrip, true)
-		if told {
-			l.Time = known(a.clock(), true)
+		if comparable {
+			l.Time = known(a.formatTime(), true)
 			l.UnixNS = known(a.Time.UnixNano(), 1678 <= a.Time.Year() && a.Time.Year() <= 2261) // what fits
 		}
-		l.Offset, l.OffsetErr = known(a.Offset, told), known(a.Error, told)
+		l.Offset, l.OffsetErr = known(a.Offset, comparable), known(a.Error, comparable)
 		l.Bound = known(a.Bound, a.HasBound)
 		l.Status = known(a.Sync.String(), a.Sync != SyncUnknown)
 		l.Leap = known(a.Leap, a.Leap != "")
 		l.Stratum = known(a.Stratum, a.Stratum != 0)
-		writeJSON(w, l)
+		writeLine(w, l)
 	}
 	if len(results) < 2 {
 		return
@@ -98,17 +98,17 @@ func JSON(w io.Writer, round int, results []Result, v Verdict) {
 	l := comparisonLine{
 		Type: "comparison", Round: round, Majority: v.HasMajority,
 		Agree:    known(v.Agree(), compared(results, v) > 1),
-		Disagree: names(results, v.Disagree), NoAnswer: names(results, v.NoAnswer), NoTime: names(results, v.NoTime),
+		Disagree: names(results, v.Disagree), NoAnswer: names(results, v.NoAnswer), NotComparable: names(results, v.NotComparable),
 	}
 	for _, a := range results {
 		l.Hosts = append(l.Hosts, a.Host.Name)
 		var row []*time.Duration
 		for _, b := range results {
-			row = append(row, known(Mutual(a, b)))
+			row = append(row, known(offsetBetween(a, b)))
 		}
 		l.Ahead = append(l.Ahead, row)
 	}
-	writeJSON(w, l)
+	writeLine(w, l)
 }
 
 func names(results []Result, of []int) []string {
@@ -119,27 +119,28 @@ func names(results []Result, of []int) []string {
 	return list
 }
 
-// JSON writes a line that sums up.
-func (t *Tally) JSON(w io.Writer) {
+// writeJSON writes the tally as a line.
+func (t *tally) writeJSON(w io.Writer) {
 	answered, compared := t.Answered > 0, t.Compared > 0
-	writeJSON(w, summaryLine{
+	writeLine(w, summaryLine{
 		Type: "summary", Host: t.Host.Name, Proto: t.Host.Proto,
 		Asked: t.Asked, Answered: t.Answered, Disagreed: t.Disagreed,
-		Shortest: known(t.Shortest, answered), Longest: known(t.Longest, answered),
-		Least: known(t.Least, compared), Most: known(t.Most, compared),
+		Shortest: known(t.MinRoundTrip, answered), Longest: known(t.MaxRoundTrip, answered),
+		Least: known(t.MinOffset, compared), Most: known(t.MaxOffset, compared),
 		Offset: known(t.Best.Offset, compared), OffsetErr: known(t.Best.Error, compared),
 		Status: known(t.Sync.String(), t.Sync != SyncUnknown),
 	})
 }
 
-// writeJSON writes a line. What could do things to a terminal is escaped; that
-// is within strings only, where encoding/json lets more through than we do.
-func writeJSON(w io.Writer, line any) {
+// writeLine writes a line of JSON. It escapes every character that is not
+// printable, for the sake of terminals. Such characters are only within strings,
+// where encoding/json leaves more of them than it should.
+func writeLine(w io.Writer, line any) {
 	var buf bytes.Buffer
 	encoder := json.NewEncoder(&buf)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(line); err != nil {
-		panic(err) // there is nothing in a line that could not be encoded
+		panic(err) // every line can be encoded
 	}
 	b := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	safe := make([]byte, 0, len(b)+1)
@@ -155,5 +156,5 @@ func writeJSON(w io.Writer, line any) {
 		}
 		b = b[n:]
 	}
-	_, _ = w.Write(append(safe, '\n')) // who does not read it does not miss it
+	_, _ = w.Write(append(safe, '\n')) // an error of standard output has nowhere to be reported
 }

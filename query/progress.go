@@ -8,53 +8,36 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
-// Progress is a line on a terminal that says what is waited for, if that takes
-// more than a second. It is there only while it is waited, and nowhere but on a
-// terminal.
-type Progress struct {
-	w     *os.File // nil if there is no terminal
-	mu    sync.Mutex
-	what  string   // nothing is waited for if this is empty
-	hosts []string // of which an answer is missing
-	since time.Time
-	drawn bool
-	done  chan struct{}
-	ended sync.WaitGroup
+// progress is a line on a terminal that says what is being waited for. It shows
+// after a second, and is erased before anything else is printed. Its methods may
+// be called from any goroutine.
+type progress struct {
+	tty     *os.File // nil without a terminal
+	mu      sync.Mutex
+	what    string   // what is being waited for; empty for nothing
+	hosts   []string // whose answers are missing; empty strings for the others
+	since   time.Time
+	drawn   bool
+	done    chan struct{}
+	drawing sync.WaitGroup
 }
 
-// NewProgress returns a Progress on w, until Close.
-func NewProgress(w io.Writer) *Progress {
-	p := &Progress{done: make(chan struct{})}
-	if f, ok := w.(*os.File); ok && width(f) > 0 {
-		p.w = f
-		p.ended.Go(p.run)
+// newProgress returns a progress on w if that is a terminal, and otherwise one
+// that shows nothing. The caller must close it.
+func newProgress(w io.Writer) *progress {
+	p := &progress{done: make(chan struct{})}
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		p.tty = f
+		p.drawing.Go(p.run)
 	}
 	return p
 }
 
-// width returns how many columns a terminal has, and 0 if f is none.
-// See TIOCGWINSZ(2const).
-func width(f *os.File) int {
-	c, err := f.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	columns := 0
-	_ = c.Control(func(fd uintptr) {
-		if size, err := unix.IoctlGetWinsize(int(fd), unix.TIOCGWINSZ); err == nil {
-			columns = int(size.Col)
-			if columns == 0 { // a terminal that does not know
-				columns = 80
-			}
-		}
-	})
-	return columns
-}
-
-func (p *Progress) run() {
+// run draws the line once a second until the progress is closed.
+func (p *progress) run() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -67,19 +50,18 @@ func (p *Progress) run() {
 	}
 }
 
-// Wait says what is waited for from now on: something, from these hosts if there
-// are any.
-func (p *Progress) Wait(what string, hosts []*Host) {
+// wait sets what is being waited for, and from which hosts if there are any.
+func (p *progress) wait(what string, hosts []*Host) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.what, p.since, p.hosts = what, time.Now(), nil
 	for _, h := range hosts {
-		p.hosts = append(p.hosts, Printable(h.Name))
+		p.hosts = append(p.hosts, printable(h.Name))
 	}
 }
 
-// Came says that the host of that index is no longer waited for.
-func (p *Progress) Came(i int) {
+// finished removes the host with that index from the line.
+func (p *progress) finished(i int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if i < len(p.hosts) {
@@ -87,24 +69,24 @@ func (p *Progress) Came(i int) {
 	}
 }
 
-// Hide takes the line away. It is to be called before anything else is shown.
-func (p *Progress) Hide() {
+// hide erases the line, until wait is called again.
+func (p *progress) hide() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.drawn {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		fmt.Fprint(p.tty, "\r\x1b[K")
 	}
 	p.what, p.drawn = "", false
 }
 
-// Close hides the line, for good.
-func (p *Progress) Close() {
+// close erases the line for good, and waits for the goroutine that draws it.
+func (p *progress) close() {
 	close(p.done)
-	p.ended.Wait()
-	p.Hide()
+	p.drawing.Wait()
+	p.hide()
 }
 
-func (p *Progress) draw() {
+func (p *progress) draw() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	waited := time.Since(p.since)
@@ -117,11 +99,19 @@ func (p *Progress) draw() {
 			line += " " + name
 		}
 	}
-	// One that is broken into two could not be taken away. The last column stays
-	// free, for some terminals go on to the next line when it is written.
-	if r, columns := []rune(line), width(p.w); len(r) >= columns && columns > 1 {
+	// A line that wraps could not be erased. The last column stays free, for some
+	// terminals wrap as soon as it is written.
+	if r, columns := []rune(line), columns(p.tty); len(r) >= columns && columns > 1 {
 		line = string(r[:columns-2]) + "…"
 	}
-	fmt.Fprint(p.w, "\r\x1b[K"+strings.ToValidUTF8(line, "?"))
+	fmt.Fprint(p.tty, "\r\x1b[K"+strings.ToValidUTF8(line, "?"))
 	p.drawn = true
+}
+
+// columns returns the width of a terminal, 80 if it does not know.
+func columns(tty *os.File) int {
+	if width, _, err := term.GetSize(int(tty.Fd())); err == nil && width > 0 {
+		return width
+	}
+	return 80
 }

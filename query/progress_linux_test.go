@@ -67,21 +67,21 @@ func read(t *testing.T, f *os.File, want ...string) string {
 
 func TestProgressIsShownOnATerminalAndTakenAway(t *testing.T) {
 	screen, tty := terminal(t, 60)
-	p := NewProgress(tty)
+	p := newProgress(tty)
 	hosts := []*Host{{Name: "here"}, {Name: "there"}, {Name: "no\x1bwhere"}}
-	p.Wait("no answer yet from", hosts)
-	p.Came(0)
+	p.wait("no answer yet from", hosts)
+	p.finished(0)
 	line := read(t, screen, "1s: no answer yet from", "where")
 	if !strings.Contains(line, `from there "no\x1bwhere"`) || strings.Contains(line, "here here") {
 		t.Errorf("shown: %q", line)
 	}
-	p.Came(1)
+	p.finished(1)
 	if line := read(t, screen, "2s: no answer yet from"); strings.Contains(line, "there") {
 		t.Errorf("shown: %q", line)
 	}
-	p.Hide()
+	p.hide()
 	read(t, screen, "\r\x1b[K")
-	p.Close()
+	p.close()
 	fmt.Fprint(tty, "end")
 	if rest := read(t, screen, "end"); rest != "end" {
 		t.Errorf("after it was hidden: %q", rest)
@@ -90,9 +90,9 @@ func TestProgressIsShownOnATerminalAndTakenAway(t *testing.T) {
 
 func TestProgressFitsOnALine(t *testing.T) {
 	screen, tty := terminal(t, 20)
-	p := NewProgress(tty)
-	defer p.Close()
-	p.Wait("no answer yet from", []*Host{{Name: strings.Repeat("é", 100)}})
+	p := newProgress(tty)
+	defer p.close()
+	p.wait("no answer yet from", []*Host{{Name: strings.Repeat("é", 100)}})
 	line := read(t, screen, "…")
 	if n := len([]rune(strings.TrimPrefix(line, "\r\x1b[K"))); n != 19 {
 		t.Errorf("%d columns of 20: %q", n, line)
@@ -112,13 +112,13 @@ func TestProgressIsNowhereButOnATerminal(t *testing.T) {
 	}
 	defer null.Close()
 	for _, f := range []*os.File{w, null} {
-		p := NewProgress(f)
-		if p.w != nil {
+		p := newProgress(f)
+		if p.tty != nil {
 			t.Errorf("%s is taken for a terminal", f.Name())
 		}
-		p.Wait("nothing", nil)
-		p.Came(0)
-		p.Hide()
-		p.Close()
+		p.wait("nothing", nil)
+		p.finished(0)
+		p.hide()
+		p.close()
 	}
 }

@@ -1,9 +1,9 @@
-// Package query asks hosts for the time, over the protocols that time services
-// speak, and tells how far their clocks are off from this host's, how sure that
-// is, and which of them disagree.
+// Package query asks hosts for the time, over the protocols of time services. It
+// finds the offsets of their clocks from this host's, the errors of these
+// offsets, and which hosts disagree. Main is the command nowd query.
 //
-// It trusts nobody: of what a host sends it reads a little, for a limited time,
-// and shows nothing of it that could do things to a terminal.
+// It trusts no host: it reads a limited number of bytes, for a limited time, and
+// prints no control characters.
 package query
 
 import (
@@ -23,10 +23,10 @@ import (
 
 // protocol is a way to ask. Each has a file.
 type protocol struct {
-	network string // to look up names of ports
-	port    string // where there is no other
-	words   bool   // whether the question is one of the words of package answer
-	quality bool   // whether an answer can tell how good the clock is
+	network string // for looking up names of ports
+	port    string // default port
+	words   bool   // whether a request is one of the words of package answer
+	quality bool   // whether an answer can say whether the clock is synchronised
 	ask     func(ctx context.Context, h *Host) (Answer, error)
 }
 
@@ -41,23 +41,23 @@ var protocols = map[string]protocol{
 	"time+tcp":    {"tcp", "37", false, false, askTimeTCP},
 }
 
-// Protocols returns the names of all protocols.
-func Protocols() []string { return slices.Sorted(maps.Keys(protocols)) }
+// protocolNames returns the names of all protocols, sorted.
+func protocolNames() []string { return slices.Sorted(maps.Keys(protocols)) }
 
-// TakesWords reports whether a protocol's question is one of the words of
-// package answer.
-func TakesWords(proto string) bool { return protocols[proto].words }
+// takesWords reports whether a protocol's request is one of the words of package
+// answer.
+func takesWords(proto string) bool { return protocols[proto].words }
 
-// TellsQuality reports whether an answer can say whether the host's clock is
-// synchronised; form is what is asked of a protocol that takes words.
-func TellsQuality(proto string, form answer.Form) bool {
+// tellsQuality reports whether an answer can say whether the host's clock is
+// synchronised. form is what a protocol that takes words is asked for.
+func tellsQuality(proto string, form answer.Form) bool {
 	p := protocols[proto]
 	return p.quality && (!p.words || form == answer.JSON || form == answer.Bound)
 }
 
-// TellsTime reports whether an answer can be compared with a clock: it does not
-// hang on a zone that is not told.
-func TellsTime(proto string, form answer.Form) bool {
+// tellsTime reports whether an answer can be compared with a clock: a form that
+// leaves out the zone cannot.
+func tellsTime(proto string, form answer.Form) bool {
 	return !protocols[proto].words || form != answer.DateTime && form != answer.Help
 }
 
@@ -72,10 +72,9 @@ type Host struct {
 	timeout time.Duration
 }
 
-// New returns the host to which target points: HOST, HOST:PORT, an address of
-// IPv6 or one in brackets with a port. proto is one of Protocols; form is what
-// is asked of those that take words; each answer is waited for as long as
-// timeout.
+// New returns the host that target names: HOST, HOST:PORT, an IPv6 address or
+// one in brackets with a port. proto is the name of a protocol, and form what a
+// protocol that takes words is asked for. Ask waits for an answer until timeout.
 func New(proto, target string, form answer.Form, timeout time.Duration) (*Host, error) {
 	p, ok := protocols[proto]
 	if !ok {
@@ -102,39 +101,39 @@ func (h *Host) Ask(ctx context.Context) (Answer, error) {
 	return Answer{}, fmt.Errorf("%s: %w", h.Name, err)
 }
 
-// Result is what came of asking a host once.
+// Result is the result of asking a host once.
 type Result struct {
 	Host   *Host
 	Answer Answer
 	Err    error // why there is no Answer
 }
 
-// AskAll asks all hosts at the same time and returns what came of each, in their
-// order. It calls came, from any goroutine, with the index of a host that is
-// done.
-func AskAll(ctx context.Context, hosts []*Host, came func(i int)) []Result {
+// AskAll asks all hosts at the same time and returns their results in the same
+// order. It calls finished, from several goroutines, with the index of each host
+// whose result is there.
+func AskAll(ctx context.Context, hosts []*Host, finished func(i int)) []Result {
 	results := make([]Result, len(hosts))
 	var all sync.WaitGroup
 	for i, h := range hosts {
 		all.Go(func() {
 			a, err := h.Ask(ctx)
 			results[i] = Result{h, a, err}
-			came(i)
+			finished(i)
 		})
 	}
 	all.Wait()
 	return results
 }
 
-// maxAnswer is how much is read of a text answer, in bytes.
+// maxAnswer is an upper bound on what is read of a text answer, in bytes.
 const maxAnswer = 4096
 
-// dial connects, for as long as ctx lasts: who then waits for the connection
-// gets an error. began is when the connection was first asked for. release is to
-// be called in the end.
+// dial connects. When ctx is done, reads and writes on the connection fail. began
+// is when the connection was requested from the address that accepted it. The
+// caller must call release, which closes the connection.
 func dial(ctx context.Context, network, addr string) (conn net.Conn, began time.Time, release func(), err error) {
 	d := net.Dialer{
-		FallbackDelay: -1, // one address after the other, so that began is the one's that answers
+		FallbackDelay: -1, // one address after the other, so that began is that of the last
 		Control: func(string, string, syscall.RawConn) error {
 			began = time.Now()
 			return nil

@@ -16,9 +16,9 @@ import (
 )
 
 // However a clock is asked, the offset that is found is right to the error that
-// is told with it.
+// comes with it.
 func TestOffsetIsRightToItsErrorOverEachProtocol(t *testing.T) {
-	for _, proto := range Protocols() {
+	for _, proto := range protocolNames() {
 		t.Run(proto, func(t *testing.T) {
 			for _, shift := range []time.Duration{0, 200 * time.Millisecond, -time.Hour, 24 * time.Hour} {
 				began := time.Now()
@@ -77,12 +77,12 @@ func TestNTPServerThatTellsNoTimeHasNoAnswer(t *testing.T) {
 	}
 }
 
-func TestNTPLeapIsTold(t *testing.T) {
+func TestNTPLeapIsReported(t *testing.T) {
 	for leap, want := range map[byte]string{0x64: "insert", 0xa4: "delete"} {
 		addr := datagrams(t, func(b []byte) [][]byte { return [][]byte{ntpReply(b, 0, leap, 2)} })
 		a, err := askOnce(t, "ntp", addr)
-		if err != nil || a.Leap != want || !strings.HasSuffix(a.Line(false), "  stratum 2  leap "+want) {
-			t.Errorf("%+v, %v, %s", a, err, a.Line(false))
+		if err != nil || a.Leap != want || !strings.HasSuffix(a.line(false), "  stratum 2  leap "+want) {
+			t.Errorf("%+v, %v, %s", a, err, a.line(false))
 		}
 	}
 }
@@ -97,10 +97,34 @@ func TestKissOfDeathIsNoAnswer(t *testing.T) {
 func TestHTTPStatusOtherThanOKIsNoAnswer(t *testing.T) {
 	addr := connections(t, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1024))
-		_, _ = io.WriteString(c, "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n"+told(0)+"\n")
+		_, _ = io.WriteString(c, "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n"+jsonAnswer(0)+"\n")
 	})
 	if a, err := askOnce(t, "http", addr); err == nil || !strings.HasSuffix(err.Error(), "HTTP status 404 Not Found") {
 		t.Errorf("%+v, %v", a, err)
+	}
+}
+
+// An address may have no host, or a zone, which does not belong into a URL.
+func TestHTTPAsksAtAnyAddress(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:0", "[::1]:0"} {
+		l, err := net.Listen("tcp", listen)
+		if err != nil {
+			t.Skip(err)
+		}
+		addr := connectionsOn(t, l, func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 1024))
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+jsonAnswer(0)+"\n")
+		})
+		_, port, _ := net.SplitHostPort(addr)
+		targets := []string{addr, ":" + port}
+		if listen == "[::1]:0" {
+			targets = []string{addr, "[::1%lo]:" + port}
+		}
+		for _, target := range targets {
+			if a, err := askOnce(t, "http", target); err != nil || a.Time.IsZero() {
+				t.Errorf("%s: %+v, %v", target, a, err)
+			}
+		}
 	}
 }
 
@@ -123,7 +147,7 @@ func TestDefaultPortsAreTheProtocols(t *testing.T) {
 			}
 		}
 	}
-	if got := len(Protocols()); got != len(servers) {
+	if got := len(protocolNames()); got != len(servers) {
 		t.Errorf("%d protocols, %d are tested", got, len(servers))
 	}
 }
@@ -225,18 +249,18 @@ func testHostile(t *testing.T, proto, addr string) {
 	}
 	v := Compare(results)
 	var out bytes.Buffer
-	JSON(&out, 1, results, v)
-	Table(&out, results, v)
+	writeJSON(&out, 1, results, v)
+	writeTable(&out, results, v)
 	for _, r := range results {
 		if r.Err == nil {
-			out.WriteString(r.Answer.Line(true) + "\n" + r.Answer.Line(false) + "\n")
+			out.WriteString(r.Answer.line(true) + "\n" + r.Answer.line(false) + "\n")
 			if r.Answer.Error < 0 {
 				t.Errorf("%+v", r.Answer)
 			}
 		}
-		tally := Tally{Host: h}
-		tally.Add(r)
-		tally.JSON(&out)
+		tally := &tally{Host: h}
+		tally.add(r)
+		tally.writeJSON(&out)
 		out.WriteString(tally.String() + "\n")
 	}
 	if out.Len() > 20*6*maxAnswer {
@@ -263,7 +287,7 @@ func TestAnswerFromAnotherSourceIsNone(t *testing.T) {
 	defer server.Close()
 	var misled sync.WaitGroup
 	for proto, reply := range map[string]func(b []byte) []byte{
-		"udp":     func([]byte) []byte { return []byte(told(0)) },
+		"udp":     func([]byte) []byte { return []byte(jsonAnswer(0)) },
 		"time":    func([]byte) []byte { return since1900(time.Now()) },
 		"daytime": func([]byte) []byte { return []byte("now") },
 		"ntp":     func(b []byte) []byte { return ntpReply(b, 0, 0x24, 2) },
@@ -294,7 +318,7 @@ func TestHostsAreAskedAtTheSameTime(t *testing.T) {
 		addr := datagrams(t, func([]byte) [][]byte {
 			asked.Done()
 			asked.Wait()
-			return [][]byte{[]byte(told(0))}
+			return [][]byte{[]byte(jsonAnswer(0))}
 		})
 		hosts = append(hosts, host(t, "udp", addr, patience))
 	}
@@ -313,7 +337,7 @@ func TestHostsAreAskedAtTheSameTime(t *testing.T) {
 }
 
 func TestQuestionsEndWithTheirContext(t *testing.T) {
-	for _, proto := range Protocols() {
+	for _, proto := range protocolNames() {
 		ctx, cancel := context.WithCancel(context.Background())
 		silent := datagrams(t, func([]byte) [][]byte { cancel(); return nil })
 		if protocols[proto].network == "tcp" {
@@ -329,8 +353,8 @@ func TestQuestionsEndWithTheirContext(t *testing.T) {
 	}
 }
 
-func TestSilenceIsToldAsNoAnswer(t *testing.T) {
-	for _, proto := range Protocols() {
+func TestSilenceIsReportedAsNoAnswer(t *testing.T) {
+	for _, proto := range protocolNames() {
 		silent := datagrams(t, func([]byte) [][]byte { return nil })
 		if protocols[proto].network == "tcp" {
 			silent = connections(t, hostile["silence"])
@@ -342,7 +366,7 @@ func TestSilenceIsToldAsNoAnswer(t *testing.T) {
 	}
 }
 
-func TestClosedConnectionIsToldAsSuch(t *testing.T) {
+func TestClosedConnectionIsReportedAsSuch(t *testing.T) {
 	for _, proto := range []string{"daytime+tcp", "time+tcp"} {
 		if _, err := askOnce(t, proto, connections(t, hostile["closes"])); !errors.Is(err, errClosed) {
 			t.Errorf("%s: %v", proto, err)

@@ -48,6 +48,11 @@ func connections(t *testing.T, handle func(net.Conn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return connectionsOn(t, l, handle)
+}
+
+func connectionsOn(t *testing.T, l net.Listener, handle func(net.Conn)) string {
+	t.Helper()
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -64,8 +69,8 @@ func connections(t *testing.T, handle func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// told is what a clock that is off by shift says in JSON.
-func told(shift time.Duration) string {
+// jsonAnswer returns the JSON of a clock that is off by shift.
+func jsonAnswer(shift time.Duration) string {
 	now := time.Now().Add(shift)
 	return fmt.Sprintf(`{"time":%q,"unix_ns":%d,"earliest_unix_ns":%d,"latest_unix_ns":%d,"status":"synced","leap":"none"}`,
 		now.Format(time.RFC3339Nano), now.UnixNano(), now.Add(-time.Millisecond).UnixNano(), now.Add(time.Millisecond).UnixNano())
@@ -104,13 +109,13 @@ var servers = map[string]func(t *testing.T, shift time.Duration) string{
 			if len(b) < answer.MaxText || strings.TrimSpace(string(b)) != "json" {
 				return [][]byte{[]byte("not padded")}
 			}
-			return [][]byte{[]byte(told(shift) + "\n")}
+			return [][]byte{[]byte(jsonAnswer(shift) + "\n")}
 		})
 	},
 	"tcp": func(t *testing.T, shift time.Duration) string {
 		return connections(t, func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 64))
-			_, _ = io.WriteString(c, told(shift)+"\n")
+			_, _ = io.WriteString(c, jsonAnswer(shift)+"\n")
 			_, _ = c.Read(make([]byte, 64))
 		})
 	},
@@ -121,7 +126,7 @@ var servers = map[string]func(t *testing.T, shift time.Duration) string{
 			if !strings.HasPrefix(string(b[:n]), "GET /json HTTP/1.1\r\n") {
 				return
 			}
-			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+told(shift)+"\n")
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"+jsonAnswer(shift)+"\n")
 		})
 	},
 	"ntp": func(t *testing.T, shift time.Duration) string {

@@ -8,19 +8,20 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"nowd/clock"
 )
 
-// Line shows an answer on one line: what was answered, as it was sent if that is
-// wanted and otherwise the time that it tells, the round trip, and, as far as
-// they are known, the offset, the bound and the rest. Two blanks stand between
-// them.
-func (a *Answer) Line(verbatim bool) string {
-	parts := []string{a.shown(verbatim), "round trip " + trip(a.RoundTrip)}
+// line returns an answer as one line: its text if verbatim, otherwise the time
+// that it tells, then the round trip and, as far as known, the offset, the bound,
+// the stratum and the leap second. Two blanks stand between the columns.
+func (a *Answer) line(verbatim bool) string {
+	parts := []string{a.display(verbatim), "round trip " + formatRoundTrip(a.RoundTrip)}
 	if !a.Time.IsZero() {
-		parts = append(parts, "offset "+a.offset())
+		parts = append(parts, "offset "+a.formatOffset())
 	}
 	if a.Sync != SyncUnknown {
-		parts = append(parts, "bound "+a.bound()+" "+a.Sync.String())
+		parts = append(parts, "bound "+a.formatBound()+" "+a.Sync.String())
 	}
 	if a.Stratum != 0 {
 		parts = append(parts, "stratum "+strconv.Itoa(a.Stratum))
@@ -31,16 +32,16 @@ func (a *Answer) Line(verbatim bool) string {
 	return strings.Join(parts, "  ")
 }
 
-// shown returns the answer, or the time that it tells.
-func (a *Answer) shown(verbatim bool) string {
+// display returns the text of the answer, or the time that it tells.
+func (a *Answer) display(verbatim bool) string {
 	if a.Time.IsZero() || verbatim && a.Text != "" {
-		return Printable(a.Text)
+		return printable(a.Text)
 	}
-	return a.clock()
+	return a.formatTime()
 }
 
-// clock returns the time with as many digits as were told.
-func (a *Answer) clock() string {
+// formatTime returns the time with as many digits as its precision.
+func (a *Answer) formatTime() string {
 	layout := "2006-01-02T15:04:05"
 	if a.Precision < time.Second {
 		layout += "."
@@ -51,51 +52,53 @@ func (a *Answer) clock() string {
 	return a.Time.Format(layout + "Z07:00")
 }
 
-func (a *Answer) offset() string {
-	return seconds("%+.6f", a.Offset) + " ±" + seconds("%.6f", a.Error)
+func (a *Answer) formatOffset() string {
+	return formatSeconds("%+.6f", a.Offset) + " ±" + formatSeconds("%.6f", a.Error)
 }
 
-func (a *Answer) bound() string {
+func (a *Answer) formatBound() string {
 	if !a.HasBound {
 		return "-"
 	}
-	return "±" + seconds("%.6f", a.Bound)
+	return "±" + formatSeconds("%.6f", a.Bound)
 }
 
-func seconds(format string, d time.Duration) string { return fmt.Sprintf(format, d.Seconds()) + "s" }
+func formatSeconds(format string, d time.Duration) string {
+	return fmt.Sprintf(format, d.Seconds()) + "s"
+}
 
-func trip(d time.Duration) string { return d.Round(time.Microsecond).String() }
+func formatRoundTrip(d time.Duration) string { return d.Round(time.Microsecond).String() }
 
-// Table shows what came of asking several hosts: a row for each, how far each is
+// writeTable writes the results of several hosts: a row for each, how far each is
 // ahead of each other, and the verdict. Two blanks or more stand between the
 // columns.
-func Table(w io.Writer, results []Result, v Verdict) {
+func writeTable(w io.Writer, results []Result, v Verdict) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "#\thost\ttime\tround trip\toffset\tbound\tstatus")
 	for i, r := range results {
-		fmt.Fprintf(t, "%d\t%s\t", i+1, Printable(r.Host.Name))
+		fmt.Fprintf(t, "%d\t%s\t", i+1, printable(r.Host.Name))
 		a := r.Answer
 		switch {
 		case r.Err != nil:
 			fmt.Fprintln(t, "-\t-\t-\t-\tno answer")
 		case a.Time.IsZero():
-			fmt.Fprintf(t, "%s\t%s\t-\t%s\t%s\n", brief(a.Text), trip(a.RoundTrip), a.bound(), a.Sync)
+			fmt.Fprintf(t, "%s\t%s\t-\t%s\t%s\n", truncate(a.Text), formatRoundTrip(a.RoundTrip), a.formatBound(), a.Sync)
 		default:
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", a.clock(), trip(a.RoundTrip), a.offset(), a.bound(), a.Sync)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", a.formatTime(), formatRoundTrip(a.RoundTrip), a.formatOffset(), a.formatBound(), a.Sync)
 		}
 	}
 	t.Flush()
 	fmt.Fprintln(w)
 	if compared(results, v) > 1 {
-		matrix(t, results)
+		writeMatrix(t, results)
 		t.Flush()
 		fmt.Fprintln(w)
 	}
-	showVerdict(w, results, v)
+	writeVerdict(w, results, v)
 }
 
-// matrix shows how far the host of a row is ahead of that of a column.
-func matrix(w io.Writer, results []Result) {
+// writeMatrix writes how far the host of a row is ahead of that of a column.
+func writeMatrix(w io.Writer, results []Result) {
 	fmt.Fprint(w, "# ahead of")
 	for i := range results {
 		fmt.Fprintf(w, "\t%d", i+1)
@@ -104,8 +107,8 @@ func matrix(w io.Writer, results []Result) {
 	for i, a := range results {
 		fmt.Fprint(w, i+1)
 		for j, b := range results {
-			if d, ok := Mutual(a, b); ok && i != j {
-				fmt.Fprint(w, "\t", seconds("%+.6f", d))
+			if d, ok := offsetBetween(a, b); ok && i != j {
+				fmt.Fprint(w, "\t", formatSeconds("%+.6f", d))
 			} else {
 				fmt.Fprint(w, "\t-")
 			}
@@ -115,14 +118,16 @@ func matrix(w io.Writer, results []Result) {
 }
 
 // compared returns how many of the results could be compared.
-func compared(results []Result, v Verdict) int { return len(results) - len(v.NoAnswer) - len(v.NoTime) }
+func compared(results []Result, v Verdict) int {
+	return len(results) - len(v.NoAnswer) - len(v.NotComparable)
+}
 
-func showVerdict(w io.Writer, results []Result, v Verdict) {
+func writeVerdict(w io.Writer, results []Result, v Verdict) {
 	for _, i := range v.NoAnswer {
-		fmt.Fprintln(w, "no answer:", Printable(results[i].Err.Error()))
+		fmt.Fprintln(w, "no answer:", printable(results[i].Err.Error()))
 	}
-	for _, i := range v.NoTime {
-		fmt.Fprintf(w, "cannot be compared: %s\n", Printable(results[i].Host.Name))
+	for _, i := range v.NotComparable {
+		fmt.Fprintf(w, "cannot be compared: %s\n", printable(results[i].Host.Name))
 	}
 	n := compared(results, v)
 	switch {
@@ -131,10 +136,10 @@ func showVerdict(w io.Writer, results []Result, v Verdict) {
 		fmt.Fprintf(w, "agree: %d of %d\n", n, len(results))
 	default:
 		for _, i := range v.Disagree {
-			fmt.Fprintf(w, "disagrees: %s", Printable(results[i].Host.Name))
+			fmt.Fprintf(w, "disagrees: %s", printable(results[i].Host.Name))
 			if v.HasMajority {
-				middle := v.Majority.Low + add(v.Majority.High, -v.Majority.Low)/2
-				fmt.Fprintf(w, ", %s from the majority", seconds("%+.6f", add(results[i].Answer.Offset, -middle)))
+				away := clock.AddSaturated(results[i].Answer.Offset, -v.Majority.Middle())
+				fmt.Fprintf(w, ", %s from the majority", formatSeconds("%+.6f", away))
 			} else {
 				fmt.Fprint(w, ", and there is no majority")
 			}
@@ -143,14 +148,14 @@ func showVerdict(w io.Writer, results []Result, v Verdict) {
 	}
 }
 
-// String sums up on one line.
-func (t *Tally) String() string {
-	s := fmt.Sprintf("%s: answered %d of %d", Printable(t.Host.Name), t.Answered, t.Asked)
+// String returns the tally as one line.
+func (t *tally) String() string {
+	s := fmt.Sprintf("%s: answered %d of %d", printable(t.Host.Name), t.Answered, t.Asked)
 	if t.Answered > 0 {
-		s += fmt.Sprintf("; round trip %s to %s", trip(t.Shortest), trip(t.Longest))
+		s += fmt.Sprintf("; round trip %s to %s", formatRoundTrip(t.MinRoundTrip), formatRoundTrip(t.MaxRoundTrip))
 	}
 	if t.Compared > 0 {
-		s += fmt.Sprintf("; offset %s to %s, %s at the shortest", seconds("%+.6f", t.Least), seconds("%+.6f", t.Most), t.Best.offset())
+		s += fmt.Sprintf("; offset %s to %s, %s at the shortest", formatSeconds("%+.6f", t.MinOffset), formatSeconds("%+.6f", t.MaxOffset), t.Best.formatOffset())
 	}
 	if t.Sync != SyncUnknown {
 		s += "; " + t.Sync.String()
@@ -165,18 +170,19 @@ func (t *Tally) String() string {
 	return s
 }
 
-// brief returns what fits into a table.
-func brief(s string) string {
+// truncate returns as much of s as fits into a column, printable.
+func truncate(s string) string {
 	const width = 35 // of a time with nine digits and an offset
-	r := []rune(Printable(s))
+	r := []rune(printable(s))
 	if len(r) > width {
 		r = append(r[:width-1], '…')
 	}
 	return string(r)
 }
 
-// Printable quotes what could do things to a terminal.
-func Printable(s string) string {
+// printable quotes a text with characters that are not printable, which a
+// terminal might interpret.
+func printable(s string) string {
 	if strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
 		return strconv.Quote(s)
 	}

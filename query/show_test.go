@@ -15,7 +15,7 @@ import (
 func shown() ([]Result, Verdict) {
 	at := func(name string, offset time.Duration) Result {
 		return Result{&Host{Name: name, Proto: "udp"}, Answer{
-			Told:      Told{Time: moment.Add(offset), Precision: 1, Sync: Synced, HasBound: true, Bound: time.Millisecond},
+			Reading:   Reading{Time: moment.Add(offset), Precision: 1, Sync: Synced, HasBound: true, Bound: time.Millisecond},
 			RoundTrip: 200 * time.Microsecond, Offset: offset, Error: 100 * time.Microsecond,
 		}, nil}
 	}
@@ -28,7 +28,7 @@ func shown() ([]Result, Verdict) {
 func TestTableShowsEachHostTheirMutualOffsetsAndTheVerdict(t *testing.T) {
 	var out bytes.Buffer
 	results, v := shown()
-	Table(&out, results, v)
+	writeTable(&out, results, v)
 	const want = `#  host  time                            round trip  offset                 bound       status
 1  a     2026-11-21T01:17:42.813729123Z  200µs       +0.000000s ±0.000100s  ±0.001000s  synced
 2  b     2026-11-21T01:17:42.814729123Z  200µs       +0.001000s ±0.000100s  ±0.001000s  synced
@@ -56,13 +56,13 @@ func TestVerdictNamesThoseOfWhomNoneIsKnownToBeRight(t *testing.T) {
 	results, _ := shown()
 	results = []Result{results[0], results[2]}
 	var out bytes.Buffer
-	Table(&out, results, Compare(results))
+	writeTable(&out, results, Compare(results))
 	if want := "\ndisagrees: a, and there is no majority\ndisagrees: c, and there is no majority\n"; !strings.HasSuffix(out.String(), want) {
 		t.Errorf("shown\n%s", out.String())
 	}
 	out.Reset()
 	results[1] = results[0]
-	Table(&out, results, Compare(results))
+	writeTable(&out, results, Compare(results))
 	if !strings.HasSuffix(out.String(), "\nagree: 2 of 2\n") {
 		t.Errorf("shown\n%s", out.String())
 	}
@@ -79,8 +79,8 @@ func TestJSONHasEveryFieldInEveryLine(t *testing.T) {
 	}
 	var out bytes.Buffer
 	results, v := shown()
-	JSON(&out, 7, results, v)
-	(&Tally{Host: results[0].Host}).JSON(&out)
+	writeJSON(&out, 7, results, v)
+	(&tally{Host: results[0].Host}).writeJSON(&out)
 	var lines []map[string]any
 	for line := range strings.Lines(out.String()) {
 		var l map[string]any
@@ -115,7 +115,7 @@ func TestJSONHasEveryFieldInEveryLine(t *testing.T) {
 func TestJSONIsSafeForTerminals(t *testing.T) {
 	text := "\x00\x1b\x7f\u0080\u009b31m\u2028\u202e\ufeff\U000e0001é<>&\"\\"
 	var out bytes.Buffer
-	JSON(&out, 1, []Result{{&Host{Name: "a"}, Answer{Text: text}, nil}}, Verdict{})
+	writeJSON(&out, 1, []Result{{&Host{Name: "a"}, Answer{Text: text}, nil}}, Verdict{})
 	if !regexp.MustCompile(`^[ -~é]*\n$`).Match(out.Bytes()) {
 		t.Errorf("%q", out.String())
 	}

@@ -2,41 +2,40 @@ package query
 
 import "time"
 
-// Tally sums up the answers of a host.
-type Tally struct {
-	Host            *Host
-	Asked, Answered int
-	Disagreed       int           // how often it was one of those that disagree
-	Compared        int           // how many answers could be compared
-	Sync            Sync          // what it said when it was asked last
-	Shortest        time.Duration // the shortest round trip
-	Longest         time.Duration // the longest
-	Best            Answer        // the one with the shortest round trip of those that could be compared
-	Least, Most     time.Duration // of their offsets
+// tally is the sum of the results of one host.
+type tally struct {
+	Host                       *Host
+	Asked, Answered            int
+	Compared                   int  // answers that could be compared
+	Disagreed                  int  // rounds in which the host disagreed
+	Sync                       Sync // of the last result
+	MinRoundTrip, MaxRoundTrip time.Duration
+	MinOffset, MaxOffset       time.Duration // of the answers that could be compared
+	Best                       Answer        // the one with the shortest round trip of those
 }
 
-// Add adds what came of asking the host once.
-func (t *Tally) Add(r Result) {
+// add adds one result.
+func (t *tally) add(r Result) {
 	t.Asked++
 	t.Sync = r.Answer.Sync
 	if r.Err != nil {
 		return
 	}
 	a := r.Answer
-	if t.Answered == 0 || a.RoundTrip < t.Shortest {
-		t.Shortest = a.RoundTrip
+	if t.Answered == 0 || a.RoundTrip < t.MinRoundTrip {
+		t.MinRoundTrip = a.RoundTrip
 	}
-	t.Longest = max(t.Longest, a.RoundTrip)
+	t.MaxRoundTrip = max(t.MaxRoundTrip, a.RoundTrip)
 	t.Answered++
 	if a.Time.IsZero() {
 		return
 	}
 	if t.Compared == 0 {
-		t.Best, t.Least, t.Most = a, a.Offset, a.Offset
+		t.Best, t.MinOffset, t.MaxOffset = a, a.Offset, a.Offset
 	}
 	if a.RoundTrip < t.Best.RoundTrip {
 		t.Best = a
 	}
-	t.Least, t.Most = min(t.Least, a.Offset), max(t.Most, a.Offset)
+	t.MinOffset, t.MaxOffset = min(t.MinOffset, a.Offset), max(t.MaxOffset, a.Offset)
 	t.Compared++
 }

@@ -3,14 +3,15 @@ package query
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"strings"
 	"time"
 )
 
-// askTCP sends a word as a line and takes the first line that comes back. The
-// connection is made before the time is taken.
+// askTCP sends a word as a line and takes the first line of the answer. The round
+// trip begins when the connection is there.
 func askTCP(ctx context.Context, h *Host) (Answer, error) {
 	conn, _, release, err := dial(ctx, "tcp", h.addr)
 	if err != nil {
@@ -28,9 +29,12 @@ func askTCP(ctx context.Context, h *Host) (Answer, error) {
 	return newAnswer(text, parseText(text), sent, received), nil
 }
 
-// readLine reads a line, up to maxAnswer, and tells when the last of it came. An
-// answer need not end in a newline, if it ends: with the connection, or because
-// there is no more to come.
+// errClosed is the error of a host that closes the connection without an answer.
+var errClosed = errors.New("the connection was closed without an answer")
+
+// readLine reads a line of at most maxAnswer bytes, and returns when the last of
+// it arrived. A line may also end without a newline: with the connection, or at
+// the deadline.
 func readLine(conn net.Conn) (line string, received time.Time, err error) {
 	b := make([]byte, 0, maxAnswer)
 	for len(b) < cap(b) {

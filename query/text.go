@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// parseText returns what a text answer tells, in whatever form it is.
-func parseText(text string) Told {
+// parseText returns what a text answer tells, in any form.
+func parseText(text string) Reading {
 	if strings.HasPrefix(text, "{") {
 		return parseJSON(text)
 	}
 	if t, precision, ok := parseRFC3339(text); ok {
-		return Told{Time: t, Precision: precision}
+		return Reading{Time: t, Precision: precision}
 	}
 	if f := strings.Fields(text); len(f) == 3 {
 		return parseBound(f[0], f[1], f[2])
@@ -35,40 +35,40 @@ func parseRFC3339(text string) (t time.Time, precision time.Duration, ok bool) {
 	return t, precision, true
 }
 
-// parseUnix tells seconds since 1970, or a fraction of them, by the number of
-// digits that they have in this age of the world.
-func parseUnix(text string) Told {
+// parseUnix reads whole seconds, milli-, micro- or nanoseconds since 1970. The
+// number of digits says which, from 2001 to 2286.
+func parseUnix(text string) Reading {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return Told{}
+		return Reading{}
 	}
 	switch len(text) {
 	case 10:
-		return Told{Time: time.Unix(n, 0).UTC(), Precision: time.Second}
+		return Reading{Time: time.Unix(n, 0).UTC(), Precision: time.Second}
 	case 13:
-		return Told{Time: time.UnixMilli(n).UTC(), Precision: time.Millisecond}
+		return Reading{Time: time.UnixMilli(n).UTC(), Precision: time.Millisecond}
 	case 16:
-		return Told{Time: time.UnixMicro(n).UTC(), Precision: time.Microsecond}
+		return Reading{Time: time.UnixMicro(n).UTC(), Precision: time.Microsecond}
 	case 19:
-		return Told{Time: time.Unix(0, n).UTC(), Precision: time.Nanosecond}
+		return Reading{Time: time.Unix(0, n).UTC(), Precision: time.Nanosecond}
 	}
-	return Told{}
+	return Reading{}
 }
 
 // parseBound reads the earliest and the latest time. Their middle stands for the
-// clock, which is there unless an upstream has something to say.
-func parseBound(earliest, latest, status string) Told {
+// clock's time; it differs only where an upstream has narrowed one side.
+func parseBound(earliest, latest, status string) Reading {
 	low, ok1 := parseSeconds(earliest)
 	high, ok2 := parseSeconds(latest)
 	if unknown := earliest == "-" && latest == "-"; !unknown && !(ok1 && ok2) {
-		return Told{}
+		return Reading{}
 	}
-	told := Told{Sync: parseSync(status)}
+	reading := Reading{Sync: parseSync(status)}
 	if width := high.Sub(low); ok1 && ok2 && width >= 0 {
-		told.HasBound, told.Bound = true, width/2+width%2
-		told.Time, told.Precision = low.Add(width/2), time.Nanosecond
+		reading.HasBound, reading.Bound = true, width/2+width%2
+		reading.Time, reading.Precision = low.Add(width/2), time.Nanosecond
 	}
-	return told
+	return reading
 }
 
 // parseSeconds reads seconds since 1970 with nine decimals.
@@ -81,7 +81,7 @@ func parseSeconds(s string) (time.Time, bool) {
 	return time.Unix(0, n).UTC(), err == nil
 }
 
-func parseJSON(text string) Told {
+func parseJSON(text string) Reading {
 	var j struct {
 		Time     string `json:"time"`
 		UnixNS   *int64 `json:"unix_ns"`
@@ -91,23 +91,23 @@ func parseJSON(text string) Told {
 		Leap     string `json:"leap"`
 	}
 	if json.Unmarshal([]byte(text), &j) != nil || j.UnixNS == nil {
-		return Told{}
+		return Reading{}
 	}
-	told := Told{Time: time.Unix(0, *j.UnixNS).UTC(), Precision: time.Nanosecond, Sync: parseSync(j.Status)}
+	reading := Reading{Time: time.Unix(0, *j.UnixNS).UTC(), Precision: time.Nanosecond, Sync: parseSync(j.Status)}
 	if local, _, ok := parseRFC3339(j.Time); ok {
-		told.Time = told.Time.In(local.Location())
+		reading.Time = reading.Time.In(local.Location())
 	}
 	if j.Earliest != nil && j.Latest != nil {
-		early, late := told.Time.Sub(time.Unix(0, *j.Earliest)), time.Unix(0, *j.Latest).Sub(told.Time)
+		early, late := reading.Time.Sub(time.Unix(0, *j.Earliest)), time.Unix(0, *j.Latest).Sub(reading.Time)
 		if early >= 0 && late >= 0 {
-			told.HasBound, told.Bound = true, max(early, late)
+			reading.HasBound, reading.Bound = true, max(early, late)
 		}
 	}
 	switch j.Leap {
 	case "none", "insert", "delete":
-		told.Leap = j.Leap
+		reading.Leap = j.Leap
 	}
-	return told
+	return reading
 }
 
 func parseSync(status string) Sync {

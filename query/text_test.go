@@ -21,21 +21,21 @@ func TestEachPreciseFormIsUnderstood(t *testing.T) {
 		`{"unix_ns":1795223862813729123}`:                  1,
 		"1795223862.812729123 1795223862.814729123 synced": 1,
 	} {
-		told := parseText(text)
-		if told.Precision != precision || !told.Time.Equal(moment.Truncate(precision)) {
-			t.Errorf("%s: %v, to %v", text, told.Time, told.Precision)
+		reading := parseText(text)
+		if reading.Precision != precision || !reading.Time.Equal(moment.Truncate(precision)) {
+			t.Errorf("%s: %v, to %v", text, reading.Time, reading.Precision)
 		}
 	}
 	for _, text := range []string{"", "179522386", "2026-11-21 01:17:42.813729", "what?", "{}", "{", `{"unix_ns":null}`, "- - unsynced",
 		"1795223862.814729123 1795223862.812729123 synced", "1 2 synced"} {
-		if told := parseText(text); !told.Time.IsZero() || told.HasBound {
-			t.Errorf("%s: %+v", text, told)
+		if reading := parseText(text); !reading.Time.IsZero() || reading.HasBound {
+			t.Errorf("%s: %+v", text, reading)
 		}
 	}
 }
 
 func TestBoundIsRead(t *testing.T) {
-	for text, want := range map[string]Told{
+	for text, want := range map[string]Reading{
 		"1795223862.812729123 1795223862.814729123 synced":   {Sync: Synced, HasBound: true, Bound: time.Millisecond},
 		"1795223862.812729123 1795223862.814729124 unsynced": {Sync: Unsynced, HasBound: true, Bound: time.Millisecond + 1},
 		"- - unsynced":   {Sync: Unsynced},
@@ -64,7 +64,7 @@ func TestOffsetIsFromTheMiddleOfTheRoundTrip(t *testing.T) {
 		"\x1b]0;x\x07": `"\x1b]0;x\a"  round trip 1s`,
 	} {
 		a := newAnswer(text, parseText(text), sent, sent.Add(time.Second))
-		if got := a.Line(false); got != want {
+		if got := a.line(false); got != want {
 			t.Errorf("%s:\n%s, want\n%s", text, got, want)
 		}
 	}
@@ -76,7 +76,7 @@ func TestTimeOfRFC868IsTheNearestToNow(t *testing.T) {
 		for _, shift := range []time.Duration{0, time.Second, -time.Second, -60 * 365 * 24 * time.Hour, 60 * 365 * 24 * time.Hour} {
 			want := now.Add(shift).Truncate(time.Second)
 			if got := parseTime([4]byte(since1900(want)), now); !got.Time.Equal(want) || got.Precision != time.Second {
-				t.Errorf("at %v, told %v: %v", now, want, got.Time)
+				t.Errorf("at %v, of %v: %v", now, want, got.Time)
 			}
 		}
 	}
@@ -95,16 +95,16 @@ func TestDaytimesWithAKnownZoneAreUnderstood(t *testing.T) {
 		"Sat Nov 21 01:17:42 UTC 2026",
 		"61365 26-11-21 01:17:42 00 0 0 613.1 UTC(NIST) *",
 	} {
-		if told := parseDaytime(text); !told.Time.Equal(moment.Truncate(time.Second)) || told.Precision != time.Second {
-			t.Errorf("%s: %v, to %v", text, told.Time, told.Precision)
+		if reading := parseDaytime(text); !reading.Time.Equal(moment.Truncate(time.Second)) || reading.Precision != time.Second {
+			t.Errorf("%s: %v, to %v", text, reading.Time, reading.Precision)
 		}
 	}
 	for _, text := range []string{
 		"", "noon", "Sat Nov 21 01:17:42 2026", "Saturday, November 21, 2026 01:17:42-PST", "Sat Nov 21 01:17:42 CET 2026",
 		"61365 26-11-21 01:17:42 00 0 0 613.1 LOCAL *", "61365 x y 00 0 0 613.1 UTC(NIST) *",
 	} {
-		if told := parseDaytime(text); told != (Told{}) {
-			t.Errorf("%s: %v", text, told.Time)
+		if reading := parseDaytime(text); reading != (Reading{}) {
+			t.Errorf("%s: %v", text, reading.Time)
 		}
 	}
 }
@@ -112,7 +112,7 @@ func TestDaytimesWithAKnownZoneAreUnderstood(t *testing.T) {
 // Whatever is sent, what it tells can be reckoned with.
 func FuzzTextIsReckonedWith(f *testing.F) {
 	for _, text := range []string{
-		told(0), "1795223862.812729123 1795223862.814729123 synced", "1795223862813", "2026-11-21T01:17:42Z",
+		jsonAnswer(0), "1795223862.812729123 1795223862.814729123 synced", "1795223862813", "2026-11-21T01:17:42Z",
 		"-9223372036.854775808 9223372036.854775807 synced", "0000-01-01T00:00:00Z",
 		"Saturday, November 21, 2026 01:17:42-UTC",
 		`{"unix_ns":-9223372036854775808,"earliest_unix_ns":-9223372036854775808,"latest_unix_ns":9223372036854775807}`,
@@ -120,15 +120,15 @@ func FuzzTextIsReckonedWith(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		for _, told := range []Told{parseText(text), parseDaytime(text)} {
-			a := newAnswer(text, told, moment, moment.Add(time.Second))
+		for _, reading := range []Reading{parseText(text), parseDaytime(text)} {
+			a := newAnswer(text, reading, moment, moment.Add(time.Second))
 			interval, ok := a.Interval()
 			if ok && (interval.Low > interval.High || a.Error <= 0 || a.HasBound && a.Bound < 0) {
 				t.Errorf("%q: %+v, %v", text, a, interval)
 			}
-			results := []Result{{&Host{Name: "a"}, a, nil}, {&Host{Name: "b"}, Answer{Told: Told{Time: moment}, Offset: -math.MaxInt64}, nil}}
-			ahead, _ := Mutual(results[0], results[1])
-			back, _ := Mutual(results[1], results[0])
+			results := []Result{{&Host{Name: "a"}, a, nil}, {&Host{Name: "b"}, Answer{Reading: Reading{Time: moment}, Offset: -math.MaxInt64}, nil}}
+			ahead, _ := offsetBetween(results[0], results[1])
+			back, _ := offsetBetween(results[1], results[0])
 			if ahead != -back {
 				t.Errorf("%q: ahead %v, and back %v", text, ahead, back)
 			}

@@ -5,36 +5,40 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"math"
 	"time"
+
+	"nowd/ntp"
 )
+
+// timeSize is the length of an answer of RFC 868, in bytes.
+const timeSize = 4
 
 // askTimeUDP asks by RFC 868 with a datagram.
 func askTimeUDP(ctx context.Context, h *Host) (Answer, error) {
-	b, sent, received, err := datagram(ctx, h.addr, []byte("\n"))
+	b, sent, received, err := exchangeDatagram(ctx, h.addr, []byte("\n"))
 	if err != nil {
 		return Answer{}, err
 	}
-	if len(b) != 4 {
-		return Answer{}, fmt.Errorf("%d bytes; RFC 868 has 4", len(b))
+	if len(b) != timeSize {
+		return Answer{}, fmt.Errorf("%d bytes; RFC 868 has %d", len(b), timeSize)
 	}
-	return newAnswer("", parseTime([4]byte(b), received), sent, received), nil
+	return newAnswer("", parseTime([timeSize]byte(b), received), sent, received), nil
 }
 
 // askTimeTCP asks by RFC 868 with a connection. The host may answer as soon as
-// it is asked for one, so the round trip begins there.
+// the connection is requested, so the round trip begins there.
 func askTimeTCP(ctx context.Context, h *Host) (Answer, error) {
 	conn, sent, release, err := dial(ctx, "tcp", h.addr)
 	if err != nil {
 		return Answer{}, err
 	}
 	defer release()
-	var b [4]byte
+	var b [timeSize]byte
 	switch n, err := io.ReadFull(conn, b[:]); {
 	case err == io.EOF:
 		return Answer{}, errClosed
 	case err == io.ErrUnexpectedEOF:
-		return Answer{}, fmt.Errorf("%d bytes; RFC 868 has 4", n)
+		return Answer{}, fmt.Errorf("%d bytes; RFC 868 has %d", n, timeSize)
 	case err != nil:
 		return Answer{}, err
 	}
@@ -43,10 +47,8 @@ func askTimeTCP(ctx context.Context, h *Host) (Answer, error) {
 }
 
 // parseTime reads the seconds since 1900 of RFC 868. They wrap every 136 years;
-// meant is the time nearest to now.
-func parseTime(b [4]byte, now time.Time) Told {
-	const from1900To1970 = 2208988800 // seconds; RFC 868
-	sec := int64(binary.BigEndian.Uint32(b[:])) - from1900To1970
-	sec += int64(math.Round(float64(now.Unix()-sec)/(1<<32))) << 32
-	return Told{Time: time.Unix(sec, 0).UTC(), Precision: time.Second}
+// the time nearest to now is meant.
+func parseTime(b [timeSize]byte, now time.Time) Reading {
+	seconds := ntp.Seconds(binary.BigEndian.Uint32(b[:]))
+	return Reading{Time: seconds.Near(now).UTC(), Precision: time.Second}
 }

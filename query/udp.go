@@ -8,9 +8,9 @@ import (
 	"nowd/answer"
 )
 
-// askUDP sends a word as a datagram and takes the first that comes back.
+// askUDP sends a word as a datagram and takes the first datagram that comes back.
 func askUDP(ctx context.Context, h *Host) (Answer, error) {
-	b, sent, received, err := datagram(ctx, h.addr, question(h.form))
+	b, sent, received, err := exchangeDatagram(ctx, h.addr, request(h.form))
 	if err != nil {
 		return Answer{}, err
 	}
@@ -18,9 +18,9 @@ func askUDP(ctx context.Context, h *Host) (Answer, error) {
 	return newAnswer(text, parseText(text), sent, received), nil
 }
 
-// question returns the datagram that asks for a form. It has to be as long as
-// the answer, if that is a long one.
-func question(f answer.Form) []byte {
+// request returns the datagram that asks for a form. A long answer is sent only
+// to a request of the same length, so request pads with spaces.
+func request(f answer.Form) []byte {
 	b := []byte(f.String() + "\n")
 	if f == answer.JSON {
 		b = append(b, bytes.Repeat([]byte{' '}, answer.MaxText-len(b))...)
@@ -28,10 +28,10 @@ func question(f answer.Form) []byte {
 	return b
 }
 
-// datagram sends one and returns the answer, cut to maxAnswer. The socket is
-// connected, so that none from elsewhere is taken for it, and used but once, so
-// that no late one is.
-func datagram(ctx context.Context, addr string, request []byte) (b []byte, sent, received time.Time, err error) {
+// exchangeDatagram sends a datagram and returns the answer, cut to maxAnswer. The
+// socket is connected, so that no datagram from elsewhere is taken for the
+// answer, and used once, so that no late one is.
+func exchangeDatagram(ctx context.Context, addr string, request []byte) (b []byte, sent, received time.Time, err error) {
 	conn, _, release, err := dial(ctx, "udp", addr)
 	if err != nil {
 		return nil, sent, received, err

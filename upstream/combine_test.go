@@ -2,38 +2,36 @@ package upstream
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"testing"
 	"time"
 
-	"github.com/beevik/ntp"
-
 	"nowd/clock"
+	"nowd/ntp"
 )
 
-// at returns a sample that holds the truth to be in an interval.
-func at(from, to time.Duration) *sample {
-	return &sample{Measurement: clock.Measurement{Offset: (from + to) / 2, Bound: (to - from) / 2}}
+// at returns a measurement that holds the truth to be in an interval.
+func at(from, to time.Duration) *clock.Measurement {
+	return &clock.Measurement{Offset: (from + to) / 2, Bound: (to - from) / 2}
 }
 
 func TestMajorityAgreesOnWhatItShares(t *testing.T) {
 	for name, c := range map[string]struct {
-		samples  []*sample
+		samples  []*clock.Measurement
 		from, to time.Duration
 		none     bool
 	}{
 		"nobody":                 {nil, 0, 0, true},
-		"one":                    {[]*sample{at(-10, 20)}, -10, 20, false},
-		"two":                    {[]*sample{at(-10, 20), at(10, 40)}, 10, 20, false},
-		"two that touch":         {[]*sample{at(-10, 20), at(20, 40)}, 20, 20, false},
-		"two apart":              {[]*sample{at(-10, 20), at(22, 40)}, 0, 0, true},
-		"one within another":     {[]*sample{at(-10, 20), at(0, 2)}, 0, 2, false},
-		"two of three":           {[]*sample{at(100, 200), at(0, 20), at(10, 40)}, 10, 20, false},
-		"two of four":            {[]*sample{at(100, 200), at(0, 20), at(10, 40), at(300, 400)}, 0, 0, true},
-		"two pairs of three":     {[]*sample{at(0, 100), at(-10, 10), at(90, 110)}, 0, 100, false},
-		"all of three":           {[]*sample{at(0, 100), at(-10, 60), at(50, 110)}, 50, 60, false},
-		"the same, three times":  {[]*sample{at(-4, 4), at(-4, 4), at(-4, 4)}, -4, 4, false},
-		"three of five, at ends": {[]*sample{at(0, 10), at(10, 20), at(10, 12), at(30, 40), at(-30, -20)}, 10, 10, false},
+		"one":                    {[]*clock.Measurement{at(-10, 20)}, -10, 20, false},
+		"two":                    {[]*clock.Measurement{at(-10, 20), at(10, 40)}, 10, 20, false},
+		"two that touch":         {[]*clock.Measurement{at(-10, 20), at(20, 40)}, 20, 20, false},
+		"two apart":              {[]*clock.Measurement{at(-10, 20), at(22, 40)}, 0, 0, true},
+		"one within another":     {[]*clock.Measurement{at(-10, 20), at(0, 2)}, 0, 2, false},
+		"two of three":           {[]*clock.Measurement{at(100, 200), at(0, 20), at(10, 40)}, 10, 20, false},
+		"two of four":            {[]*clock.Measurement{at(100, 200), at(0, 20), at(10, 40), at(300, 400)}, 0, 0, true},
+		"two pairs of three":     {[]*clock.Measurement{at(0, 100), at(-10, 10), at(90, 110)}, 0, 100, false},
+		"all of three":           {[]*clock.Measurement{at(0, 100), at(-10, 60), at(50, 110)}, 50, 60, false},
+		"the same, three times":  {[]*clock.Measurement{at(-4, 4), at(-4, 4), at(-4, 4)}, -4, 4, false},
+		"three of five, at ends": {[]*clock.Measurement{at(0, 10), at(10, 20), at(10, 12), at(30, 40), at(-30, -20)}, 10, 10, false},
 	} {
 		m := combine(c.samples, len(c.samples))
 		if (m == nil) != c.none {
@@ -46,9 +44,9 @@ func TestMajorityAgreesOnWhatItShares(t *testing.T) {
 }
 
 // share is how many of the samples hold that the truth may be at d.
-func share(samples []*sample, d time.Duration) (n int) {
+func share(samples []*clock.Measurement, d time.Duration) (n int) {
 	for _, s := range samples {
-		if s.from() <= d && d <= s.to() {
+		if !s.Interval().Disjoint(clock.Around(d, 0)) {
 			n++
 		}
 	}
@@ -61,19 +59,19 @@ func TestTruthIsWhereMostAreRight(t *testing.T) {
 	for range 100000 {
 		n := 1 + rng.IntN(7)
 		right := 1 + rng.IntN(n)
-		samples := make([]*sample, n)
+		samples := make([]*clock.Measurement, n)
 		for i := range samples {
 			bound := time.Duration(rng.Int64N(int64(100 * time.Millisecond)))
 			off := time.Duration(rng.Int64N(int64(2*bound)+1)) - bound
 			if i >= right {
 				off = time.Duration(rng.Int64N(int64(time.Second))) - 500*time.Millisecond
 			}
-			samples[i] = &sample{Measurement: clock.Measurement{Offset: off, Bound: bound}}
+			samples[i] = &clock.Measurement{Offset: off, Bound: bound}
 		}
 		rng.Shuffle(n, func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
 		most := 0 // as it is somewhere, it is so where an interval begins
 		for _, s := range samples {
-			most = max(most, share(samples, s.from()))
+			most = max(most, share(samples, s.Interval().Low))
 		}
 		m := combine(samples, len(samples))
 		if (m != nil) != (2*most > n) {
@@ -99,14 +97,14 @@ func TestTruthIsWhereMostAreRight(t *testing.T) {
 // Whoever keeps the others from answering must not decide alone.
 func TestSilentServersCount(t *testing.T) {
 	for _, c := range []struct {
-		samples []*sample
+		samples []*clock.Measurement
 		of      int
 		none    bool
 	}{
-		{[]*sample{at(0, 10)}, 1, false},
-		{[]*sample{at(0, 10)}, 2, true},
-		{[]*sample{at(0, 10)}, 3, true},
-		{[]*sample{at(0, 10), at(5, 15)}, 3, false},
+		{[]*clock.Measurement{at(0, 10)}, 1, false},
+		{[]*clock.Measurement{at(0, 10)}, 2, true},
+		{[]*clock.Measurement{at(0, 10)}, 3, true},
+		{[]*clock.Measurement{at(0, 10), at(5, 15)}, 3, false},
 		{nil, 3, true},
 	} {
 		if m := combine(c.samples, c.of); (m == nil) != c.none {
@@ -119,7 +117,7 @@ func TestOlderSamplesAreWorthLess(t *testing.T) {
 	now := time.Now()
 	old, last := at(-1000, 1000), at(-1000, 1000)
 	old.At, last.At = now, now.Add(2*time.Second)
-	m := combine([]*sample{old, last}, 2)
+	m := combine([]*clock.Measurement{old, last}, 2)
 	if old.Bound != time.Millisecond+1000 || m.Bound != 1000 || !m.At.Equal(last.At) {
 		t.Errorf("%v, and together %+v", old.Bound, m)
 	}
@@ -128,9 +126,9 @@ func TestOlderSamplesAreWorthLess(t *testing.T) {
 func TestBoundAllowsForAllThatMayBeWrong(t *testing.T) {
 	now := time.Now()
 	r := &ntp.Response{
-		ClockOffset: time.Millisecond, RTT: 10 * time.Millisecond, RootDelay: 4 * time.Millisecond, RootDispersion: 3 * time.Millisecond,
-		RootDistance: 10 * time.Millisecond, Precision: 2 * time.Microsecond, Stratum: 2, Leap: ntp.LeapAddSecond,
-		Timestamps: ntp.ProtocolTimestamps{ClientXmit: now, ClientRecv: now.Add(10 * time.Millisecond)},
+		Offset: time.Millisecond, Delay: 10 * time.Millisecond, RootDelay: 4 * time.Millisecond, RootDispersion: 3 * time.Millisecond,
+		Precision: 2 * time.Microsecond, Stratum: 2, Leap: ntp.LeapInsert,
+		Sent: now, Received: now.Add(10 * time.Millisecond),
 	}
 	m := measurement(r)
 	if want := 10*time.Millisecond + 2*time.Microsecond + 5*time.Microsecond + time.Microsecond; m.Bound != want {
@@ -138,20 +136,5 @@ func TestBoundAllowsForAllThatMayBeWrong(t *testing.T) {
 	}
 	if m.Offset != time.Millisecond || m.RootDelay != 14*time.Millisecond || m.Leap != clock.LeapInsert || m.Stratum != 2 || !m.At.Equal(now.Add(10*time.Millisecond)) {
 		t.Errorf("%+v", m)
-	}
-}
-
-func TestReferenceIdIsTheServersAddress(t *testing.T) {
-	for address, want := range map[string][4]byte{
-		"192.0.2.7":        {192, 0, 2, 7},
-		"::ffff:192.0.2.7": {192, 0, 2, 7},
-		"2001:db8::1":      {0x39, 0xab, 0x9b, 0x37},
-	} {
-		if got := refID(netip.MustParseAddr(address)); got != want {
-			t.Errorf("%s: %x", address, got)
-		}
-	}
-	if got := refID(netip.Addr{}); got != [4]byte{} {
-		t.Errorf("of none: %x", got)
 	}
 }

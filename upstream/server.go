@@ -3,77 +3,88 @@ package upstream
 import (
 	"errors"
 	"log/slog"
+
+	"nowd/clock"
 )
 
-// server is one that is asked, and what came of it.
+// server is a time server that is checked against.
 type server struct {
-	address string
-	sample  *sample // of this round
-	err     error   // likewise
-	was     standing
-	pauses  int // rounds that it still has to be left alone
-	pause   int // how many those were the last time
+	address     string
+	measurement *clock.Measurement // of this round; nil if there was no usable answer
+	err         error              // of this round
+	status      status
+	skip        int // rounds that it is still not asked in
+	backoff     int // rounds that it was last skipped for after a RATE kiss
 }
 
-// standing is what was last said of a server.
-type standing uint8
+// status is the last verdict on a server.
+type status uint8
 
 const (
-	unknown standing = iota
-	good
-	failing     // it does not answer, or not with a time
-	falseticker // it disagrees with the majority
-	refusing    // it asked to be left alone
+	unknown     status = iota
+	truechimer         // it agrees with the majority
+	unusable           // it gives no answer, or none with a usable time
+	falseticker        // it disagrees with the majority
+	refusing           // it sent a DENY or RSTR kiss
 )
 
-// maxPause is for how many rounds a server is left alone that asks for fewer
-// requests, at the most.
-const maxPause = 64
+// maxSkip is how many rounds a server that asks for fewer requests is skipped
+// for, at most.
+const maxSkip = 64
 
-// paused reports whether the server is to be left alone in this round.
-func (s *server) paused() bool {
-	if s.pauses > 0 {
-		s.pauses--
-		return true
+// due reports whether the server is asked in this round.
+func (s *server) due() bool {
+	if s.skip > 0 {
+		s.skip--
+		return false
 	}
-	return false
+	return true
 }
 
-// note takes down how the server did in this round, if it was asked, and logs a
-// change. best is what the majority says, nil if there is none.
-func (s *server) note(log *slog.Logger, best *sample) {
-	is := s.was
+// judge updates the status by the result of this round, and logs a change. A
+// server that was not asked keeps its status. agreed is what the majority agrees
+// on, nil without a majority.
+func (s *server) judge(log *slog.Logger, agreed *clock.Measurement) {
+	s.backOff()
+	now := s.status
 	switch {
 	case errors.Is(s.err, errRefused):
-		is = refusing
+		now = refusing
 	case s.err != nil:
-		is = failing
-	case s.sample != nil && best != nil && s.sample.apart(best):
-		is = falseticker
-	case s.sample != nil && best != nil:
-		is = good
+		now = unusable
+	case s.measurement == nil || agreed == nil:
+	case s.measurement.Interval().Disjoint(agreed.Interval()):
+		now = falseticker
+	default:
+		now = truechimer
 	}
-	switch {
-	case errors.Is(s.err, errTooOften): // RFC 5905, section 7.4: fewer, and ever fewer
-		s.pause = min(max(1, 2*s.pause), maxPause)
-		s.pauses = s.pause
-	case errors.Is(s.err, errRefused): // its name may stand for another one by then
-		s.pauses = maxPause
-	case s.sample != nil:
-		s.pause = 0
-	}
-	if is == s.was {
+	if now == s.status {
 		return
 	}
-	s.was = is
-	switch is {
-	case failing:
-		log.Warn("a time server gives no time", "server", s.address, "error", s.err)
+	s.status = now
+	switch now {
+	case unusable:
+		log.Warn("a time server gives no usable time", "server", s.address, "error", s.err)
 	case refusing:
-		log.Warn("a time server wants no requests, and is left alone for a while", "server", s.address, "error", s.err)
+		log.Warn("a time server refuses requests; backing off", "server", s.address, "error", s.err)
 	case falseticker:
-		log.Warn("a time server disagrees with the majority", "server", s.address, "offset", s.sample.Offset, "bound", s.sample.Bound)
+		log.Warn("a time server disagrees with the majority", "server", s.address, "offset", s.measurement.Offset, "bound", s.measurement.Bound)
 	default:
-		log.Info("a time server answers", "server", s.address, "offset", s.sample.Offset, "bound", s.sample.Bound)
+		log.Info("a time server answers", "server", s.address, "offset", s.measurement.Offset, "bound", s.measurement.Bound)
+	}
+}
+
+// backOff makes the server be skipped if it asked for that: for twice as many
+// rounds after each further RATE kiss (RFC 5905, section 7.4), and for maxSkip
+// after a refusal, when its name may stand for another host.
+func (s *server) backOff() {
+	switch {
+	case errors.Is(s.err, errRate):
+		s.backoff = min(max(1, 2*s.backoff), maxSkip)
+		s.skip = s.backoff
+	case errors.Is(s.err, errRefused):
+		s.skip = maxSkip
+	case s.measurement != nil:
+		s.backoff = 0
 	}
 }

@@ -1,6 +1,6 @@
-// Package upstream checks the host's clock against NTP servers. It never touches
+// Package upstream checks the host's clock against NTP servers. It never sets
 // the clock: what the servers say becomes a clock.Measurement, and the clock
-// then narrows its error bound or calls itself contradicted.
+// then narrows its error bound or is contradicted.
 package upstream
 
 import (
@@ -14,29 +14,29 @@ import (
 	"nowd/clock"
 )
 
-// Config says whom to ask, and how often.
+// Config is the configuration of a Checker.
 type Config struct {
 	Servers  []string      // host:port, or host for port 123; of a name's addresses one is asked
-	Interval time.Duration // between one round of questions and the next, give or take a tenth
+	Interval time.Duration // poll interval, give or take a tenth
 	Clock    *clock.Clock
 	Logger   *slog.Logger
 }
 
-// Checker asks the servers.
+// Checker checks a clock against servers. Its goroutine is the caller of Run.
 type Checker struct {
 	Config
 	servers      []*server
-	measured     bool // whether there ever was an answer to build upon
-	disagreed    bool // whether, in the last round, there was no majority
-	contradicted bool
+	measured     bool // whether any round had a majority yet
+	disagreed    bool // whether the last round with answers had no majority
+	contradicted bool // whether the servers contradicted the kernel after the last round
 
-	timeout time.Duration // of one question
+	timeout time.Duration // of one exchange
 }
 
-// lives is how many intervals a measurement is of use.
-const lives = 8
+// validRounds is how many poll intervals a measurement stays valid.
+const validRounds = 8
 
-// New returns a Checker. It asks nobody before it runs.
+// New returns a Checker. It sends nothing before Run.
 func New(c Config) *Checker {
 	k := &Checker{Config: c, timeout: 3 * time.Second}
 	for _, address := range slices.Compact(slices.Sorted(slices.Values(c.Servers))) {
@@ -45,14 +45,14 @@ func New(c Config) *Checker {
 	return k
 }
 
-// Run asks all servers at once, again and again, until ctx is done. Everything
-// that it started has ended when it returns.
+// Run asks all servers at once in each poll interval, until ctx is done. When it
+// returns, all goroutines that it started have ended.
 func (k *Checker) Run(ctx context.Context) {
-	for again := firstPause; ; again = min(2*again, k.Interval) {
+	for retry := firstRetry; ; retry = min(2*retry, k.Interval) {
 		k.round(ctx)
 		pause := k.Interval
 		if !k.measured {
-			pause = min(pause, again) // the network may not be up yet
+			pause = min(pause, retry) // the network may not be up yet
 		}
 		timer := time.NewTimer(jitter(pause))
 		select {
@@ -64,67 +64,67 @@ func (k *Checker) Run(ctx context.Context) {
 	}
 }
 
-// firstPause is how soon the servers are asked again if none has answered yet;
-// each further pause is twice as long, up to Interval.
-const firstPause = 2 * time.Second
+// firstRetry is the pause after the first round if it had no majority. Each
+// further pause is twice as long, up to Interval, until a round has one.
+const firstRetry = 2 * time.Second
 
-// jitter returns d, give or take a tenth, so that many that were started at the
-// same time do not go on asking at the same time.
+// jitter returns d, give or take a tenth, so that many Checkers that were started
+// at the same time do not keep asking at the same time.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }
 
-// round asks every server once, and makes known what they say together.
+// round asks every server once, and sets the clock's measurement to what their
+// majority agrees on.
 func (k *Checker) round(ctx context.Context) {
 	var asking sync.WaitGroup
 	for _, s := range k.servers {
-		if s.paused() {
-			continue
+		s.measurement, s.err = nil, nil
+		if s.due() {
+			asking.Go(func() { s.measurement, s.err = measure(ctx, s.address, k.Clock, k.timeout) })
 		}
-		asking.Go(func() { s.sample, s.err = ask(ctx, s.address, k.Clock, k.timeout) })
 	}
 	asking.Wait()
 	if ctx.Err() != nil {
 		return // what failed did so because of that
 	}
-	var samples []*sample
+	var measurements []*clock.Measurement
 	for _, s := range k.servers {
-		if s.sample != nil {
-			samples = append(samples, s.sample)
+		if s.measurement != nil {
+			measurements = append(measurements, s.measurement)
 		}
 	}
-	best := combine(samples, len(k.servers))
+	agreed := combine(measurements, len(k.servers))
 	for _, s := range k.servers {
-		s.note(k.Logger, best)
+		s.judge(k.Logger, agreed)
 	}
-	if len(samples) > 0 {
-		k.disagree(best == nil)
+	if len(measurements) > 0 {
+		k.logMajority(agreed != nil)
 	}
-	if best != nil {
+	if agreed != nil {
 		k.measured = true
-		best.Life = lives * k.Interval
-		k.Clock.Measured(best.Measurement)
+		agreed.Life = validRounds * k.Interval
+		k.Clock.SetMeasurement(*agreed)
 	}
-	k.contradict()
-	for _, s := range k.servers {
-		s.sample, s.err = nil, nil
+	k.logContradiction()
+}
+
+// logMajority logs whether a majority of the servers agrees, once per change.
+func (k *Checker) logMajority(agrees bool) {
+	if agrees != k.disagreed {
+		return
+	}
+	k.disagreed = !agrees
+	if agrees {
+		k.Logger.Info("a majority of the time servers agrees again")
+	} else {
+		k.Logger.Warn("no majority of the time servers agrees; the clock is not checked")
 	}
 }
 
-// disagree logs whether the servers contradict each other, once per change.
-func (k *Checker) disagree(is bool) {
-	if is != k.disagreed {
-		k.disagreed = is
-		if is {
-			k.Logger.Warn("no majority of the time servers agrees; nothing is learnt from them")
-		} else {
-			k.Logger.Info("a majority of the time servers agrees again")
-		}
-	}
-}
-
-// contradict logs whether the servers contradict the kernel, once per change.
-func (k *Checker) contradict() {
+// logContradiction logs whether the servers contradict the kernel, once per
+// change.
+func (k *Checker) logContradiction() {
 	now := k.Clock.Now()
 	q := k.Clock.Quality(now)
 	if q.Contradicted() == k.contradicted {
@@ -134,11 +134,11 @@ func (k *Checker) contradict() {
 	m, measured := q.Upstream()
 	switch {
 	case k.contradicted:
-		k.Logger.Warn("the clock is not where its kernel says it is, and not trusted",
+		k.Logger.Warn("the time servers contradict the kernel; the clock is not trusted",
 			"server", m.Server, "offset", m.Offset, "bound", m.Bound, "kernel_max_error", q.MaxError, "kernel_offset", q.Offset)
 	case measured:
-		k.Logger.Info("the clock is again where its kernel says it is", "server", m.Server, "offset", m.Offset, "bound", m.Bound)
+		k.Logger.Info("the time servers agree with the kernel again", "server", m.Server, "offset", m.Offset, "bound", m.Bound)
 	default:
-		k.Logger.Warn("no time server contradicts the kernel any more, for none has answered for long")
+		k.Logger.Warn("the time servers no longer contradict the kernel: none has answered for long")
 	}
 }

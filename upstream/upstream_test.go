@@ -27,7 +27,7 @@ func (s state) State() (clock.State, error) { return clock.State(s), nil }
 // shifted returns a clock that is ahead of the host's, of which the kernel says
 // that it is right to within maxError.
 func shifted(ahead, maxError time.Duration) *clock.Clock {
-	return clock.With(func() time.Time { return time.Now().Add(ahead) }, state{MaxError: maxError})
+	return clock.New(clock.Config{Now: func() time.Time { return time.Now().Add(ahead) }, Kernel: state{MaxError: maxError}})
 }
 
 // timeServer is an NTP server on loopback, which can be told to misbehave.
@@ -156,7 +156,7 @@ func TestMeasurementFindsTheOffset(t *testing.T) {
 func TestContradictionIsLoggedOncePerChange(t *testing.T) {
 	var ahead atomic.Int64
 	ahead.Store(int64(200 * time.Millisecond))
-	c := clock.With(func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, state{MaxError: 10 * time.Millisecond})
+	c := clock.New(clock.Config{Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }, Kernel: state{MaxError: 10 * time.Millisecond}})
 	s := serve(t, shifted(0, time.Millisecond))
 	k, l := checker(c, s)
 	trusted := func() bool { now := c.Now(); return c.Quality(now).Trusted(now, time.Hour) }
@@ -255,13 +255,13 @@ func TestKissesAreHeeded(t *testing.T) {
 	if n := s.asked.Load(); n != 4 {
 		t.Errorf("asked %d times, in spite of DENY", n)
 	}
-	for range maxPause { // its name may stand for another one by then
+	for range maxSkip { // its name may stand for another one by then
 		k.round(t.Context())
 	}
 	if n := s.asked.Load(); n != 5 {
 		t.Errorf("asked %d times, though a long time has passed", n)
 	}
-	if got := l.take(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "asked too often") || !strings.Contains(got, "left alone for a while") {
+	if got := l.take(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "asked too often") || !strings.Contains(got, "backing off") {
 		t.Errorf("logged: %s", got)
 	}
 }
@@ -320,8 +320,8 @@ func TestPausesAreJittered(t *testing.T) {
 func TestUnreachableServerIsAnError(t *testing.T) {
 	c := shifted(0, time.Second)
 	for _, address := range []string{"127.0.0.1:0", "no such host:123", "[::1"} {
-		if s, err := ask(t.Context(), address, c, time.Second); err == nil {
-			t.Errorf("%q: %+v", address, s)
+		if m, err := measure(t.Context(), address, c, time.Second); err == nil {
+			t.Errorf("%q: %+v", address, m)
 		}
 	}
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -329,7 +329,7 @@ func TestUnreachableServerIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if s, err := ask(t.Context(), conn.LocalAddr().String(), c, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
-		t.Errorf("%+v, %v", s, err)
+	if m, err := measure(t.Context(), conn.LocalAddr().String(), c, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
+		t.Errorf("%+v, %v", m, err)
 	}
 }

@@ -1,9 +1,7 @@
-package main
+package service
 
 import (
 	"fmt"
-	"net/netip"
-	"slices"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	landlocksys "github.com/landlock-lsm/go-landlock/landlock/syscall"
@@ -19,7 +17,7 @@ import (
 // files but what metrics and the resolver read, to listen on TCP ports but our
 // own, and to connect over TCP. Whoever takes nowd over can do little more than
 // answer.
-func (s *service) confine() error {
+func (s *Service) confine() error {
 	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("prctl PR_SET_NO_NEW_PRIVS: %w", errno)
 	}
@@ -31,7 +29,7 @@ func (s *service) confine() error {
 		landlock.RODirs("/proc/self").IgnoreIfMissing(),
 		landlock.ROFiles("/proc/stat").IgnoreIfMissing(),
 	}
-	if s.Upstream.named() { // the names are looked up again and again
+	if s.config.Upstream.HasName() { // the names are looked up again and again
 		rules = append(rules, landlock.RODirs("/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager").IgnoreIfMissing(), landlock.ConnectTCP(53))
 	}
 	for _, port := range s.tcpPorts() {
@@ -42,24 +40,12 @@ func (s *service) confine() error {
 	return landlock.V5.BestEffort().Restrict(rules...)
 }
 
-// tcpPorts returns the ports at which we listen.
-func (s *service) tcpPorts() (ports []uint16) {
-	for _, o := range s.offers {
-		if o.network == socket.TCP {
-			ports = append(ports, o.port)
+// tcpPorts returns the TCP ports at which nowd listens.
+func (s *Service) tcpPorts() (ports []uint16) {
+	for _, p := range s.protocols {
+		if p.Network == socket.TCP {
+			ports = append(ports, p.Listen.Port)
 		}
 	}
-	if !s.Health.off {
-		ports = append(ports, s.Health.port)
-	}
 	return ports
-}
-
-// named reports whether one is known by its name, not by its address.
-func (s servers) named() bool {
-	return slices.ContainsFunc(s, func(one string) bool {
-		_, err := netip.ParseAddr(one)
-		_, errPort := netip.ParseAddrPort(one)
-		return err != nil && errPort != nil
-	})
 }

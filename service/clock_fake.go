@@ -1,6 +1,6 @@
 //go:build fakeclock
 
-package main
+package service
 
 import (
 	"encoding/json"
@@ -9,26 +9,27 @@ import (
 	"time"
 
 	"nowd/clock"
+	"nowd/config"
 )
 
-// fakeTime is whether the time that is told may not be the host's.
+// fakeTime says whether the answers may carry another time than the host's.
 const fakeTime = true
 
 // newClock returns a clock in the state that the variable FAKE_CLOCK tells, so
 // that tests can have a synchronised one, or one that is wrong, on a machine
 // that has neither: {"max_error_ns": 5000000, "shift_ns": 200000000}. Without
 // the variable it is the host's. Only a build with the tag fakeclock has this.
-func (c *config) newClock() (*clock.Clock, error) {
+func newClock(c *config.Config) (*clock.Clock, error) {
 	text := os.Getenv("FAKE_CLOCK")
 	if text == "" {
-		return clock.From(clock.Config{Floor: c.ClockErrorFloor}), nil
+		return clock.New(clock.Config{Floor: c.ClockErrorFloor}), nil
 	}
 	var f fakeKernel
 	if err := json.Unmarshal([]byte(text), &f); err != nil {
 		return nil, fmt.Errorf("FAKE_CLOCK=%q: %w", text, err)
 	}
 	now := func() time.Time { return time.Now().Add(f.Shift) }
-	return clock.From(clock.Config{Floor: c.ClockErrorFloor, Now: now, Kernel: f}), nil
+	return clock.New(clock.Config{Floor: c.ClockErrorFloor, Now: now, Kernel: f}), nil
 }
 
 type fakeKernel struct {

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -16,11 +16,11 @@ import (
 )
 
 func TestDefaults(t *testing.T) {
-	c, err := loadConfig(nil)
+	c, err := Load(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.UDP != (listen{port: 3333}) || c.TCP != c.UDP || c.Health != (listen{port: 8086}) ||
+	if c.UDP != (Listen{Port: 3333}) || c.TCP != c.UDP || c.Health != (Listen{Port: 8086}) ||
 		c.Format != answer.DateTime || !c.Newline || c.Loops != 1 || c.Framing != tcp.Burst || c.MaxConns != 10000 ||
 		c.IdleTimeout != 5*time.Minute || c.LivenessTimeout != 500*time.Millisecond || c.DrainDelay != 0 {
 		t.Errorf("%+v", c)
@@ -28,21 +28,21 @@ func TestDefaults(t *testing.T) {
 }
 
 func TestEmptyVariableCountsAsNotSet(t *testing.T) {
-	c, err := loadConfig([]string{"NOWD_UDP_LISTEN=", "NOWD_LOOPS="})
-	if err != nil || c.UDP.port != 3333 || c.Loops != 1 {
+	c, err := Load([]string{"NOWD_UDP_LISTEN=", "NOWD_LOOPS="})
+	if err != nil || c.UDP.Port != 3333 || c.Loops != 1 {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
 
 func TestGoodValues(t *testing.T) {
-	c, err := loadConfig([]string{
+	c, err := Load([]string{
 		"NOWD_UDP_LISTEN=off", "NOWD_TCP_LISTEN=[::1]:99", "NOWD_HEALTH_LISTEN=localhost:1", "NOWD_FORMAT=UnixNS", "NOWD_NEWLINE=false",
 		"NOWD_LOOPS=auto", "NOWD_POLLER=select", "NOWD_TCP_FRAMING=line", "NOWD_TCP_MAX_CONNS=256", "NOWD_TCP_IDLE_TIMEOUT=1ms", "NOWD_LOG_LEVEL=debug", "NOWD_LOG_FORMAT=json",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.UDP.off || c.TCP != (listen{host: "::1", port: 99}) || c.Health != (listen{host: "localhost", port: 1}) || c.Format != answer.UnixNS || c.Newline || c.Loops < 1 || c.Framing != tcp.Line {
+	if !c.UDP.Off || c.TCP != (Listen{Host: "::1", Port: 99}) || c.Health != (Listen{Host: "localhost", Port: 1}) || c.Format != answer.UnixNS || c.Newline || c.Loops < 1 || c.Framing != tcp.Line {
 		t.Errorf("%+v", c)
 	}
 }
@@ -51,19 +51,19 @@ func TestGoodValues(t *testing.T) {
 // is named in the error, with the value and what is allowed.
 func TestEveryMistakeIsReported(t *testing.T) {
 	var environ []string
-	for _, s := range settings() {
-		environ = append(environ, s.name+"=no such value")
+	for _, s := range Settings() {
+		environ = append(environ, s.Name+"=no such value")
 	}
-	_, err := loadConfig(environ)
+	_, err := Load(environ)
 	if err == nil {
 		t.Fatal("no error")
 	}
 	lines := strings.Split(err.Error(), "\n")
-	if len(lines) != len(settings()) {
-		t.Errorf("%d lines for %d mistakes:\n%v", len(lines), len(settings()), err)
+	if len(lines) != len(Settings()) {
+		t.Errorf("%d lines for %d mistakes:\n%v", len(lines), len(Settings()), err)
 	}
-	for i, s := range settings() {
-		if want := s.name + `="no such value": want ` + s.want; lines[i] != want {
+	for i, s := range Settings() {
+		if want := s.Name + `="no such value": want ` + s.Allowed; lines[i] != want {
 			t.Errorf("%q, want %q", lines[i], want)
 		}
 	}
@@ -78,12 +78,12 @@ func TestValuesOutOfRange(t *testing.T) {
 		"NOWD_RATE_LIMIT=0", "NOWD_RATE_LIMIT=1000000001", "NOWD_RATE_LIMIT=none", "NOWD_RATE_BURST=0", "NOWD_RATE_BURST=off", "NOWD_RATE_BURST=1000000001", "NOWD_LOG_LEVEL=loud", "NOWD_LOG_FORMAT=xml", "NOWD_REQUIRE_SYNC=perhaps",
 	} {
 		name, value, _ := strings.Cut(bad, "=")
-		_, err := loadConfig([]string{bad})
+		_, err := Load([]string{bad})
 		if err == nil || !strings.HasPrefix(err.Error(), name+`="`+value+`": want `) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
-	if _, err := loadConfig([]string{"NOWD_LOOPS=4", "NOWD_TCP_MAX_CONNS=3"}); err == nil {
+	if _, err := Load([]string{"NOWD_LOOPS=4", "NOWD_TCP_MAX_CONNS=3"}); err == nil {
 		t.Error("fewer connections than loops")
 	}
 }
@@ -102,11 +102,11 @@ func TestListenAddresses(t *testing.T) {
 	for text, want := range map[string][]string{
 		"off": nil, ":3333": {"0.0.0.0:3333", "[::]:3333"}, "0.0.0.0:1": {"0.0.0.0:1"}, "[::1]:2": {"[::1]:2"}, "[::ffff:127.0.0.1]:3": {"127.0.0.1:3"}, "[fe80::1%eth0]:4": {"[fe80::1%eth0]:4"},
 	} {
-		var l listen
+		var l Listen
 		if err := l.UnmarshalText([]byte(text)); err != nil {
 			t.Fatal(err)
 		}
-		got, err := l.addrs()
+		got, err := l.Addrs()
 		if err != nil || len(got) != len(want) {
 			t.Errorf("%s: %v, %v", text, got, err)
 			continue
@@ -117,34 +117,58 @@ func TestListenAddresses(t *testing.T) {
 			}
 		}
 	}
-	var l listen
+	var l Listen
 	if err := l.UnmarshalText([]byte("localhost:5")); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := l.addrs(); err != nil || len(got) == 0 || !got[0].Addr().IsLoopback() {
+	if got, err := l.Addrs(); err != nil || len(got) == 0 || !got[0].Addr().IsLoopback() {
 		t.Errorf("localhost: %v, %v", got, err)
 	}
 }
 
-func TestShowConfigIsAnEnvironmentFile(t *testing.T) {
-	var out, errs bytes.Buffer
-	if code := run([]string{"config"}, []string{"NOWD_LOOPS=3", "NOWD_FOO=1"}, &out, &errs); code != 0 {
-		t.Errorf("status %d", code)
-	}
+func TestPrintWritesAnEnvironmentFile(t *testing.T) {
+	var out bytes.Buffer
+	Print(&out, []string{"NOWD_LOOPS=3", "NOWD_FOO=1"})
 	var environ []string
 	for line := range strings.Lines(out.String()) {
 		if line = strings.TrimSuffix(line, "\n"); !strings.HasPrefix(line, "# ") {
 			environ = append(environ, line)
 		}
 	}
-	if c, err := loadConfig(environ); err != nil || c.Loops != 3 || len(environ) != len(settings()) {
+	if c, err := Load(environ); err != nil || c.Loops != 3 || len(environ) != len(Settings()) {
 		t.Errorf("%q: %v", environ, err)
 	}
-	if !strings.Contains(errs.String(), "NOWD_FOO: no such setting") {
-		t.Errorf("%q", errs.String())
+}
+
+func TestWarningsNameVariableAndValue(t *testing.T) {
+	got := Warnings([]string{"NOWD_FOO=1", "TZ=Mars/Olympus", "NOWD_LOOPS=2"})
+	if len(got) != 2 || got[0] != (Warning{"NOWD_FOO", "no such setting"}) || got[1].Variable != "TZ" || !strings.Contains(got[1].Text, `"Mars/Olympus"`) {
+		t.Errorf("%q", got)
 	}
-	if code := run([]string{"config"}, []string{"NOWD_LOOPS=none"}, &out, &errs); code != 2 || !strings.Contains(errs.String(), `NOWD_LOOPS="none": want`) {
-		t.Errorf("status %d, %q", code, errs.String())
+	for _, zone := range []string{"", ":", "Europe/Zurich", ":Europe/Zurich", "UTC"} {
+		if got := Warnings([]string{"TZ=" + zone}); got != nil {
+			t.Errorf("TZ=%s: %q", zone, got)
+		}
+	}
+}
+
+// As package time has it: the path of a zone's file may follow a colon.
+func TestPathOfAZoneFileIsNotWarnedOf(t *testing.T) {
+	dir := t.TempDir()
+	good, bad := dir+"/good", dir+"/bad"
+	// TZif of version 1 with one zone, UTC: tzfile(5).
+	utc := "TZif" + strings.Repeat("\x00", 16+4*4) + "\x00\x00\x00\x01" + "\x00\x00\x00\x04" + strings.Repeat("\x00", 6) + "UTC\x00"
+	for path, data := range map[string]string{good: utc, bad: "no zone"} {
+		if err := os.WriteFile(path, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for zone, warned := range map[string]bool{
+		good: false, ":" + good: false, bad: true, ":" + bad: true, dir: true, dir + "/none": true, "::" + good: true,
+	} {
+		if got := Warnings([]string{"TZ=" + zone}); len(got) > 0 != warned {
+			t.Errorf("TZ=%s: %q", zone, got)
+		}
 	}
 }
 
@@ -155,7 +179,7 @@ func TestUpstreamServers(t *testing.T) {
 		"192.0.2.1, 2001:db8::1,[::1]:124": "[192.0.2.1 2001:db8::1 [::1]:124]",
 		"a:0":                              "bad", "a:b": "bad", ":123": "bad", "a,,b": "bad", "a b": "bad", "127.0.0.1:": "bad",
 	} {
-		c, err := loadConfig([]string{"NOWD_UPSTREAM=" + value})
+		c, err := Load([]string{"NOWD_UPSTREAM=" + value})
 		switch {
 		case want == "bad" && (err == nil || !strings.Contains(err.Error(), "NOWD_UPSTREAM=")):
 			t.Errorf("%q: %v", value, err)
@@ -180,39 +204,14 @@ func TestAddressesAreGivenOutOnce(t *testing.T) {
 		{"NOWD_UDP_LISTEN=224.0.0.1:4000", `NOWD_UDP_LISTEN="224.0.0.1:4000": want host:port`},
 		{"NOWD_DAYTIME_LISTEN=:13 NOWD_TIME_LISTEN=:13", `NOWD_TIME_LISTEN=":13": want a port that NOWD_DAYTIME_LISTEN`},
 	} {
-		_, err := loadConfig(strings.Fields(c.environ))
+		_, err := Load(strings.Fields(c.environ))
 		if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
 			t.Errorf("%s: %v", c.environ, err)
 		}
 	}
 }
 
-func TestCommandLine(t *testing.T) {
-	for _, c := range []struct {
-		args     []string
-		code     int
-		out, err string
-	}{
-		{[]string{"version"}, 0, "nowd ", ""},
-		{[]string{"help"}, 0, "Usage", ""},
-		{[]string{"--help"}, 0, "Usage", ""},
-		{[]string{"sing"}, 2, "", `unknown command "sing"`},
-		{[]string{"version", "x"}, 2, "", "takes no arguments"},
-		{[]string{"query", "-proto", "carrier-pigeon"}, 2, "", "want one of "},
-		{[]string{"query", "-n", "-1"}, 2, "", "-n=-1"},
-		{[]string{"query", "-i", "-1s"}, 2, "", "-i=-1s"},
-		{[]string{"query", "-ask", "nicely"}, 2, "", "want one of datetime"},
-		{[]string{"query", "127.0.0.1", "-n", "2"}, 2, "", "flags come before hosts"},
-		{[]string{"query", "host:nowhere"}, 2, "", "host:nowhere"},
-		{[]string{"query", "-x"}, 2, "", "usage"},
-		{[]string{"query", "-h"}, 0, "", "usage"},
-	} {
-		var out, errs bytes.Buffer
-		if code := run(c.args, nil, &out, &errs); code != c.code || !strings.Contains(out.String(), c.out) || !strings.Contains(errs.String(), c.err) {
-			t.Errorf("%q: status %d, %q, %q", c.args, code, out.String(), errs.String())
-		}
-	}
-}
+const readmeFile = "../README.md"
 
 var update = flag.Bool("update", false, "write what is generated instead of comparing it")
 
@@ -220,14 +219,14 @@ var update = flag.Bool("update", false, "write what is generated instead of comp
 func TestReadmeShowsTheSettings(t *testing.T) {
 	var table strings.Builder
 	table.WriteString("| variable | default | what for | allowed |\n|---|---|---|---|\n")
-	for _, s := range settings() {
-		table.WriteString("| `" + s.name + "` | `" + s.def + "` | " + s.desc + " | " + s.want + " |\n")
+	for _, s := range Settings() {
+		table.WriteString("| `" + s.Name + "` | `" + s.Default + "` | " + s.Description + " | " + s.Allowed + " |\n")
 	}
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile(readmeFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const begin, end = "<!-- settings: go test -run Readme . -update -->\n", "<!-- end of settings -->\n"
+	const begin, end = "<!-- settings: go test ./config -run Readme -update -->\n", "<!-- end of settings -->\n"
 	head, rest, ok := strings.Cut(string(readme), begin)
 	_, tail, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
@@ -235,10 +234,10 @@ func TestReadmeShowsTheSettings(t *testing.T) {
 	}
 	want := head + begin + table.String() + end + tail
 	if *update {
-		if err := os.WriteFile("README.md", []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(readmeFile, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	} else if want != string(readme) {
-		t.Error("the README's table of settings is not the program's; go test -run Readme . -update writes it")
+		t.Error("the README's table of settings is not the program's; go test ./config -run Readme -update writes it")
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package query
 
 import (
 	"context"
@@ -13,10 +13,9 @@ import (
 	"time"
 
 	"nowd/answer"
-	asking "nowd/query"
 )
 
-const queryUsage = `usage: nowd query [flags] [HOST[:PORT]]...
+const usage = `usage: nowd query [flags] [HOST[:PORT]]...
 
 Asks hosts what time it is (default: 127.0.0.1), and shows how far their clocks
 are off from this host's. Of several hosts it tells which disagree.
@@ -26,25 +25,27 @@ cannot be compared, or, with -w, one is not synced in the end.
 
 `
 
-// queryOptions are what the flags of nowd query say.
-type queryOptions struct {
+// options are the command line, parsed.
+type options struct {
 	proto, output     string
 	form              answer.Form
-	verbatim          bool // show what was asked for as it was answered
-	count             int  // 0 is for ever
+	verbatim          bool // show the text of an answer, not the time that it tells
+	count             int  // of rounds; 0 is without end
 	interval, timeout time.Duration
-	untilSynced       bool
-	hosts             []*asking.Host
+	untilSynced       bool // end as soon as all hosts are synced
+	hosts             []*Host
 }
 
-// query asks hosts for the time, and prints the answers, how long they took, and
-// how far this host's clock is off from theirs.
-func query(args []string, stdout, stderr io.Writer) int {
-	o, err := parseQuery(args, stderr)
+// Main is the command nowd query: it asks hosts for the time, and prints the
+// answers, their round trips, and the offsets of the hosts' clocks from this
+// host's. args are the arguments after "query". Main returns the exit status: 0,
+// 1 or 2 as the usage says. SIGINT and SIGTERM end it early.
+func Main(args []string, stdout, stderr io.Writer) int {
+	o, err := parseOptions(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
-	case errors.Is(err, errFlags): // said already
+	case errors.Is(err, errFlags):
 		return 2
 	case err != nil:
 		fmt.Fprintln(stderr, "nowd query:", err)
@@ -56,14 +57,14 @@ func query(args []string, stdout, stderr io.Writer) int {
 	return o.run(ctx, stdout, stderr)
 }
 
-// errFlags is the error of flags that package flag has complained of.
+// errFlags is the error of flags about which package flag has printed a message.
 var errFlags = errors.New("wrong flags")
 
-func parseQuery(args []string, stderr io.Writer) (*queryOptions, error) {
-	o := new(queryOptions)
+func parseOptions(args []string, stderr io.Writer) (*options, error) {
+	o := new(options)
 	flags := flag.NewFlagSet("nowd query", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	protocols := strings.Join(asking.Protocols(), ", ")
+	protocols := strings.Join(protocolNames(), ", ")
 	flags.StringVar(&o.proto, "proto", "udp", "the `protocol`: "+protocols)
 	flags.IntVar(&o.count, "n", 1, "ask so `many` times; 0 is for ever, and the default with -w")
 	flags.DurationVar(&o.interval, "i", time.Second, "the `time` between two questions")
@@ -72,7 +73,7 @@ func parseQuery(args []string, stderr io.Writer) (*queryOptions, error) {
 	flags.StringVar(&o.output, "o", "text", "the `form` of what is shown: text or json")
 	ask := flags.String("ask", "", "the `word` to ask over udp, tcp or http, and show the answer as it is (default: json, and show the time that it tells)")
 	flags.Usage = func() {
-		fmt.Fprint(stderr, queryUsage)
+		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
@@ -99,7 +100,7 @@ func parseQuery(args []string, stderr io.Writer) (*queryOptions, error) {
 	switch {
 	case dash >= 0:
 		return nil, fmt.Errorf("%q: want a host; flags come before hosts", targets[dash])
-	case !slices.Contains(asking.Protocols(), o.proto):
+	case !slices.Contains(protocolNames(), o.proto):
 		return nil, fmt.Errorf("-proto=%q: want one of %s", o.proto, protocols)
 	case o.count < 0:
 		return nil, fmt.Errorf("-n=%d: want 0 or more", o.count)
@@ -109,15 +110,15 @@ func parseQuery(args []string, stderr io.Writer) (*queryOptions, error) {
 		return nil, fmt.Errorf("-o=%q: want text or json", o.output)
 	case !known:
 		return nil, fmt.Errorf("-ask=%q: want one of %s", *ask, strings.Join(answer.Words(), ", "))
-	case given["ask"] && !asking.TakesWords(o.proto):
+	case given["ask"] && !takesWords(o.proto):
 		return nil, fmt.Errorf("-ask=%q: %s takes no words", *ask, o.proto)
-	case o.untilSynced && !asking.TellsQuality(o.proto, o.form):
+	case o.untilSynced && !tellsQuality(o.proto, o.form):
 		return nil, errors.New("-w: what is asked does not tell whether the clock is synced; try udp, tcp, http or ntp, without -ask")
-	case len(targets) > 1 && !asking.TellsTime(o.proto, o.form):
+	case len(targets) > 1 && !tellsTime(o.proto, o.form):
 		return nil, fmt.Errorf("-ask=%q: the answers cannot be compared", *ask)
 	}
 	for _, target := range targets {
-		h, err := asking.New(o.proto, target, o.form, o.timeout)
+		h, err := New(o.proto, target, o.form, o.timeout)
 		if err != nil {
 			return nil, err
 		}
@@ -126,54 +127,53 @@ func parseQuery(args []string, stderr io.Writer) (*queryOptions, error) {
 	return o, nil
 }
 
-// run asks and shows, until it has asked often enough or ctx is done.
-func (o *queryOptions) run(ctx context.Context, stdout, stderr io.Writer) int {
-	progress := asking.NewProgress(stderr)
-	defer progress.Close()
-	tallies := make([]asking.Tally, len(o.hosts))
+// run asks and prints round after round, until the last or until ctx is done.
+func (o *options) run(ctx context.Context, stdout, stderr io.Writer) int {
+	line := newProgress(stderr)
+	defer line.close()
+	tallies := make([]tally, len(o.hosts))
 	for i, h := range o.hosts {
 		tallies[i].Host = h
 	}
-	disagreed, last := false, asking.Verdict{}
+	disagreed, last := false, Verdict{}
 	for round := 1; o.count == 0 || round <= o.count; round++ {
-		if round > 1 && !o.pause(ctx, progress) {
+		if round > 1 && !o.pause(ctx, line) {
 			break
 		}
-		progress.Wait("no answer yet from", o.hosts)
-		results := asking.AskAll(ctx, o.hosts, progress.Came)
-		progress.Hide()
-		if ctx.Err() != nil { // what was cut short says nothing of the hosts
+		line.wait("no answer yet from", o.hosts)
+		results := AskAll(ctx, o.hosts, line.finished)
+		line.hide()
+		if ctx.Err() != nil { // the results were cut short and say nothing of the hosts
 			break
 		}
-		last = asking.Compare(results)
+		last = Compare(results)
 		disagreed = disagreed || !last.Agree()
 		for i, r := range results {
-			tallies[i].Add(r)
+			tallies[i].add(r)
 		}
 		for _, i := range last.Disagree {
 			tallies[i].Disagreed++
 		}
-		o.show(round, results, last, stdout, stderr)
+		o.print(round, results, last, stdout, stderr)
 		if o.untilSynced && synced(tallies) {
 			break
 		}
 	}
-	progress.Hide()
+	line.hide()
 	if o.count != 1 {
 		o.sumUp(tallies, stdout, stderr)
 	}
-	return o.status(tallies, disagreed, last)
+	return o.exitStatus(tallies, disagreed, last)
 }
 
-// pause waits for the time of the next question. It reports false if ctx is done
-// before.
-func (o *queryOptions) pause(ctx context.Context, progress *asking.Progress) bool {
+// pause waits for the next round. It returns false if ctx is done first.
+func (o *options) pause(ctx context.Context, line *progress) bool {
 	what := "between two questions"
 	if o.untilSynced {
 		what = "not synced yet; " + what
 	}
-	progress.Wait(what, nil)
-	defer progress.Hide()
+	line.wait(what, nil)
+	defer line.hide()
 	select {
 	case <-ctx.Done():
 		return false
@@ -182,36 +182,38 @@ func (o *queryOptions) pause(ctx context.Context, progress *asking.Progress) boo
 	}
 }
 
-func (o *queryOptions) show(round int, results []asking.Result, v asking.Verdict, stdout, stderr io.Writer) {
+// print prints the results of a round.
+func (o *options) print(round int, results []Result, v Verdict, stdout, stderr io.Writer) {
 	switch {
 	case o.output == "json":
-		asking.JSON(stdout, round, results, v)
+		writeJSON(stdout, round, results, v)
 	case len(results) > 1:
 		if round > 1 {
 			fmt.Fprintln(stdout)
 		}
-		asking.Table(stdout, results, v)
+		writeTable(stdout, results, v)
 	case results[0].Err != nil:
-		fmt.Fprintln(stderr, "nowd query:", asking.Printable(results[0].Err.Error()))
+		fmt.Fprintln(stderr, "nowd query:", printable(results[0].Err.Error()))
 	default:
-		fmt.Fprintln(stdout, results[0].Answer.Line(o.verbatim))
+		fmt.Fprintln(stdout, results[0].Answer.line(o.verbatim))
 	}
 }
 
-// sumUp shows what all rounds came to. As text it is no part of the answers.
-func (o *queryOptions) sumUp(tallies []asking.Tally, stdout, stderr io.Writer) {
+// sumUp prints the tallies of all rounds: as text to stderr, since they are no
+// answers.
+func (o *options) sumUp(tallies []tally, stdout, stderr io.Writer) {
 	for i := range tallies {
 		if o.output == "json" {
-			tallies[i].JSON(stdout)
+			tallies[i].writeJSON(stdout)
 		} else if tallies[i].Asked > 0 {
 			fmt.Fprintln(stderr, tallies[i].String())
 		}
 	}
 }
 
-// status returns the exit status. Where it was waited for hosts to be synced,
-// what counts is how it ended.
-func (o *queryOptions) status(tallies []asking.Tally, disagreed bool, last asking.Verdict) int {
+// exitStatus returns the exit status. With -w only the last round counts for
+// whether the hosts disagree.
+func (o *options) exitStatus(tallies []tally, disagreed bool, last Verdict) int {
 	several := len(tallies) > 1
 	for _, t := range tallies {
 		if t.Answered == 0 || several && t.Compared == 0 {
@@ -227,7 +229,7 @@ func (o *queryOptions) status(tallies []asking.Tally, disagreed bool, last askin
 	return 0
 }
 
-// synced reports whether all hosts said so when they were asked last.
-func synced(tallies []asking.Tally) bool {
-	return !slices.ContainsFunc(tallies, func(t asking.Tally) bool { return t.Sync != asking.Synced })
+// synced reports whether all hosts said in the last round that they are synced.
+func synced(tallies []tally) bool {
+	return !slices.ContainsFunc(tallies, func(t tally) bool { return t.Sync != Synced })
 }

@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	landlocksys "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
 
+	"nowd/config"
 	"nowd/socket"
 )
 
@@ -35,11 +36,13 @@ func TestConfinedProcessCanDoLittle(t *testing.T) {
 }
 
 func tryWhatIsGivenUp(t *testing.T) {
-	s := &service{log: slog.Default(), offers: []*offer{{network: socket.TCP, listen: listen{port: 43333}}}}
+	c := &config.Config{TCP: config.Listen{Port: 43333}, Health: config.Listen{Port: 48086}}
+	s := &Service{config: c, log: slog.Default(), protocols: []config.Protocol{
+		{Network: socket.TCP, Listen: c.TCP}, {Network: socket.TCP, Listen: c.Health},
+	}}
 	if os.Getenv("CONFINED_UPSTREAM") != "" {
-		s.Upstream = servers{"time.example"}
+		c.Upstream = config.Servers{"time.example"}
 	}
-	s.Health = listen{port: 48086}
 	if err := s.confine(); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +70,7 @@ func tryWhatIsGivenUp(t *testing.T) {
 		allowed bool
 	}{
 		"read a file":             {readErr, false},
-		"read the hosts":          {hostsErr, len(s.Upstream) > 0},
+		"read the hosts":          {hostsErr, len(c.Upstream) > 0},
 		"write a file":            {os.WriteFile(os.Getenv("CONFINED_CHILD")+"/x", nil, 0o600), false},
 		"execute":                 {unix.Exec("/proc/self/exe", []string{"x"}, nil), false},
 		"listen on another port":  {bind(43334), false},

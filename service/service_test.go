@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -17,28 +18,28 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nowd/clock"
+	"nowd/config"
 )
 
 // started is a service in this process, with the ports that it serves at.
-func started(t *testing.T, environ ...string) (s *service, log *syncBuffer) {
+func started(t *testing.T, environ ...string) (s *Service, log *syncBuffer) {
 	t.Helper()
 	environ = append([]string{"NOWD_UDP_LISTEN=" + freeAddr(t), "NOWD_TCP_LISTEN=" + freeAddr(t), "NOWD_HEALTH_LISTEN=off"}, environ...)
-	c, err := loadConfig(environ)
+	c, err := config.Load(environ)
 	if err != nil {
 		t.Fatal(err)
 	}
 	log = &syncBuffer{}
-	s = &service{config: c, log: slog.New(slog.NewTextHandler(log, nil)), clock: clock.New()}
-	if err := s.build(); err != nil {
+	s, err = New(c, "test", slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
 		t.Fatal(err)
 	}
-	signals, ended := make(chan os.Signal, 1), make(chan int)
+	signals, ended := make(chan os.Signal, 1), make(chan error)
 	go func() { ended <- s.run(signals) }()
 	t.Cleanup(func() {
 		signals <- syscall.SIGTERM
-		if code := <-ended; code != 0 {
-			t.Errorf("status %d", code)
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 		if t.Failed() {
 			t.Log(log.String())
@@ -92,7 +93,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func asked(network string, l listen) bool {
+func asked(network string, l config.Listen) bool {
 	c, err := net.DialTimeout(network, l.String(), time.Second)
 	if err != nil {
 		return false
@@ -112,7 +113,7 @@ func TestServiceAnswersOnAllLoops(t *testing.T) {
 		t.Run(strconv.Itoa(loops), func(t *testing.T) {
 			s, _ := started(t, fmt.Sprintf("NOWD_LOOPS=%d", loops))
 			for range 50 {
-				eventually(t, "no answer", func() bool { return asked("udp", s.UDP) && asked("tcp", s.TCP) })
+				eventually(t, "no answer", func() bool { return asked("udp", s.config.UDP) && asked("tcp", s.config.TCP) })
 			}
 		})
 	}
@@ -121,21 +122,20 @@ func TestServiceAnswersOnAllLoops(t *testing.T) {
 func TestAddressesThatANameStandsForAreGivenOutOnce(t *testing.T) {
 	addr := freeAddr(t)
 	_, port, _ := net.SplitHostPort(addr)
-	c, err := loadConfig([]string{"NOWD_UDP_LISTEN=127.0.0.1:" + port, "NOWD_NTP_LISTEN=localhost:" + port, "NOWD_TCP_LISTEN=off", "NOWD_HEALTH_LISTEN=off"})
+	c, err := config.Load([]string{"NOWD_UDP_LISTEN=127.0.0.1:" + port, "NOWD_NTP_LISTEN=localhost:" + port, "NOWD_TCP_LISTEN=off", "NOWD_HEALTH_LISTEN=off"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{config: c, log: slog.New(slog.DiscardHandler), clock: clock.New()}
-	if err := s.build(); err == nil || !strings.Contains(err.Error(), "NOWD_NTP_LISTEN") {
+	if _, err := New(c, "test", slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "NOWD_NTP_LISTEN") {
 		t.Errorf("%v", err)
 	}
 }
 
-// A loop that was held up may tell of a loss when its socket has been opened anew
-// for long.
-func TestLossThatIsToldLateIsOver(t *testing.T) {
+// A loop that was held up may report a loss when its socket has been reopened
+// long ago.
+func TestLateReportOfALossIsIgnored(t *testing.T) {
 	s, log := started(t, "NOWD_LOOPS=2")
-	eventually(t, "no answer", func() bool { return asked("tcp", s.TCP) })
+	eventually(t, "no answer", func() bool { return asked("tcp", s.config.TCP) })
 	e := s.endpoints[1]
 	e.lost(errors.New("at once"), 1)
 	eventually(t, "not opened anew", func() bool { return strings.Count(log.String(), "protocol=tcp") == 2 })
@@ -143,27 +143,27 @@ func TestLossThatIsToldLateIsOver(t *testing.T) {
 	passed := make(chan struct{})
 	s.workers[0].loop.Post(func() { close(passed) })
 	<-passed
-	eventually(t, "no answer afterwards", func() bool { return asked("tcp", s.TCP) })
+	eventually(t, "no answer afterwards", func() bool { return asked("tcp", s.config.TCP) })
 	if err := e.check(); err != nil || strings.Contains(log.String(), "late") {
 		t.Errorf("%v", err)
 	}
 }
 
-// TestLostSocketIsOpenedAnew: a listener that is shut down under us is not
-// listened at any more; it hangs up.
-func TestLostSocketIsOpenedAnew(t *testing.T) {
+// TestLostSocketIsReopened: a listener that is shut down under us accepts nothing
+// any more; it hangs up.
+func TestLostSocketIsReopened(t *testing.T) {
 	for _, loops := range []int{1, 2} {
 		t.Run(strconv.Itoa(loops), func(t *testing.T) {
 			s, log := started(t, fmt.Sprintf("NOWD_LOOPS=%d", loops))
-			eventually(t, "no answer", func() bool { return asked("tcp", s.TCP) })
+			eventually(t, "no answer", func() bool { return asked("tcp", s.config.TCP) })
 			// When one is lost, the others are closed, maybe before we come to them.
-			if n := shutListeners(t, s.TCP); n < 1 || n > loops {
+			if n := shutListeners(t, s.config.TCP); n < 1 || n > loops {
 				t.Fatalf("%d listeners, want %d", n, loops)
 			}
 			eventually(t, "the loss went unnoticed", func() bool { return strings.Contains(log.String(), "a socket is gone") })
-			eventually(t, "not opened anew", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.TCP) })
+			eventually(t, "not opened anew", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.config.TCP) })
 			for range 20 {
-				if !asked("tcp", s.TCP) {
+				if !asked("tcp", s.config.TCP) {
 					t.Error("no answer afterwards")
 				}
 			}
@@ -174,8 +174,36 @@ func TestLostSocketIsOpenedAnew(t *testing.T) {
 	}
 }
 
+// TestLostHealthListenerIsReopened: probes are answered again, and clients were all
+// the time.
+func TestLostHealthListenerIsReopened(t *testing.T) {
+	s, log := started(t, "NOWD_HEALTH_LISTEN="+freeAddr(t))
+	alive := func() bool {
+		r, err := http.Get("http://" + s.config.Health.String() + "/live")
+		if err != nil {
+			return false
+		}
+		defer r.Body.Close()
+		return r.StatusCode == http.StatusOK
+	}
+	for range 2 {
+		eventually(t, "no answer to a probe", alive)
+		if n := shutListeners(t, s.config.Health); n != 1 {
+			t.Fatalf("%d listeners, want 1", n)
+		}
+		eventually(t, "no answer to a probe afterwards", func() bool { http.DefaultClient.CloseIdleConnections(); return alive() })
+		if !asked("tcp", s.config.TCP) {
+			t.Error("no answer to a client")
+		}
+	}
+	if n := strings.Count(log.String(), "a socket is gone"); n != 2 {
+		t.Errorf("the loss is logged %d times, want 2", n)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
 // shutListeners shuts the listeners at an address down, and returns how many.
-func shutListeners(t *testing.T, at listen) (n int) {
+func shutListeners(t *testing.T, at config.Listen) (n int) {
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Skip("without /proc the descriptors cannot be found")
@@ -187,7 +215,7 @@ func shutListeners(t *testing.T, at listen) (n int) {
 			continue
 		}
 		if sa, err := unix.Getsockname(fd); err == nil {
-			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at.port) {
+			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at.Port) {
 				if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
 					t.Error(err)
 				}
@@ -210,16 +238,9 @@ func TestTakenAddressIsTriedAgain(t *testing.T) {
 		t.Error("ready without its address")
 	}
 	_ = taken.Close()
-	eventually(t, "it never came up", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.TCP) })
+	eventually(t, "it never came up", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.config.TCP) })
 	if n := strings.Count(log.String(), "cannot listen"); n != 1 {
 		t.Errorf("said %d times", n)
-	}
-}
-
-func TestUnknownHostIsAMistakeInTheSetting(t *testing.T) {
-	var out, errs bytes.Buffer
-	if code := run([]string{"serve"}, []string{"NOWD_TCP_LISTEN=no-such-host.invalid:3333"}, &out, &errs); code != 2 || !strings.Contains(errs.String(), `NOWD_TCP_LISTEN="no-such-host.invalid:3333": `) {
-		t.Errorf("status %d, %q", code, errs.String())
 	}
 }
 
@@ -239,11 +260,11 @@ func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
 		}
 	}()
 	var log bytes.Buffer
-	s := &service{log: slog.New(slog.NewTextHandler(&log, nil))}
-	s.Loops, s.MaxConns = 1, 10000
-	s.offers = s.offered() // UDP and TCP
-	s.fit()
-	if s.MaxConns < 100 || s.MaxConns > 170 || !strings.Contains(log.String(), "NOWD_TCP_MAX_CONNS") {
-		t.Errorf("%d connections with 256 files; %s", s.MaxConns, log.String())
+	c := &config.Config{Loops: 1, MaxConns: 10000}
+	protocols := c.Protocols() // none is off
+	protocols = protocols[:2]  // UDP and TCP
+	conns := fitConnections(c, protocols, slog.New(slog.NewTextHandler(&log, nil)))
+	if conns < 100 || conns > 170 || !strings.Contains(log.String(), "NOWD_TCP_MAX_CONNS") {
+		t.Errorf("%d connections with 256 files; %s", conns, log.String())
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"encoding/json"
@@ -7,15 +7,18 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"nowd/tcp"
 )
 
 // TestChartKnowsTheSettings holds the chart's schema, and the defaults in its
 // README, to the struct's tags. The chart has each setting under its own name,
 // except a listener's address, which it makes of a port.
 func TestChartKnowsTheSettings(t *testing.T) {
-	text, err := os.ReadFile("helm/nowd/values.schema.json")
+	text, err := os.ReadFile("../helm/nowd/values.schema.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,23 +29,23 @@ func TestChartKnowsTheSettings(t *testing.T) {
 	if err := json.Unmarshal(text, &schema); err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile("helm/nowd/README.md")
+	readme, err := os.ReadFile("../helm/nowd/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	var ports, names []string
 	defaults := make(map[string]string)
-	for _, s := range settings() {
-		defaults[s.name] = s.def
-		listener, ok := strings.CutSuffix(s.name, "_LISTEN")
+	for _, s := range Settings() {
+		defaults[s.Name] = s.Default
+		listener, ok := strings.CutSuffix(s.Name, "_LISTEN")
 		if !ok {
-			names = append(names, s.name)
+			names = append(names, s.Name)
 			continue
 		}
 		port := strings.ToLower(strings.TrimPrefix(listener, "NOWD_"))
 		ports = append(ports, port)
-		if row := "| `ports." + port + "` | `" + strings.TrimPrefix(s.def, ":") + "` |"; !strings.Contains(string(readme), row) {
+		if row := "| `ports." + port + "` | `" + strings.TrimPrefix(s.Default, ":") + "` |"; !strings.Contains(string(readme), row) {
 			t.Errorf("the README has no row %s", row)
 		}
 	}
@@ -63,10 +66,36 @@ func TestChartKnowsTheSettings(t *testing.T) {
 	}
 }
 
+// TestChartsMemoryHoldsItsConnections holds the memory limit of values.yaml to
+// what the chart's number of connections can take, and UDP's receive buffers.
+func TestChartsMemoryHoldsItsConnections(t *testing.T) {
+	number := func(file, pattern string) int {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := regexp.MustCompile(pattern).FindSubmatch(text)
+		if m == nil {
+			t.Fatalf("%s has no %s", file, pattern)
+		}
+		n, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	conns := number("../helm/nowd/templates/_settings.tpl", `"NOWD_TCP_MAX_CONNS" "([0-9]+)"`)
+	limit := number("../helm/nowd/values.yaml", `(?s)limits:.*?memory: ([0-9]+)Mi`)
+	const receiveBuffers = 2 << 20 // IPv4's and IPv6's
+	if needed := int(tcp.MaxMemory(conns, 1, 1)) + receiveBuffers; limit<<20 < needed {
+		t.Errorf("a limit of %dMi, and %d connections can take %.1f MiB", limit, conns, float64(needed)/(1<<20))
+	}
+}
+
 // TestChartReadmeShowsTheValues holds the table in the chart's README to
 // values.yaml, of which each value has a comment that starts with "# -- ".
 func TestChartReadmeShowsTheValues(t *testing.T) {
-	values, err := os.ReadFile("helm/nowd/values.yaml")
+	values, err := os.ReadFile("../helm/nowd/values.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +104,8 @@ func TestChartReadmeShowsTheValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	const (
-		file  = "helm/nowd/README.md"
-		begin = "<!-- values: go test -run Readme . -update -->\n"
+		file  = "../helm/nowd/README.md"
+		begin = "<!-- values: go test ./config -run Readme -update -->\n"
 		end   = "<!-- end of values -->\n"
 	)
 	readme, err := os.ReadFile(file)
@@ -94,7 +123,7 @@ func TestChartReadmeShowsTheValues(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if want != string(readme) {
-		t.Error("the table in the chart's README is not that of values.yaml; go test -run Readme . -update writes it")
+		t.Error("the table in the chart's README is not that of values.yaml; go test ./config -run Readme -update writes it")
 	}
 }
 

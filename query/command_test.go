@@ -1,4 +1,4 @@
-package main
+package query
 
 import (
 	"bytes"
@@ -12,29 +12,6 @@ import (
 	"testing"
 	"time"
 )
-
-// serveLines accepts connections and has each handled.
-func serveLines(t *testing.T, handle func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				handle(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
 
 // serveClock answers datagrams as a nowd would of which the clock is off by
 // shift. The status is what states gives for each question, the last of them
@@ -91,7 +68,7 @@ func silent(t *testing.T) string {
 
 func runQuery(args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
-	code = query(args, &out, &errs)
+	code = Main(args, &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -120,7 +97,7 @@ func TestQueryReadsWhatServersSend(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			code, out, errs := runQuery("-proto=tcp", "-timeout=300ms", "-n=2", "-i=1ms", serveLines(t, c.handle))
+			code, out, errs := runQuery("-proto=tcp", "-timeout=300ms", "-n=2", "-i=1ms", connections(t, c.handle))
 			if code != c.code || !strings.HasPrefix(out, c.want) || strings.Contains(out, "two") || len(out) > 10_000 {
 				t.Errorf("status %d, %.200q, %q", code, out, errs)
 			}
@@ -162,7 +139,7 @@ func TestQueryNamesTheHostThatDoesNotAnswer(t *testing.T) {
 }
 
 func TestQueryNamesTheHostThatCannotBeCompared(t *testing.T) {
-	a := serveLines(t, func(c net.Conn) {
+	a := connections(t, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 64))
 		_, _ = io.WriteString(c, "half past nine\n")
 	})
@@ -191,7 +168,7 @@ func TestQueryWaitsUntilAHostIsSynced(t *testing.T) {
 }
 
 func TestQueryThatIsInterruptedSumsUp(t *testing.T) {
-	o, err := parseQuery([]string{"-n=0", "-i=1h", serveClock(t, 0, "synced")}, io.Discard)
+	o, err := parseOptions([]string{"-n=0", "-i=1h", serveClock(t, 0, "synced")}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

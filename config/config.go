@@ -1,0 +1,145 @@
+// Package config has the settings of nowd: environment variables, what they
+// mean, and what is allowed. Everything that is said of a setting is said once,
+// in the tags of the struct Config.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"nowd/answer"
+	"nowd/reactor"
+	"nowd/tcp"
+	"nowd/udp"
+)
+
+// Config has the value of each setting. A field's tags are:
+//
+//	env         the variable
+//	envDefault  the value where the variable is unset or empty
+//	desc        what the setting is for
+//	want        which values are allowed, in words
+//	min         the least number or duration allowed; the most is a billion, or
+//	            a year (longest)
+type Config struct {
+	UDP     Listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"where to answer datagrams" want:"host:port, :port for all addresses, or off"`
+	TCP     Listen `env:"NOWD_TCP_LISTEN" envDefault:":3333" desc:"where to accept connections, for lines of text and HTTP" want:"host:port, :port for all addresses, or off"`
+	Daytime Listen `env:"NOWD_DAYTIME_LISTEN" envDefault:"off" desc:"where to serve daytime (RFC 867), over UDP and TCP; its port is 13" want:"host:port, :port for all addresses, or off"`
+	Time    Listen `env:"NOWD_TIME_LISTEN" envDefault:"off" desc:"where to serve time (RFC 868), over UDP and TCP; its port is 37" want:"host:port, :port for all addresses, or off"`
+	NTP     Listen `env:"NOWD_NTP_LISTEN" envDefault:"off" desc:"where to serve NTP (RFC 5905); its port is 123" want:"host:port, :port for all addresses, or off"`
+	Health  Listen `env:"NOWD_HEALTH_LISTEN" envDefault:":8086" desc:"where to serve /live, /ready and /metrics" want:"host:port, :port for all addresses, or off"`
+
+	Format  answer.Form `env:"NOWD_FORMAT" envDefault:"datetime" desc:"the form of an answer to a request without one of the words" want:"datetime, rfc3339, unix, unixms, unixus, unixns, bound or json"`
+	Newline bool        `env:"NOWD_NEWLINE" envDefault:"true" desc:"whether a text answer ends in a newline" want:"true or false"`
+
+	Loops  LoopCount `env:"NOWD_LOOPS" envDefault:"1" desc:"event loops, each with a thread and sockets of its own on the same ports" want:"a number from 1 to 256, or auto for one per CPU"`
+	Poller string    `env:"NOWD_POLLER" envDefault:"auto" desc:"what the loops wait with" want:"auto, epoll, poll or select"`
+
+	Framing      tcp.Framing   `env:"NOWD_TCP_FRAMING" envDefault:"burst" desc:"what a request on a connection is: a line, or also what a client sends before it pauses" want:"line or burst"`
+	MaxConns     int           `env:"NOWD_TCP_MAX_CONNS" envDefault:"10000" desc:"connections at a time; at the cap the one that has been unfinished or idle the longest makes room" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS" min:"1"`
+	MaxPerSource Limit         `env:"NOWD_TCP_MAX_CONNS_PER_SOURCE" envDefault:"off" desc:"connections at a time from one address (of IPv6, one /64)" want:"a number from 1 to 1000000000, or off"`
+	IdleTimeout  time.Duration `env:"NOWD_TCP_IDLE_TIMEOUT" envDefault:"5m" desc:"how long a client may be silent" want:"a time from 1ms to 8760h, such as 5m" min:"1ms"`
+	WriteTimeout time.Duration `env:"NOWD_TCP_WRITE_TIMEOUT" envDefault:"10s" desc:"how long a client may leave its answers unread, or an HTTP request unfinished" want:"a time from 1ms to 8760h, such as 10s" min:"1ms"`
+	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether answers leave at once, not gathered by Nagle's algorithm" want:"true or false"`
+
+	RateLimit Limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; of more, a third is answered" want:"a number from 1 to 1000000000, or off"`
+	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while" want:"a number from 1 to 1000000000" min:"1"`
+
+	TotalLimit Limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP, and a tenth of that at once" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS, or off"`
+	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"the least length of a datagram, in bytes, for open networks: with 64 no answer is longer than its request; those of NTP never are" want:"a number from 0 to 1472" min:"0"`
+
+	NTPStratum       uint8         `env:"NOWD_NTP_STRATUM" envDefault:"10" desc:"the NTP stratum, unless NOWD_UPSTREAM gives one" want:"a number from 1 to 15"`
+	NTPRefID         RefID         `env:"NOWD_NTP_REFID" envDefault:"NOWD" desc:"the NTP reference id, unless NOWD_UPSTREAM gives the stratum" want:"1 to 4 letters, digits, dots, hyphens or underscores"`
+	Upstream         Servers       `env:"NOWD_UPSTREAM" envDefault:"off" desc:"NTP servers against which this host's clock is checked; it is never set" want:"HOST or HOST:PORT, or several separated by commas, or off"`
+	UpstreamInterval time.Duration `env:"NOWD_UPSTREAM_INTERVAL" envDefault:"64s" desc:"how often" want:"a time from 1s to 8760h, such as 64s" min:"1s"`
+
+	RequireSync   bool          `env:"NOWD_REQUIRE_SYNC" envDefault:"false" desc:"whether /ready fails, and daytime and time give no answer, while the clock is not trusted" want:"true or false"`
+	ClockMaxError time.Duration `env:"NOWD_CLOCK_MAX_ERROR" envDefault:"1s" desc:"the error bound above which the clock is not trusted" want:"a time above 0 and up to 8760h, such as 100ms" min:"1ns"`
+
+	ClockErrorFloor time.Duration `env:"NOWD_CLOCK_ERROR_FLOOR" envDefault:"0s" desc:"what is added to every error bound, if the kernel is known to claim too little" want:"a time from 0s to 8760h, such as 1ms" min:"0s"`
+
+	LivenessTimeout time.Duration `env:"NOWD_LIVENESS_TIMEOUT" envDefault:"500ms" desc:"how long a loop may leave /live without an answer before it can count as hung" want:"a time from 1ms to 8760h, such as 500ms" min:"1ms"`
+	DrainDelay      time.Duration `env:"NOWD_DRAIN_DELAY" envDefault:"0s" desc:"how long service goes on after SIGTERM, while /ready fails already" want:"a time from 0s to 8760h, such as 10s" min:"0s"`
+	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may then take to read their last answers" want:"a time from 0s to 8760h, such as 5s" min:"0s"`
+
+	LogLevel  slog.Level `env:"NOWD_LOG_LEVEL" envDefault:"info" desc:"what is logged, to standard error" want:"debug, info, warn or error"`
+	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"how it is written" want:"text or json"`
+}
+
+const longest = 365 * 24 * time.Hour
+
+// Load reads the settings from environ, which has the form of os.Environ. The
+// error lists every mistake on a line of its own, with the variable's name, its
+// value and the values allowed.
+func Load(environ []string) (*Config, error) {
+	c := new(Config)
+	vars := env.ToMap(environ)
+	bad := make(map[string]bool) // by field
+	err := env.ParseWithOptions(c, env.Options{Environment: vars})
+	var all env.AggregateError
+	if errors.As(err, &all) {
+		for _, e := range all.Errors {
+			var pe env.ParseError
+			if !errors.As(e, &pe) {
+				return nil, e
+			}
+			bad[pe.Name] = true
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	c.check(bad)
+	var errs []error
+	for _, s := range Settings() {
+		if bad[s.field] {
+			errs = append(errs, fmt.Errorf("%s=%q: want %s", s.Name, s.value(vars), s.Allowed))
+		}
+	}
+	if errs = append(errs, c.conflicts()...); errs != nil {
+		return nil, errors.Join(errs...)
+	}
+	return c, nil
+}
+
+// check marks the fields whose values have the right type and are not allowed.
+func (c *Config) check(bad map[string]bool) {
+	v := reflect.ValueOf(c).Elem()
+	for _, s := range Settings() {
+		if s.min == "" {
+			continue
+		}
+		switch got := v.FieldByName(s.field).Interface().(type) {
+		case time.Duration:
+			least, _ := time.ParseDuration(s.min)
+			bad[s.field] = bad[s.field] || got < least || got > longest
+		case int:
+			least, _ := strconv.Atoi(s.min)
+			bad[s.field] = bad[s.field] || got < least || got > 1e9
+		}
+	}
+	bad["Poller"] = c.Poller != "auto" && !slices.Contains(reactor.Pollers(), c.Poller)
+	bad["LogFormat"] = c.LogFormat != "text" && c.LogFormat != "json"
+	bad["NTPStratum"] = bad["NTPStratum"] || c.NTPStratum < 1 || c.NTPStratum > 15
+	bad["MinRequest"] = bad["MinRequest"] || c.MinRequest > udp.MaxRequest
+	bad["TotalLimit"] = bad["TotalLimit"] || c.TotalLimit != 0 && int(c.TotalLimit) < int(c.Loops)
+	bad["MaxConns"] = bad["MaxConns"] || c.MaxConns < int(c.Loops)
+}
+
+// NewLogger returns a logger that writes to w, at the level and in the format of
+// the settings. It calls w.Write once for each record, with a whole line, as the
+// handlers of log/slog do.
+func (c *Config) NewLogger(w io.Writer) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: c.LogLevel}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}

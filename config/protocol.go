@@ -1,0 +1,73 @@
+package config
+
+import (
+	"fmt"
+
+	"nowd/socket"
+)
+
+// Protocol is what nowd serves over one transport.
+type Protocol struct {
+	Name    string // as metrics, logs and /ready show it
+	Network socket.Network
+	Dialect Dialect
+	Setting string // the variable that Listen is the value of
+	Listen  Listen
+}
+
+// Dialect is what is spoken over a Protocol.
+type Dialect uint8
+
+const (
+	Text    Dialect = iota // lines of text, and HTTP over TCP
+	Daytime                // RFC 867
+	Time                   // RFC 868
+	NTP                    // RFC 5905
+	Health                 // /live, /ready, /metrics and the status page
+)
+
+// Protocols returns the protocols that are on.
+func (c *Config) Protocols() []Protocol {
+	var on []Protocol
+	for _, p := range []Protocol{
+		{"udp", socket.UDP, Text, "NOWD_UDP_LISTEN", c.UDP},
+		{"tcp", socket.TCP, Text, "NOWD_TCP_LISTEN", c.TCP},
+		{"daytime_udp", socket.UDP, Daytime, "NOWD_DAYTIME_LISTEN", c.Daytime},
+		{"daytime_tcp", socket.TCP, Daytime, "NOWD_DAYTIME_LISTEN", c.Daytime},
+		{"time_udp", socket.UDP, Time, "NOWD_TIME_LISTEN", c.Time},
+		{"time_tcp", socket.TCP, Time, "NOWD_TIME_LISTEN", c.Time},
+		{"ntp", socket.UDP, NTP, "NOWD_NTP_LISTEN", c.NTP},
+		{"health", socket.TCP, Health, "NOWD_HEALTH_LISTEN", c.Health},
+	} {
+		if !p.Listen.Off {
+			on = append(on, p)
+		}
+	}
+	return on
+}
+
+// conflicts returns an error for each protocol that has the address of an
+// earlier one, as far as the texts of the settings tell. Daytime and time have
+// one setting for two protocols, and one error.
+func (c *Config) conflicts() (errs []error) {
+	var taken []Protocol
+	reported := make(map[string]bool)
+	for _, p := range c.Protocols() {
+		if p.Listen.Port == 0 { // the setting is wrong, which is reported already
+			continue
+		}
+		for _, q := range taken {
+			if p.Network != q.Network || !p.Listen.overlaps(q.Listen) {
+				continue
+			}
+			err := fmt.Errorf("%s=%q: want a port that %s=%q does not have", p.Setting, p.Listen, q.Setting, q.Listen)
+			if !reported[err.Error()] {
+				errs = append(errs, err)
+			}
+			reported[err.Error()] = true
+			break
+		}
+		taken = append(taken, p)
+	}
+	return errs
+}

@@ -1,0 +1,114 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+)
+
+// Setting describes one setting, as the tags of its field in Config do.
+type Setting struct {
+	Name        string // the environment variable
+	Default     string
+	Description string // what it is for
+	Allowed     string // which values are allowed, in words
+
+	field string // of Config
+	min   string // the least number or duration allowed; empty for none
+}
+
+// Settings returns all settings, in the order in which they are shown.
+func Settings() []Setting {
+	var all []Setting
+	for f := range reflect.TypeFor[Config]().Fields() {
+		t := f.Tag
+		all = append(all, Setting{
+			Name: t.Get("env"), Default: t.Get("envDefault"), Description: t.Get("desc"), Allowed: t.Get("want"),
+			field: f.Name, min: t.Get("min"),
+		})
+	}
+	return all
+}
+
+// value returns the value in force: an empty variable counts as unset.
+func (s Setting) value(vars map[string]string) string {
+	if v := vars[s.Name]; v != "" {
+		return v
+	}
+	return s.Default
+}
+
+// Print writes all settings of environ to w, in the form that shells and
+// "docker run --env-file" read. A value that is not allowed is printed as it is.
+func Print(w io.Writer, environ []string) {
+	vars := env.ToMap(environ)
+	for _, s := range Settings() {
+		fmt.Fprintf(w, "# %s: %s (default %s)\n%s=%s\n", s.Description, s.Allowed, s.Default, s.Name, s.value(vars))
+	}
+}
+
+// Warning is about a variable that does not keep nowd from serving, but may not do
+// what is expected of it.
+type Warning struct {
+	Variable string
+	Text     string
+}
+
+// Warnings returns those about variables that look like settings and are none, and
+// about a time zone that is not known.
+func Warnings(environ []string) []Warning {
+	var warnings []Warning
+	for _, name := range unknown(environ) {
+		warnings = append(warnings, Warning{name, "no such setting"})
+	}
+	if zone := strings.TrimPrefix(env.ToMap(environ)["TZ"], ":"); zone != "" && !isZone(zone) {
+		warnings = append(warnings, Warning{"TZ", fmt.Sprintf("unknown time zone %q, so local time is UTC", zone)})
+	}
+	return warnings
+}
+
+// isZone reports whether package time knows a value of TZ: the name of a zone or
+// the absolute path of its file.
+func isZone(zone string) bool {
+	if !strings.HasPrefix(zone, "/") {
+		_, err := time.LoadLocation(zone)
+		return err == nil
+	}
+	f, err := os.Open(zone)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	const maxZoneFile = 10 << 20 // package time refuses longer files
+	data, err := io.ReadAll(io.LimitReader(f, maxZoneFile+1))
+	if err != nil || len(data) > maxZoneFile {
+		return false
+	}
+	_, err = time.LoadLocationFromTZData(zone, data)
+	return err == nil
+}
+
+// unknown returns the variables that look like settings and are none. Those that
+// Kubernetes makes for a Service named nowd are left out.
+func unknown(environ []string) []string {
+	known := make(map[string]bool)
+	for _, s := range Settings() {
+		known[s.Name] = true
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(env.ToMap(environ))) {
+		rest, ok := strings.CutPrefix(name, "NOWD_")
+		if ok && !known[name] && !strings.HasPrefix(rest, "SERVICE_") && !strings.HasPrefix(rest, "PORT") &&
+			!strings.Contains(rest, "_PORT") && !strings.Contains(rest, "_SERVICE_") {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,92 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// LoopCount is a number of event loops.
+type LoopCount int
+
+// UnmarshalText accepts a number from 1 to 256, or "auto" for GOMAXPROCS.
+func (n *LoopCount) UnmarshalText(text []byte) error {
+	if string(text) == "auto" {
+		*n = LoopCount(runtime.GOMAXPROCS(0))
+		return nil
+	}
+	i, err := strconv.Atoi(string(text))
+	if err != nil || i < 1 || i > 256 {
+		return errors.New("out of range")
+	}
+	*n = LoopCount(i)
+	return nil
+}
+
+// Limit is an upper bound; 0 means that there is none.
+type Limit int
+
+// UnmarshalText accepts a number from 1 to 1e9, or "off".
+func (l *Limit) UnmarshalText(text []byte) error {
+	if string(text) == "off" {
+		*l = 0
+		return nil
+	}
+	i, err := strconv.Atoi(string(text))
+	if err != nil || i < 1 || i > 1e9 {
+		return errors.New("out of range")
+	}
+	*l = Limit(i)
+	return nil
+}
+
+// RefID is an NTP reference id: RFC 5905, section 7.3.
+type RefID [4]byte
+
+// UnmarshalText accepts one to four characters; the rest of the id is zero.
+func (id *RefID) UnmarshalText(text []byte) error {
+	*id = RefID{}
+	if n := copy(id[:], text); n == 0 || n < len(text) || hasForbidden(string(text)) {
+		return errors.New("not a reference id")
+	}
+	return nil
+}
+
+// Servers is a list of NTP servers, each HOST or HOST:PORT.
+type Servers []string
+
+// UnmarshalText accepts servers separated by commas, or "off" for none.
+func (s *Servers) UnmarshalText(text []byte) error {
+	*s = nil
+	if string(text) == "off" {
+		return nil
+	}
+	for server := range strings.SplitSeq(string(text), ",") {
+		server = strings.TrimSpace(server)
+		withPort := server
+		if _, err := netip.ParseAddr(server); err == nil || !strings.Contains(server, ":") {
+			withPort = net.JoinHostPort(server, "123")
+		}
+		var l Listen
+		if err := l.UnmarshalText([]byte(withPort)); err != nil || l.Host == "" {
+			return fmt.Errorf("%q is not a server", server)
+		}
+		*s = append(*s, server)
+	}
+	return nil
+}
+
+// HasName reports whether a server is given by a host name rather than an
+// address.
+func (s Servers) HasName() bool {
+	return slices.ContainsFunc(s, func(server string) bool {
+		_, err := netip.ParseAddr(server)
+		_, errPort := netip.ParseAddrPort(server)
+		return err != nil && errPort != nil
+	})
+}

@@ -1,0 +1,122 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"nowd/config"
+	"nowd/health"
+	"nowd/reactor"
+	"nowd/socket"
+)
+
+// healthServer serves /live, /ready and /metrics at all of its endpoints. It
+// answers on goroutines of its own, so it is alive when no loop is; its sockets
+// are opened and reopened by the first loop, as all others are.
+type healthServer struct {
+	post func(f func()) bool // to the first loop
+	http *health.Server
+}
+
+var _ server = (*healthServer)(nil)
+
+// serve implements server, for the first loop's goroutine.
+func (h *healthServer) serve(fd int, lost func(why error)) (func(), error) {
+	file := os.NewFile(uintptr(fd), "health")
+	l, err := net.FileListener(file) // with a descriptor of its own
+	_ = file.Close()
+	if err != nil {
+		return nil, err
+	}
+	closed := false
+	go func() {
+		err := h.http.Serve(l)
+		h.post(func() {
+			if !closed {
+				_ = l.Close()
+				lost(err)
+			}
+		})
+	}()
+	return func() {
+		closed = true
+		_ = l.Close()
+	}, nil
+}
+
+// close ends the server. It waits a second for answers that are under way. Call
+// it when the loops have ended.
+func (h *healthServer) close() {
+	brief, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if h.http.Shutdown(brief) != nil {
+		_ = h.http.Close()
+	}
+}
+
+// healthHandler returns the handler of all that the health endpoint answers.
+func (s *Service) healthHandler() http.Handler {
+	metrics := health.NewMetrics(s.clock, s.version)
+	var loops []*reactor.Loop
+	for _, w := range s.workers {
+		loops = append(loops, w.loop)
+		metrics.AddLoop(w.loop)
+	}
+	for i, p := range s.protocols {
+		var datagramStats []health.UDPStats
+		var connectionStats []health.TCPStats
+		for _, w := range s.workers {
+			switch one := w.servers[i].(type) {
+			case datagrams:
+				datagramStats = append(datagramStats, one.config.Counters)
+			case connections:
+				connectionStats = append(connectionStats, one.counters)
+			}
+		}
+		switch {
+		case p.Dialect == config.Health:
+		case p.Network == socket.UDP:
+			metrics.AddUDP(p.Name, forms(p.Dialect), datagramStats)
+		default:
+			metrics.AddTCP(p.Name, forms(p.Dialect), connectionStats)
+		}
+	}
+
+	checks := []health.Check{{Name: "shutdown", Check: func() error {
+		if s.stopping.Load() {
+			return errors.New("shutting down")
+		}
+		return nil
+	}}}
+	for _, e := range s.endpoints {
+		checks = append(checks, health.Check{Name: e.String(), Check: e.check})
+	}
+	if s.config.RequireSync {
+		checks = append(checks, health.Check{Name: "clock", Check: s.checkClock})
+	}
+	return health.Handler(health.NewLoops(s.config.LivenessTimeout, loops), checks, metrics, s.log)
+}
+
+// checkClock returns why the clock is not trusted, or nil.
+func (s *Service) checkClock() error {
+	now := s.clock.Now()
+	q := s.clock.Quality(now)
+	bound, ok := q.Error(now)
+	switch {
+	case q.Trusted(now, s.config.ClockMaxError):
+		return nil
+	case q.Err != nil:
+		return q.Err
+	case q.Contradicted():
+		return errors.New("the clock is not what the upstream says")
+	case !ok || !q.Synced():
+		return errors.New("the clock is not synchronised")
+	default:
+		return fmt.Errorf("the clock may be off by %v, more than %v", bound, s.config.ClockMaxError)
+	}
+}

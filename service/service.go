@@ -1,0 +1,212 @@
+// Package service is a running nowd: the protocols, the endpoints at which they
+// are served, the event loops, and how all of it starts and ends.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"nowd/clock"
+	"nowd/config"
+	"nowd/health"
+	"nowd/reactor"
+	"nowd/tcp"
+	"nowd/upstream"
+)
+
+// Service is a running nowd.
+type Service struct {
+	config    *config.Config
+	version   string
+	log       *slog.Logger
+	clock     *clock.Clock
+	protocols []config.Protocol
+	workers   []*worker
+	endpoints []*endpoint
+	health    *healthServer
+
+	stopping atomic.Bool // a signal came: /ready fails
+	draining atomic.Bool // the drain has begun: lost sockets are not reopened
+}
+
+// New returns a service that has opened nothing yet. The error names the setting
+// that is wrong.
+func New(c *config.Config, version string, log *slog.Logger) (*Service, error) {
+	hostClock, err := newClock(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Service{config: c, version: version, log: log, clock: hostClock, protocols: c.Protocols()}
+	if err := s.makeWorkers(); err != nil {
+		return nil, err
+	}
+	s.health = &healthServer{post: s.workers[0].loop.Post}
+	if err := s.makeEndpoints(); err != nil {
+		return nil, err
+	}
+	s.health.http = health.NewServer(s.healthHandler(), log)
+	return s, nil
+}
+
+// makeWorkers makes the loops, and on each of them a server for each protocol.
+func (s *Service) makeWorkers() error {
+	// A loop that waits in the kernel keeps its right to run Go code unless another
+	// goroutine needs it. With one more than there are loops, none of them has it
+	// taken away in every wait. To set GOMAXPROCS ends Go's own following of the
+	// container's limit, so it is left alone where it is enough.
+	if n := int(s.config.Loops) + 1; runtime.GOMAXPROCS(0) < n {
+		runtime.GOMAXPROCS(n)
+	}
+	maxConns := fitConnections(s.config, s.protocols, s.log)
+	var sources *tcp.Sources
+	if s.config.MaxPerSource != 0 {
+		sources = tcp.NewSources(int(s.config.MaxPerSource))
+	}
+	for i := range int(s.config.Loops) {
+		loop, err := reactor.New(reactor.Config{Poller: s.config.Poller, Logger: s.log})
+		if err != nil {
+			return err
+		}
+		s.workers = append(s.workers, s.newWorker(loop, i, maxConns, sources))
+	}
+	return nil
+}
+
+// makeEndpoints makes an endpoint for each address of each protocol. Names are
+// looked up.
+func (s *Service) makeEndpoints() error {
+	first := s.workers[0].loop
+	for i, p := range s.protocols {
+		addrs, err := p.Listen.Addrs()
+		if err != nil {
+			return fmt.Errorf("%s=%q: %w", p.Setting, p.Listen, err)
+		}
+		for _, addr := range addrs {
+			for _, other := range s.endpoints {
+				if other.protocol.Name != p.Name && other.protocol.Network == p.Network && config.Overlap(other.addr, addr) {
+					return fmt.Errorf("%s=%q: %v is %s's already", p.Setting, p.Listen, addr, other.protocol.Setting)
+				}
+			}
+			e := &endpoint{protocol: p, addr: addr, first: first, log: s.log, draining: &s.draining}
+			e.fail(errors.New("not opened yet"))
+			if p.Dialect == config.Health {
+				e.places = []*place{{post: first.Post, server: s.health}}
+			} else {
+				for _, w := range s.workers {
+					e.places = append(e.places, &place{post: w.loop.Post, server: w.servers[i]})
+				}
+			}
+			s.endpoints = append(s.endpoints, e)
+			first.Prepare(e.open)
+		}
+	}
+	return nil
+}
+
+// Run serves until SIGTERM, SIGINT or SIGHUP, then answers what is owed and
+// returns nil. It returns an Interrupted if a second signal comes before that is
+// done: the process has to end at once. Another error is that of a loop that
+// cannot go on.
+func (s *Service) Run() error {
+	// Before anything is announced, so that no signal comes too early; until here
+	// a signal ends nowd as it ends any process. They stay caught when Run returns,
+	// or one more would change the exit status while the log is closed.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup(1) has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+
+	_, _ = time.Now().Zone() // reads the zone's file, which cannot be opened later
+	if err := s.confine(); err != nil {
+		s.log.Warn("cannot give up what is not needed", "error", err)
+	}
+	return s.run(signals)
+}
+
+// Interrupted is the error of Run when a second signal has come.
+type Interrupted struct{ Signal syscall.Signal }
+
+func (i Interrupted) Error() string { return "interrupted: " + i.Signal.String() }
+
+// run runs the loops until a signal comes, and ends them.
+func (s *Service) run(signals <-chan os.Signal) error {
+	s.log.Info("starting", "version", s.version, "loops", int(s.config.Loops), "poller", s.config.Poller)
+	var running sync.WaitGroup
+	failed := make(chan error, len(s.workers))
+	for _, w := range s.workers {
+		running.Go(func() {
+			if err := w.loop.Run(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if len(s.config.Upstream) > 0 {
+		checker := upstream.New(upstream.Config{Servers: s.config.Upstream, Interval: s.config.UpstreamInterval, Clock: s.clock, Logger: s.log})
+		running.Go(func() { checker.Run(ctx) })
+	}
+
+	select {
+	case err := <-failed:
+		return err
+	case got := <-signals:
+		s.log.Info("stopping", "signal", got.String())
+	}
+	s.stopping.Store(true)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.stop()
+		cancel()
+		running.Wait()
+		for _, w := range s.workers {
+			_ = w.loop.Close()
+		}
+		s.health.close()
+	}()
+	return s.awaitStop(stopped, signals)
+}
+
+// stop drains the loops, after NOWD_DRAIN_DELAY, and tells them to end.
+func (s *Service) stop() {
+	time.Sleep(s.config.DrainDelay)
+	s.draining.Store(true)
+	s.drain()
+	for _, w := range s.workers {
+		w.loop.Stop()
+	}
+}
+
+// sameSignal is how long another signal counts as the first one: coreutils'
+// timeout, for one, signals the process and, at once, its group as well.
+const sameSignal = 100 * time.Millisecond
+
+// awaitStop returns nil when the service has stopped, or an Interrupted when
+// another signal comes before. SIGHUP is none: a terminal that hangs up may send
+// it several times.
+func (s *Service) awaitStop(stopped <-chan struct{}, signals <-chan os.Signal) error {
+	first := time.Now()
+	for {
+		select {
+		case <-stopped:
+			s.log.Info("stopped")
+			return nil
+		case got := <-signals:
+			if got != syscall.SIGHUP && time.Since(first) >= sameSignal {
+				s.log.Warn("stopping at once", "signal", got.String())
+				return Interrupted{got.(syscall.Signal)}
+			}
+		}
+	}
+}
