@@ -218,6 +218,8 @@ type nowd struct {
 	udp, tcp, health string // where to ask it
 
 	ns     *namespace // in which it runs, if not in the tests' own
+	args   []string   // of its command line
+	errors *os.File   // its standard error, if not stderr
 	cmd    *exec.Cmd
 	stderr transcript
 	exited chan struct{}
@@ -247,6 +249,14 @@ func launch(t *testing.T, env ...string) *nowd {
 
 func launchIn(t *testing.T, ns *namespace, env ...string) *nowd {
 	t.Helper()
+	n, env := prepare(t, ns, env...)
+	n.run(t, binary, env)
+	return n
+}
+
+// prepare returns a nowd that is still to be run, and its environment.
+func prepare(t *testing.T, ns *namespace, env ...string) (*nowd, []string) {
+	t.Helper()
 	port, healthPort := freePort(t), freePort(t)
 	all := append([]string{
 		"TZ=UTC",
@@ -261,18 +271,20 @@ func launchIn(t *testing.T, ns *namespace, env ...string) *nowd {
 		health: reachable(setting(all, "NOWD_HEALTH_LISTEN")),
 		ns:     ns,
 	}
-	n.run(t, binary, slices.DeleteFunc(all, func(e string) bool {
+	return n, slices.DeleteFunc(all, func(e string) bool {
 		name, _, _ := strings.Cut(e, "=")
 		return slices.Contains(all, name)
-	}))
-	return n
+	})
 }
 
 // run starts the program at path. When the test ends it has to end, as it should.
 func (n *nowd) run(t *testing.T, path string, env []string) {
 	t.Helper()
-	n.cmd, n.exited = exec.Command(path), make(chan struct{})
+	n.cmd, n.exited = exec.Command(path, n.args...), make(chan struct{})
 	n.cmd.Env, n.cmd.Stderr = env, &n.stderr
+	if n.errors != nil {
+		n.cmd.Stderr = n.errors
+	}
 	on := nursery()
 	if n.ns != nil {
 		on = n.ns.thread
