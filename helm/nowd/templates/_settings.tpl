@@ -51,8 +51,8 @@ The ways to ask that there are, as a YAML list of
 
 {{/* nowd's settings by name, the derived ones included: a YAML map of strings. */}}
 {{- define "nowd.settings" -}}
-{{- /* So many connections find room in the memory of values.yaml, with what the kernel keeps of them. */}}
-{{- $settings := dict "NOWD_UDP_LISTEN" "off" "NOWD_TCP_LISTEN" "off" "NOWD_TCP_MAX_CONNS" "4000" }}
+{{- /* The memory limit of values.yaml holds this many connections, all hostile, with the memory that the kernel keeps for them. */}}
+{{- $settings := dict "NOWD_UDP_LISTEN" "off" "NOWD_TCP_LISTEN" "off" "NOWD_TCP_MAX_CONNS" "1000" }}
 {{- range include "nowd.listeners" . | fromYamlArray }}
 {{- $_ := set $settings (printf "NOWD_%s_LISTEN" (upper .name)) (printf ":%v" .port) }}
 {{- end }}
