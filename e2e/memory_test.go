@@ -52,7 +52,22 @@ type hostile struct {
 	send   []byte // what it sends, again and again
 	piece  int    // how much of it at a time
 	read   int    // how much it reads each time
-	half   bool   // it half-closes when it has sent much
+	half   bool   // it half-closes when it has sent all, and opens another connection
+
+	withhold bool // it acknowledges no answer
+}
+
+// onlyEmptySegments is a filter of a TCP socket that drops segments with data before TCP sees them, so that they are not
+// acknowledged. It compares the segment's length with that of its header.
+var onlyEmptySegments = []unix.SockFilter{
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 12},
+	{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: 0xf0},
+	{Code: unix.BPF_ALU | unix.BPF_RSH | unix.BPF_K, K: 2},
+	{Code: unix.BPF_MISC | unix.BPF_TAX},
+	{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_LEN},
+	{Code: unix.BPF_JMP | unix.BPF_JGT | unix.BPF_X, Jf: 1},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
 }
 
 // attack lets hostile clients have n connections until ctx ends. Those that are closed are replaced.
@@ -62,8 +77,10 @@ func (h hostile) attack(ctx context.Context, port, n int) {
 	for i := range fds {
 		fds[i] = -1
 	}
+	const maxKept = 5000
+	var kept []int
 	defer func() {
-		for _, fd := range fds {
+		for _, fd := range append(fds, kept...) {
 			if fd >= 0 {
 				_ = unix.Close(fd)
 			}
@@ -80,6 +97,10 @@ func (h hostile) attack(ctx context.Context, port, n int) {
 				if h.buffer > 0 {
 					_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, h.buffer)
 				}
+				if h.withhold {
+					_ = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(onlyEmptySegments)), Filter: &onlyEmptySegments[0]})
+				}
+				_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 				_ = unix.SetNonblock(fd, true)
 				_ = unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
 				fds[i], sent[i] = fd, 0
@@ -88,9 +109,12 @@ func (h hostile) attack(ctx context.Context, port, n int) {
 			at := sent[i] % len(h.send)
 			m, err := unix.Write(fd, h.send[at:min(len(h.send), at+h.piece)])
 			sent[i] += max(0, m)
-			gone := err != nil && err != unix.EAGAIN && err != unix.ENOTCONN && !h.half
-			if h.half && sent[i] > 4<<10 && unix.Shutdown(fd, unix.SHUT_WR) == nil && sent[i] > 64<<10 {
-				gone = true
+			gone := err != nil && err != unix.EAGAIN && err != unix.ENOTCONN
+			if h.half && sent[i] >= len(h.send) && len(kept) < maxKept {
+				_ = unix.Shutdown(fd, unix.SHUT_WR)
+				kept = append(kept, fd) // closed, it would reset the connection
+				fds[i] = -1
+				continue
 			}
 			if h.read > 0 {
 				m, err := unix.Read(fd, in[:h.read])
@@ -143,6 +167,8 @@ func TestMemoryStaysBelowItsFigure(t *testing.T) {
 		"pipeliners":           {send: flood, piece: 16 << 10, read: 256 << 10},
 		"slow readers":         {buffer: 2048, send: flood, piece: 8 << 10, read: 64},
 		"a little is not read": {buffer: 2048, send: flood[:120], piece: 5},
+		"not acknowledged":     {send: flood, piece: 5, withhold: true},
+		"half-closed":          {send: flood[:4100], piece: 1025, withhold: true, half: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := start(t, fmt.Sprintf("NOWD_TCP_MAX_CONNS=%d", conns), "NOWD_SHUTDOWN_TIMEOUT=100ms")
@@ -166,7 +192,7 @@ func TestMemoryStaysBelowItsFigure(t *testing.T) {
 				}
 			}
 			// Where everybody asks without end it may be refused: then it asks again.
-			eventually(t, patience, func() error { return askOnce(n.tcp) })
+			eventually(t, 4*patience, func() error { return askOnce(n.tcp) })
 			cancel()
 			attacking.Wait()
 			t.Logf("%d bytes more than idle (%d) at most, the kernel's %d, of %d; %d connections, %.0f over the budget, %.0f evicted", most, idle, mostKernel, limit, mostConns,

@@ -50,6 +50,10 @@ const (
 	// socket is measured again. So many fit into a page with what belongs to them.
 	measureAfter = 2 << 10
 
+	// leastWrite is the number of bytes that a write counts for at least. The kernel
+	// takes about 860 bytes for the shortest, until the client acknowledges it.
+	leastWrite = measureAfter / 4
+
 	// heapFactor is the memory that a byte on the heap costs: the garbage collector
 	// lets it grow to twice what is used.
 	heapFactor = 2

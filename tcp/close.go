@@ -38,25 +38,51 @@ func (c *conn) drain() {
 // its side, or until a time-out (see lingerTimeOut). If the server closed at once,
 // the kernel would send a reset, which can overtake the last answer.
 func (c *conn) lingeringClose() {
-	if c.eof || unix.Shutdown(int(c.fd), unix.SHUT_WR) != nil {
+	if c.eof {
+		c.closeAcknowledged()
+		return
+	}
+	if unix.Shutdown(int(c.fd), unix.SHUT_WR) != nil {
 		c.close()
 		return
 	}
-	c.unparsed, c.unsent, c.unacked = nil, nil, 0
-	c.enter(lingering, false)
 	_ = c.server.loop.Modify(int(c.fd), reactor.PollIn)
+	c.linger(lingering)
+}
+
+// closeAcknowledged closes a connection whose client has half-closed, when the client
+// has acknowledged all. If the server closed it earlier, the kernel would go on to
+// keep the answers, but nobody would count them.
+func (c *conn) closeAcknowledged() {
+	if socket.Unsent(int(c.fd)) == 0 || unix.Shutdown(int(c.fd), unix.SHUT_WR) != nil {
+		c.close()
+		return
+	}
+	// Both sides are closed, which the kernel would report in every wait.
+	_ = c.server.loop.Remove(int(c.fd))
+	c.linger(acknowledging)
+}
+
+// linger moves a connection that serves no more to a state.
+func (c *conn) linger(st state) {
+	c.unparsed, c.unsent, c.unacked = nil, nil, 0
+	c.enter(st, false)
 	if c.unmeasured >= measureAfter || c.held > 0 {
 		c.account(true)
 	}
 	c.server.capLingering()
 }
 
-// discard reads what the client of a lingering connection still sends, and closes
-// the connection at its end.
+// discard reads what the client of a lingering connection still sends, until the
+// client half-closes.
 func (c *conn) discard() {
 	n, err := socket.Read(int(c.fd), c.server.in)
-	if n == 0 && (err == nil || socket.ActionFor(socket.Reading, err) != socket.Ignore) {
+	switch {
+	case n > 0 || err != nil && socket.ActionFor(socket.Reading, err) == socket.Ignore:
+	case err != nil:
 		c.close()
+	default:
+		c.closeAcknowledged()
 	}
 }
 

@@ -21,9 +21,9 @@ type conn struct {
 	unparsed   []byte        // input that has been read and not been answered
 	unsent     []byte        // the rest of an answer that was sent in part
 	fd         int32         // -1 once the connection is closed
-	unacked    int32         // in states writing and lingering: the bytes that the client had not acknowledged when last asked
+	unacked    int32         // in states writing, lingering and acknowledging: the bytes that the client had not acknowledged when last asked
 	owed       int32         // after Shutdown: the bytes of input that had arrived by then and are not read yet
-	lingered   int32         // in state lingering: the number of its time-outs since the client last acknowledged some
+	lingered   int32         // in states lingering and acknowledging: the number of time-outs since the client last acknowledged some
 	state      state
 	eof        bool // the client has half-closed
 	charge
@@ -75,7 +75,7 @@ func (c *conn) Removed(fd int, why error) {
 
 // waitsForInput reports whether c is open and waits for its client to send.
 func (c *conn) waitsForInput() bool {
-	return c.fd >= 0 && c.state != writing && c.state != lingering
+	return c.fd >= 0 && c.state < writing
 }
 
 // receive reads once. It returns the unparsed input, the new bytes included, in the
@@ -128,7 +128,7 @@ func (c *conn) serve(in []byte) {
 				c.fail()
 				return
 			}
-			c.unmeasured += int32(n)
+			c.unmeasured += int32(max(n, leastWrite))
 		}
 		in = in[c.commit(out, n):]
 		if n < len(out) {
@@ -229,10 +229,8 @@ func (c *conn) commit(out []byte, n int) (in int) {
 // to wait in. wrote says whether there were any answers.
 func (c *conn) allSent(in []byte, wait state, wrote bool) {
 	switch {
-	case c.closing:
+	case c.closing, c.eof:
 		c.lingeringClose()
-	case c.eof:
-		c.close()
 	default:
 		c.keepUnparsed(in)
 		c.enter(wait, wrote)

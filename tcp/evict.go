@@ -1,11 +1,19 @@
 package tcp
 
-import "time"
+import (
+	"time"
+
+	"nowd/socket"
+)
 
 const (
 	// maxEvictReads is the greatest number of connections that are read from in search
 	// of one whose client has sent nothing in the meantime.
 	maxEvictReads = 8
+
+	// maxLooks is the greatest number of lingering connections that are looked at in
+	// search of one whose client has acknowledged all.
+	maxLooks = 8
 
 	// newcomerGrace is how long a client has at the cap to ask after it has connected,
 	// and to send the rest of a request after its beginning: a lost packet is sent
@@ -32,7 +40,7 @@ func (s *Server) atCap() bool { return s.active() >= s.config.MaxConns }
 
 // active returns the number of connections that count for the cap: the open ones
 // that do not linger.
-func (s *Server) active() int { return s.conns() - s.lists[lingering].len }
+func (s *Server) active() int { return s.conns() - s.lingering() }
 
 // victim returns the connection that makes room at the cap: the one that has got the
 // least done for the longest time. It is the one that has been unfinished for the
@@ -128,11 +136,41 @@ func (s *Server) resumeIfRoom() {
 // cap of maxConns because they linger.
 func MaxLingering(maxConns int) int { return max(16, maxConns/8) }
 
-// capLingering closes the connections that linger beyond MaxLingering, the oldest
-// first. At shutdown there may be more: all connections linger at once, and for no
-// longer than their time-out.
+// capLingering ends the connections beyond MaxLingering that serve no more, the oldest
+// first, and those whose clients have half-closed before others. At shutdown there may
+// be more: all connections linger at once, and for no longer than their time-out.
 func (s *Server) capLingering() {
-	for l := &s.lists[lingering]; l.len > MaxLingering(s.config.MaxConns) && !s.draining; {
-		l.head.close()
+	for s.lingering() > MaxLingering(s.config.MaxConns) && !s.draining {
+		l := &s.lists[acknowledging]
+		if l.head == nil {
+			l = &s.lists[lingering]
+		}
+		l.acknowledged().end()
+	}
+}
+
+// lingering returns the number of open connections that serve no more.
+func (s *Server) lingering() int { return s.lists[lingering].len + s.lists[acknowledging].len }
+
+// acknowledged returns the oldest connection in the list whose client has acknowledged
+// all, if it is among the first maxLooks; otherwise the oldest one.
+func (l *list) acknowledged() *conn {
+	c := l.head
+	for n := 0; c != nil && n < maxLooks; n++ {
+		if socket.Unsent(int(c.fd)) == 0 {
+			return c
+		}
+		c = c.next
+	}
+	return l.head
+}
+
+// end closes a connection that serves no more. If its client has not acknowledged all,
+// the connection is reset: the kernel is not to keep answers that nobody counts.
+func (c *conn) end() {
+	if socket.Unsent(int(c.fd)) > 0 {
+		c.reset(counterEvicted)
+	} else {
+		c.close()
 	}
 }

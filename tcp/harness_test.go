@@ -93,6 +93,9 @@ func startWithClock(t testing.TB, now *fakeClock, change func(*Config)) service 
 			t.Errorf("%d panics", n)
 		}
 		_ = l.Close()
+		for c := s.lists[acknowledging].head; c != nil; c = s.lists[acknowledging].head { // which no loop knows of
+			c.release()
+		}
 		s.spare.Close() // Shutdown does, but not every test calls it
 		if n := s.conns(); n != 0 {
 			t.Errorf("%d connections are left after Close", n)

@@ -60,6 +60,10 @@ const (
 
 	partialLineTimeout = 50 * time.Millisecond
 	lingeringTimeout   = time.Second
+
+	// acknowledgingTimeout is the time between two looks whether a client has
+	// acknowledged all. The loop's poller does not report it.
+	acknowledgingTimeout = 100 * time.Millisecond
 )
 
 // Server serves the connections of one loop. Its methods belong to the loop's
@@ -113,6 +117,7 @@ func NewServer(loop *reactor.Loop, c Config) *Server {
 	s.lists[partialHead].timeout = c.WriteTimeout
 	s.lists[writing].timeout = c.WriteTimeout
 	s.lists[lingering].timeout = lingeringTimeout
+	s.lists[acknowledging].timeout = acknowledgingTimeout
 	return s
 }
 

@@ -17,10 +17,13 @@ import "time"
 //	                                                            │    │
 //	                                                   time-out └─▶ closed (reset)
 //	                                                                 │
-//	  HTTP, server-first, eviction, idle time-out, shutdown ─▶ lingering ─▶ closed
+//	  HTTP, server-first, eviction, idle time-out, shutdown ─▶ lingering
+//	                                                                 │
+//	                 the client has half-closed ─▶ acknowledging ◀───┤
+//	                                                    └────────────┴─▶ closed
 //
-// Answering is no state: it takes one turn of the loop. A client that half-closes
-// gets its answers and is closed at once, without lingering.
+// Answering is no state: it takes one turn of the loop. If a client that half-closes
+// has acknowledged all, its connection is closed at once.
 //
 // A time-out belongs to a state and is the same for all connections. So a list of
 // the connections in a state, in the order in which they entered it, is also in
@@ -28,12 +31,13 @@ import "time"
 type state uint8
 
 const (
-	asking      state = iota // for the client's first request; with Framing Line, for the rest of any line
-	idle                     // for another request
-	partialLine              // for the end of a line whose beginning has been read
-	partialHead              // for the end of an HTTP head whose beginning has been read
-	writing                  // until the socket is writable again
-	lingering                // until the client closes: the server has half-closed (lingering close)
+	asking        state = iota // for the client's first request; with Framing Line, for the rest of any line
+	idle                       // for another request
+	partialLine                // for the end of a line whose beginning has been read
+	partialHead                // for the end of an HTTP head whose beginning has been read
+	writing                    // until the socket is writable again
+	lingering                  // until the client closes: the server has half-closed (lingering close)
+	acknowledging              // until the client has acknowledged all: both have half-closed
 	numStates
 )
 

@@ -3,6 +3,8 @@ package tcp
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"nowd/socket"
 )
 
@@ -72,6 +74,8 @@ func (c *conn) timeOut() {
 		c.writeTimeOut()
 	case lingering:
 		c.lingerTimeOut()
+	case acknowledging:
+		c.acknowledgeTimeOut()
 	}
 }
 
@@ -95,29 +99,49 @@ func (c *conn) inputTimeOut() {
 	}
 }
 
-// lingerTimeOut closes a lingering connection, unless its client has not taken all of
-// its answers yet and goes on to take some. Then it lingers on: if it were closed,
-// what the client still sends would make the kernel reset the connection, and drop
-// the answers.
+// lingerTimeOut closes a lingering connection whose client had acknowledged all one
+// time-out ago: the client is not about to send any more. While the client goes on to
+// acknowledge, the connection lingers on: if it were closed, what the client still
+// sends would make the kernel reset it, and drop the answers.
 func (c *conn) lingerTimeOut() {
-	s := c.server
 	n := int32(socket.Unsent(int(c.fd))) // with the end of file
-	switch {
-	case n == 0 && c.unacked == 0, s.lingerExpired(c, n):
+	if n == 0 && c.unacked == 0 {
 		c.close()
 		return
-	case c.unacked == 0 || n < c.unacked:
+	}
+	c.awaitAcknowledgement(n)
+}
+
+// acknowledgeTimeOut closes a connection whose client has half-closed and acknowledged
+// all.
+func (c *conn) acknowledgeTimeOut() {
+	n := int32(socket.Unsent(int(c.fd)))
+	if n == 0 || isReset(int(c.fd)) {
+		c.close()
+		return
+	}
+	c.awaitAcknowledgement(n)
+}
+
+// awaitAcknowledgement starts the time-out of c's state anew, unless the client has
+// acknowledged nothing for the write time-out: then the connection is reset. n is the
+// number of bytes that are left to acknowledge.
+func (c *conn) awaitAcknowledgement(n int32) {
+	s := c.server
+	if c.unacked == 0 || n < c.unacked {
 		c.unacked, c.lingered = n, 0
-	default:
-		c.lingered++
+	} else if c.lingered++; time.Duration(c.lingered)*s.lists[c.state].timeout >= s.config.WriteTimeout {
+		c.reset(counterStalled)
+		return
 	}
 	c.restartTimeout()
 }
 
-// lingerExpired reports whether the client of c has taken nothing for the write
-// time-out. n is the number of bytes that it has not acknowledged.
-func (s *Server) lingerExpired(c *conn, n int32) bool {
-	return c.unacked > 0 && n >= c.unacked && time.Duration(c.lingered+1)*lingeringTimeout >= s.config.WriteTimeout
+// isReset reports whether the client of a connection that is not registered any more
+// has reset it.
+func isReset(fd int) bool {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	return err != nil || errno != 0
 }
 
 // writeTimeOut closes a connection whose client does not read.
