@@ -6,6 +6,10 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
+
+	"nowd/socket"
 )
 
 // sendBuffer bounds what the kernel holds for a client that does not read.
@@ -18,6 +22,13 @@ const maxHead = 6 << 10
 
 // tooLarge is the answer to a client that sends more.
 const tooLarge = "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+const (
+	// ackTimeout is how long a connection waits for the client's last acknowledgement.
+	ackTimeout = 5 * time.Second
+	// ackInterval is the time between two looks whether it has come.
+	ackInterval = 100 * time.Millisecond
+)
 
 // conns are the open connections of a server, MaxConns at most. At the cap a new one
 // takes the place of the one that has got nothing done for the longest time: idle,
@@ -71,7 +82,7 @@ func (cs *conns) admit(accepted net.Conn) net.Conn {
 	c.moveTo(&cs.idle)
 	cs.mu.Unlock()
 	if victim != nil {
-		_ = victim.Conn.Close()
+		victim.closeNow()
 	}
 	return c
 }
@@ -84,12 +95,55 @@ func (cs *conns) forget(c *conn) {
 	}
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. If the client has not acknowledged all of its answers,
+// Close sends the end of file, and the descriptor stays open until it has, for
+// ackTimeout at most, and counts as an idle connection. If Close closed it, the kernel
+// would keep the answers as well, but nobody would count them.
 func (c *conn) Close() error {
+	w, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || c.unacknowledged() == 0 || w.CloseWrite() != nil {
+		return c.closeNow()
+	}
+	c.closeWhenAcknowledged(int(ackTimeout / ackInterval))
+	return nil
+}
+
+// closeWhenAcknowledged looks, so many times at most, whether the client has
+// acknowledged all, and then closes the connection.
+func (c *conn) closeWhenAcknowledged(looks int) {
+	time.AfterFunc(ackInterval, func() {
+		if looks > 1 && c.unacknowledged() > 0 {
+			c.closeWhenAcknowledged(looks - 1)
+			return
+		}
+		_ = c.closeNow()
+	})
+}
+
+// closeNow closes the connection. If the client has not acknowledged all, it is reset.
+func (c *conn) closeNow() error {
+	if l, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && c.unacknowledged() > 0 {
+		_ = l.SetLinger(0)
+	}
 	c.conns.mu.Lock()
 	c.conns.forget(c)
 	c.conns.mu.Unlock()
 	return c.Conn.Close()
+}
+
+// unacknowledged returns how many bytes the client has not acknowledged, and 0 if the
+// connection is closed.
+func (c *conn) unacknowledged() (n int) {
+	s, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) { n = socket.Unsent(int(fd)) })
+	return n
 }
 
 // connKey is the key of a connection in the context of its requests.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -113,6 +114,62 @@ func TestListenerThatIsOfNoUseEndsServe(t *testing.T) {
 			t.Errorf("it ends with %v, want %v", err, errno)
 		}
 	}
+}
+
+// TestAnswersThatNobodyReadsAreCounted: clients that half-close and do not read keep
+// their places among the connections, until others need them. Otherwise the kernel
+// would keep the answers of any number of them.
+func TestAnswersThatNobodyReadsAreCounted(t *testing.T) {
+	const more = 4
+	long := bytes.Repeat([]byte("x"), 40<<10)
+	s, addr := served(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(long) }), nil)
+	var clients []net.Conn
+	for range MaxConns + more {
+		d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+			return raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 2048) })
+		}}
+		c, err := d.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: nowd\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil { // it is being answered
+			t.Fatal(err)
+		}
+		clients = append(clients, c)
+	}
+	if n := s.conns.count(); n > MaxConns {
+		t.Errorf("%d connections, want %d at most", n, MaxConns)
+	}
+	var resets atomic.Int32
+	var reading sync.WaitGroup
+	for _, c := range clients {
+		reading.Go(func() {
+			_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+			if _, err := io.Copy(io.Discard, c); errors.Is(err, unix.ECONNRESET) {
+				resets.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	reading.Wait()
+	if n := resets.Load(); n != more {
+		t.Errorf("%d connections are reset, want %d", n, more)
+	}
+}
+
+// count returns the number of open connections.
+func (cs *conns) count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return cs.open
 }
 
 func TestConnectionsAreLimited(t *testing.T) {
