@@ -87,11 +87,12 @@ func (s *Server) victim() (*conn, time.Duration) {
 func (s *Server) makeRoom() bool {
 	for reads := 0; s.atCap(); reads++ {
 		c, _ := s.victim()
-		if c == nil || reads > maxEvictReads {
+		if c == nil || reads > maxEvictReads || s.evictRead >= readSize {
 			return false
 		}
 		st, entered := c.state, c.entered
 		if in, ok := c.receive(); ok {
+			s.evictRead += len(in)
 			if c.serve(in); c.waitsForInput() && c.state == idle {
 				c.restartTimeout()
 				continue

@@ -83,6 +83,7 @@ type Server struct {
 
 	acceptPaused bool
 	acceptErrors int            // in a row
+	evictRead    int            // bytes of input that evictions have handled in the listener's current event
 	noRoom       bool           // accepting pauses until a connection can be evicted
 	roomTimer    *reactor.Timer // tries again
 	spare        *socket.Spare
