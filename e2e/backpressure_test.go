@@ -15,6 +15,9 @@ import (
 	"time"
 )
 
+// wholeLines is a setting with which a line that is cut for long, by a busy host, stays one request.
+const wholeLines = "NOWD_TCP_FRAMING=line"
+
 // pipeline is a client that sends requests without waiting for their answers. They ask for all forms that give a time,
 // in turn, so that an answer tells which request it is for. The answers to 200,000 of them are 12 MB, several times what
 // the kernel keeps for a client that does not read.
@@ -103,7 +106,7 @@ func TestSlowReaderGetsAllAnswersInOrder(t *testing.T) {
 	for _, c := range configurations {
 		t.Run(c.name, func(t *testing.T) {
 			const requests = 200_000
-			n := start(t, c.env...)
+			n := start(t, append(c.env, wholeLines)...)
 			p := newPipeline(t, n, requests)
 			p.stall(t)
 			if got := resident(t, n.pid()); got > 2*residentLimit {
@@ -145,9 +148,9 @@ func TestHalfCloseGetsAllAnswersThenTheEnd(t *testing.T) {
 	for _, c := range configurations {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			n := start(t, c.env...)
+			n, inLines := start(t, c.env...), start(t, append(c.env, wholeLines)...)
 			for _, requests := range []int{1, 2, 1000, 20_000} {
-				p := newPipeline(t, n, requests)
+				p := newPipeline(t, inLines, requests)
 				p.finish(t)
 				p.check(t, p.conn, requests)
 				if err := <-p.sent; err != nil {
@@ -169,7 +172,7 @@ func TestHalfCloseGetsAllAnswersThenTheEnd(t *testing.T) {
 			t.Run("socat", func(t *testing.T) {
 				socat := tool(t, "socat")
 				const requests = 10_000
-				shown, status := shell(t, socat, fmt.Sprintf("seq %d | socat -t10 - TCP4:%s", requests, n.tcp))
+				shown, status := shell(t, socat, fmt.Sprintf("seq %d | socat -t10 - TCP4:%s", requests, inLines.tcp))
 				if got := strings.Count(shown, "\n"); got != requests || status != 0 {
 					t.Errorf("%d answers to %d lines, exit status %d", got, requests, status)
 				}
