@@ -54,7 +54,7 @@ type Config struct {
 	Clients  []uint16               // system ports from which clients of this dialect may ask
 	MinSize  int                    // the least length of a request, in bytes
 	IsAnswer func(data []byte) bool // reports whether a datagram reads as an answer of nowd's
-	Limiter  *Limiter               // the limit for each source; nil for none
+	Sources  *Sources               // what is known of each source; nil for nothing
 	Total    *Bucket                // the limit for all sources together; nil for none
 }
 
@@ -86,11 +86,15 @@ func (g *Guard) Judge(src netip.AddrPort, multicast bool, data []byte, now time.
 		return Short
 	case c.IsAnswer(data):
 		return OwnAnswer
-	// The limit of the source comes before the one for all: a source that is over
+	}
+	// What concerns the source comes before the limit for all: a source that is over
 	// its own limit must not use up what is left for the others.
-	case c.Limiter != nil && !c.Limiter.Allow(a, now):
-		return RateLimit
-	case !g.AllowTotal(now):
+	if c.Sources != nil {
+		if v := c.Sources.judge(src, now); v != Pass {
+			return v
+		}
+	}
+	if !g.AllowTotal(now) {
 		return TotalLimit
 	}
 	return Pass

@@ -43,12 +43,12 @@ func (s *Service) newWorker(loop *reactor.Loop, i, maxConns int, sources *tcp.So
 	w := &worker{loop: loop}
 	c, loops := s.config, int(s.config.Loops)
 	d := s.newDialects()
-	g := guard.Config{Ports: s.udpPorts(), IsAnswer: answer.IsAnswer}
-	// The protocols share the limits: all datagrams of one socket of a client
-	// arrive at the same loop.
-	if c.RateLimit != 0 {
-		g.Limiter = guard.NewLimiter(int(c.RateLimit), c.RateBurst)
-	}
+	// The protocols share what is known of a source: all datagrams of one socket of a
+	// client arrive at the same loop.
+	g := guard.Config{Ports: s.udpPorts(), IsAnswer: answer.IsAnswer, Sources: guard.NewSources(guard.Limits{
+		PerSecond: int(c.RateLimit),
+		Burst:     c.RateBurst,
+	})}
 	if rate := share(int(c.TotalLimit), loops, i); rate != 0 {
 		g.Total = guard.NewBucket(rate, max(1, rate/10))
 	}

@@ -178,7 +178,7 @@ func (c *fakeClock) now() time.Duration { return time.Duration(c.Load()) }
 func TestOneKissIsSentInAnInterval(t *testing.T) {
 	var clock fakeClock
 	c, d, s := startTold(t, clock.now, func(c *Config) {
-		c.Guard = guard.New(guard.Config{IsAnswer: answer.IsAnswer, Limiter: guard.NewLimiter(1, 1)})
+		c.Guard = guard.New(guard.Config{IsAnswer: answer.IsAnswer, Sources: guard.NewSources(guard.Limits{PerSecond: 1, Burst: 1})})
 	})
 	b := make([]byte, 64)
 	requests := uint64(0)
