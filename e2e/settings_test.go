@@ -177,3 +177,35 @@ func TestSourceOverItsRateIsDroppedOverUDPAlone(t *testing.T) {
 		}
 	}
 }
+
+// A client that asks as soon as it is answered is no different from a service that answers answers, until it asks again.
+func TestPromptClientsLoseOneAnswerInAThousandAtMost(t *testing.T) {
+	t.Parallel()
+	n := start(t)
+	const asked, atMost = 2500, 1000 // below the burst
+	const withheld = `nowd_drops_total{protocol="udp",reason="reply_loop"}`
+	t.Run("nowd query", func(t *testing.T) {
+		// Each question comes from a port of its own.
+		if r := run(t, nil, "query", "-n", fmt.Sprint(asked), "-i", "0", "-timeout", "10s", n.udp); r.status != 0 || strings.Count(r.stdout, "round trip") < asked {
+			t.Errorf("exit status %d, %d answers to %d questions\n%s", r.status, strings.Count(r.stdout, "round trip"), asked, r.stderr)
+		}
+		n.awaitMetric(t, withheld, 0)
+	})
+	n = start(t)
+	t.Run("one socket", func(t *testing.T) {
+		conn := dial(t, "udp", n.udp)
+		for range asked {
+			for try := 1; ; try++ {
+				_ = conn.SetDeadline(time.Now().Add(time.Second))
+				if _, err := exchange(conn, "hello"); err == nil {
+					break
+				} else if try == 5 {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got := n.metric(t, withheld); got > asked/atMost {
+			t.Errorf("%v answers of %d are withheld, want one in %d at most", got, asked, atMost)
+		}
+	})
+}

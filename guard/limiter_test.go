@@ -15,9 +15,10 @@ func spoofed(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }
 
-// limited returns Sources with a limit for each.
+// limited returns Sources with a limit for each, and with runs that do not end in a
+// test.
 func limited(perSecond, burst int) *Sources {
-	return NewSources(Limits{PerSecond: perSecond, Burst: burst})
+	return NewSources(Limits{PerSecond: perSecond, Burst: burst, LongestRun: 1e9})
 }
 
 // ask reports whether a datagram from src is answered.
@@ -207,7 +208,7 @@ func TestVictimOfAFloodInItsNameIsAnsweredInTwoTries(t *testing.T) {
 }
 
 func TestSourcesAllocateNothing(t *testing.T) {
-	s := NewSources(Limits{PerSecond: 1, Burst: 1})
+	s := NewSources(Limits{PerSecond: 1, Burst: 1, LongestRun: 2})
 	if n := testing.AllocsPerRun(1000, func() { s.ask(victim, 0) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -9,10 +9,12 @@ import (
 )
 
 // Sources is what the guards of one loop remember of those who ask: what is left of
-// each source's limit. Its memory is fixed. It belongs to one goroutine.
+// each source's limit, and how long each conversation has gone on. Its memory is
+// fixed. It belongs to one goroutine.
 type Sources struct {
 	seed    maphash.Seed // of a hash that nobody can predict
-	limiter *limiter     // nil for none
+	breaker *breaker
+	limiter *limiter // nil for none
 }
 
 // Limits are the limits for one source.
@@ -20,11 +22,14 @@ type Limits struct {
 	// PerSecond is the number of answers a second, and Burst the number of answers
 	// at once, each at least 1. PerSecond 0 is no limit.
 	PerSecond, Burst int
+	// LongestRun is the greatest number of answers in a row to one port of the
+	// source, at least 2: see breaker.
+	LongestRun int
 }
 
 // NewSources returns Sources that remember nothing yet.
 func NewSources(l Limits) *Sources {
-	s := &Sources{seed: maphash.MakeSeed()}
+	s := &Sources{seed: maphash.MakeSeed(), breaker: newBreaker(l.LongestRun)}
 	if l.PerSecond != 0 {
 		s.limiter = newLimiter(l.PerSecond, l.Burst)
 	}
@@ -32,10 +37,16 @@ func NewSources(l Limits) *Sources {
 }
 
 // judge returns the verdict on a datagram from src by what has come from there
-// before: RateLimit or Pass. now is on a monotonic clock.
+// before: ReplyLoop, RateLimit or Pass. now is on a monotonic clock.
 func (s *Sources) judge(src netip.AddrPort, now time.Duration) Verdict {
 	source := Source(src.Addr())
-	if s.limiter != nil && !s.limiter.allow(source, maphash.Comparable(s.seed, source), now) {
+	hash := maphash.Comparable(s.seed, source)
+	switch {
+	// The breaker comes first, so that it counts whatever is answered, kisses to a
+	// source over its limit included.
+	case !s.breaker.allow(hash, src.Port(), now):
+		return ReplyLoop
+	case s.limiter != nil && !s.limiter.allow(source, hash, now):
 		return RateLimit
 	}
 	return Pass
