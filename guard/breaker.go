@@ -47,9 +47,9 @@ import (
 //
 // The table has a fixed size: 32,768 flows, 256 KiB. The flow that has been silent
 // for longest is evicted first, but those with a run of settled or more after all
-// others. So a conversation ends if no more than 8,000 other flows ask within the
-// time that the service takes, and no false sender can prolong it: that takes more
-// datagrams than it gains answers.
+// others. So the rule holds while no more than 2,000 other flows ask within the time
+// that the service takes; while 8,000 do, a run can be a few answers longer. No
+// false sender can prolong it: that takes more datagrams than it gains answers.
 type breaker struct {
 	longest uint32
 	key     uint64 // of a hash that nobody can predict
