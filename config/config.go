@@ -50,8 +50,8 @@ type Config struct {
 	WriteTimeout time.Duration `env:"NOWD_TCP_WRITE_TIMEOUT" envDefault:"10s" desc:"how long a client may leave its answers unread, or an HTTP request unfinished" want:"a time from 1ms to 8760h, such as 10s" min:"1ms"`
 	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether answers leave at once, not gathered by Nagle's algorithm" want:"true or false"`
 
-	RateLimit Limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; of more, a third is answered" want:"a number from 1 to 1000000000, or off"`
-	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while" want:"a number from 1 to 1000000000" min:"1"`
+	RateLimit Limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; over it, chance decides which requests are answered" want:"a number from 1 to 1000000000, or off"`
+	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while, and up to a quarter more by chance" want:"a number from 1 to 1000000000" min:"1"`
 
 	TotalLimit Limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP, and a tenth of that at once" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS, or off"`
 	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"the least length of a datagram, in bytes, for open networks: with 64 no answer is longer than its request; those of NTP never are" want:"a number from 0 to 1472" min:"0"`

@@ -22,6 +22,7 @@ const (
 	DestAddr           // its destination address is multicast or broadcast
 	Short              // it is shorter than requests have to be
 	OwnAnswer          // it reads as an answer of nowd's
+	ReplyLoop          // its source has been answered so often in a row that it may be a service that answers answers
 	RateLimit          // its source is over the limit
 	TotalLimit         // all sources together are over the limit
 	numVerdicts
@@ -30,7 +31,7 @@ const (
 // NumVerdicts is the number of verdicts.
 const NumVerdicts = int(numVerdicts)
 
-var verdictNames = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "rate_limit", "total_limit"}
+var verdictNames = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "reply_loop", "rate_limit", "total_limit"}
 
 // String returns the verdict's name. A reason to drop has the name that metrics
 // have for it.
@@ -54,7 +55,7 @@ type Config struct {
 	Clients  []uint16               // system ports from which clients of this dialect may ask
 	MinSize  int                    // the least length of a request, in bytes
 	IsAnswer func(data []byte) bool // reports whether a datagram reads as an answer of nowd's
-	Limiter  *Limiter               // the limit for each source; nil for none
+	Sources  *Sources               // what is known of each source; nil for nothing
 	Total    *Bucket                // the limit for all sources together; nil for none
 }
 
@@ -66,7 +67,8 @@ func New(c Config) *Guard { return &Guard{c} }
 
 // Judge returns the verdict on a datagram from src. multicast says whether its
 // destination is a multicast or broadcast address, and data is its beginning. now
-// is on a monotonic clock. A datagram that passes counts for the limits.
+// is on a monotonic clock. A datagram that passes counts for the breaker and the
+// limits.
 func (g *Guard) Judge(src netip.AddrPort, multicast bool, data []byte, now time.Duration) Verdict {
 	c := &g.config
 	if multicast {
@@ -86,11 +88,15 @@ func (g *Guard) Judge(src netip.AddrPort, multicast bool, data []byte, now time.
 		return Short
 	case c.IsAnswer(data):
 		return OwnAnswer
-	// The limit of the source comes before the one for all: a source that is over
+	}
+	// What concerns the source comes before the limit for all: a source that is over
 	// its own limit must not use up what is left for the others.
-	case c.Limiter != nil && !c.Limiter.Allow(a, now):
-		return RateLimit
-	case !g.AllowTotal(now):
+	if c.Sources != nil {
+		if v := c.Sources.judge(src, now); v != Pass {
+			return v
+		}
+	}
+	if !g.AllowTotal(now) {
 		return TotalLimit
 	}
 	return Pass

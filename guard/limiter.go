@@ -1,28 +1,52 @@
 package guard
 
 import (
-	crand "crypto/rand"
-	"hash/maphash"
+	"math/bits"
 	"math/rand/v2"
-	"net/netip"
 	"time"
 )
 
-// Limiter limits the answers to each source by a token bucket. Source addresses
-// can be spoofed, so it withstands two attacks. A sender that spoofs many
+// limiter limits the answers to each source by a token bucket. Source addresses
+// can be spoofed, so it withstands three attacks. A sender that spoofs many
 // addresses cannot fill the memory: the table has a fixed size, and the sources
 // that ask least are evicted first, which makes no difference to them. A sender
-// that spoofs a victim's address cannot silence the victim: a random share of the
-// requests over the limit is answered, so the victim gets an answer when it asks
-// again.
+// that spoofs a victim's address cannot have it flooded: whatever is asked in its
+// name, the victim is sent as many answers as the rate allows. Nor can that sender
+// silence the victim: chance decides which requests over the limit are answered, so
+// the victim's own get their share, and it gets an answer when it asks again.
 //
-// It belongs to one goroutine.
-type Limiter struct {
+// The rule, for whoever implements it elsewhere. Times are in nanoseconds on a
+// monotonic clock.
+//
+//	interval   one second / rate
+//	tolerance  (burst - 1) * interval
+//	reserve    interval + tolerance / 4
+//
+//	TAT        the state of a source: its theoretical arrival time (see rate);
+//	           now, if it has none yet
+//
+//	at a datagram:
+//	    TAT  = max(TAT, now)
+//	    over = TAT - now - tolerance
+//	    over <= 0:           answer
+//	    0 < over < reserve:  answer with the probability 1 - over/reserve
+//	    over >= reserve:     drop
+//	    an answer adds interval to the TAT
+//
+// So a source gets at most burst and a quarter more at once, and rate a second
+// besides. In a steady flood, over settles where the probability is rate/flood, for
+// each datagram alike. By a token bucket without chance, a flood of evenly spaced
+// datagrams has nearly all tokens, each as soon as there is one.
+type limiter struct {
 	rate
-	seed   maphash.Seed
-	sets   [][ways]entry
-	random *rand.ChaCha8
+	reserve int64 // how far a source can be over its limit, in nanoseconds
+	sets    [][ways]entry
+	random  *rand.ChaCha8
 }
+
+// numSets makes the table 256 KiB, for 16,384 sources at a time. Only a source that
+// is near its limit needs its entry.
+const numSets = 2048
 
 // entry is the bucket of one source. The zero entry is a full bucket.
 type entry struct {
@@ -30,34 +54,15 @@ type entry struct {
 	tat    int64 // theoretical arrival time: see rate
 }
 
-const (
-	// ways is the number of entries in a set. A source's hash chooses its set.
-	ways = 8
-	// numSets is the number of sets. It makes the table 256 KiB, for 16,384
-	// sources at a time. Only a source that is near its limit needs its entry.
-	numSets = 2048
-	// leak is the share of requests over the limit that is answered: one of leak.
-	leak = 3
-)
-
-// NewLimiter returns a limiter of perSecond answers a second and burst at once,
-// both at least 1.
-func NewLimiter(perSecond, burst int) *Limiter {
-	var seed [32]byte
-	_, _ = crand.Read(seed[:]) // never fails
-	return &Limiter{
-		rate:   newRate(perSecond, burst),
-		seed:   maphash.MakeSeed(),
-		sets:   make([][ways]entry, numSets),
-		random: rand.NewChaCha8(seed),
-	}
+func newLimiter(perSecond, burst int) *limiter {
+	r := newRate(perSecond, burst)
+	return &limiter{rate: r, reserve: r.interval + r.tolerance/4, sets: make([][ways]entry, numSets), random: newRandom()}
 }
 
-// Allow reports whether a datagram from src may be answered at now, and if so,
-// takes a token out of its source's bucket. now is on a monotonic clock.
-func (l *Limiter) Allow(src netip.Addr, now time.Duration) bool {
-	source := Source(src)
-	set := &l.sets[maphash.Comparable(l.seed, source)%numSets]
+// allow reports whether a datagram from a source, whose hash it is given, may be
+// answered at now, and if so, takes a token out of the source's bucket.
+func (l *limiter) allow(source, hash uint64, now time.Duration) bool {
+	set := &l.sets[hash%numSets]
 	b := &set[0]
 	for i := range set {
 		if set[i].source == source {
@@ -71,28 +76,18 @@ func (l *Limiter) Allow(src netip.Addr, now time.Duration) bool {
 	}
 	tat := int64(now)
 	if b.source == source {
-		tat = b.tat
+		tat = max(tat, b.tat)
 	}
-	tat, ok := l.allow(tat, now)
-	if !ok {
-		return l.random.Uint64()%leak == 0
+	if over := tat - int64(now) - l.tolerance; over > 0 && !l.lucky(over) {
+		return false
 	}
-	b.source, b.tat = source, tat
+	b.source, b.tat = source, tat+l.interval
 	return true
 }
 
-// Source returns the key that stands for one client: a whole IPv4 address, or the
-// /64 prefix of an IPv6 address, since a client may have a /64 to itself.
-func Source(a netip.Addr) uint64 {
-	if a.Is4() {
-		b := a.As4()
-		// As an IPv6 prefix this would be multicast, so no client has the same key.
-		return 0xffff_ffff<<32 | uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])
-	}
-	b := a.As16()
-	var n uint64
-	for _, c := range b[:8] {
-		n = n<<8 | uint64(c)
-	}
-	return n
+// lucky reports, with the probability 1 - over/reserve, that a source over its limit
+// is answered.
+func (l *limiter) lucky(over int64) bool {
+	n, _ := bits.Mul64(l.random.Uint64(), uint64(l.reserve)) // of 0 to reserve - 1, each as likely
+	return int64(n) >= over
 }

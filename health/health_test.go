@@ -187,7 +187,7 @@ func TestEverySeriesIsThereFromTheStart(t *testing.T) {
 		want = append(want, `nowd_answers_total{form="`+f+`",protocol="udp"} 0`, `nowd_answers_total{form="`+f+`",protocol="tcp"} 0`)
 	}
 	for _, reason := range []string{
-		"source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "rate_limit", "total_limit",
+		"source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "reply_loop", "rate_limit", "total_limit",
 		"invalid", "untrusted", "send_error",
 	} {
 		want = append(want, `nowd_drops_total{protocol="udp",reason="`+reason+`"} 0`)
@@ -200,7 +200,7 @@ func TestEverySeriesIsThereFromTheStart(t *testing.T) {
 			t.Errorf("%s is not there", w)
 		}
 	}
-	for series, n := range map[string]int{"nowd_requests_total{": 2, "nowd_answers_total{": 2*9 + 1, "nowd_drops_total{": 11, "nowd_connections_closed_total{": 7, "nowd_receive_errors_total{": 2, "nowd_receive_overflows_total{": 1} {
+	for series, n := range map[string]int{"nowd_requests_total{": 2, "nowd_answers_total{": 2*9 + 1, "nowd_drops_total{": 12, "nowd_connections_closed_total{": 7, "nowd_receive_errors_total{": 2, "nowd_receive_overflows_total{": 1} {
 		if got := strings.Count(body, "\n"+series); got != n {
 			t.Errorf("%d series %s, want %d", got, series, n)
 		}
@@ -252,6 +252,7 @@ nowd_drops_total{protocol="udp",reason="invalid"} 10
 nowd_drops_total{protocol="udp",reason="own_answer"} 0
 nowd_drops_total{protocol="udp",reason="own_port"} 0
 nowd_drops_total{protocol="udp",reason="rate_limit"} 0
+nowd_drops_total{protocol="udp",reason="reply_loop"} 0
 nowd_drops_total{protocol="udp",reason="send_error"} 14
 nowd_drops_total{protocol="udp",reason="short"} 8
 nowd_drops_total{protocol="udp",reason="source_address"} 0

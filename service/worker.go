@@ -43,12 +43,13 @@ func (s *Service) newWorker(loop *reactor.Loop, i, maxConns int, sources *tcp.So
 	w := &worker{loop: loop}
 	c, loops := s.config, int(s.config.Loops)
 	d := s.newDialects()
-	g := guard.Config{Ports: s.udpPorts(), IsAnswer: answer.IsAnswer}
-	// The protocols share the limits: all datagrams of one socket of a client
-	// arrive at the same loop.
-	if c.RateLimit != 0 {
-		g.Limiter = guard.NewLimiter(int(c.RateLimit), c.RateBurst)
-	}
+	// The protocols share what is known of a source: all datagrams of one socket of a
+	// client arrive at the same loop.
+	g := guard.Config{Ports: s.udpPorts(), IsAnswer: answer.IsAnswer, Sources: guard.NewSources(guard.Limits{
+		PerSecond:  int(c.RateLimit),
+		Burst:      c.RateBurst,
+		LongestRun: longestRun(c.RateLimit),
+	})}
 	if rate := share(int(c.TotalLimit), loops, i); rate != 0 {
 		g.Total = guard.NewBucket(rate, max(1, rate/10))
 	}
@@ -64,6 +65,22 @@ func (s *Service) newWorker(loop *reactor.Loop, i, maxConns int, sources *tcp.So
 		w.servers = append(w.servers, one)
 	}
 	return w
+}
+
+// Bounds of longestRun.
+const (
+	minLongestRun = 2_000
+	maxLongestRun = 1_000_000
+)
+
+// longestRun returns how many answers in a row one port of a source gets at most,
+// so that a conversation with a service that answers answers ends: as many as limit
+// allows the source in a second, within bounds.
+func longestRun(limit config.Limit) int {
+	if limit == 0 { // off
+		return maxLongestRun
+	}
+	return min(max(int(limit), minLongestRun), maxLongestRun)
 }
 
 // dialects are those of one loop that are spoken over both UDP and TCP.

@@ -178,7 +178,7 @@ func (c *fakeClock) now() time.Duration { return time.Duration(c.Load()) }
 func TestOneKissIsSentInAnInterval(t *testing.T) {
 	var clock fakeClock
 	c, d, s := startTold(t, clock.now, func(c *Config) {
-		c.Guard = guard.New(guard.Config{IsAnswer: answer.IsAnswer, Limiter: guard.NewLimiter(1, 1)})
+		c.Guard = guard.New(guard.Config{IsAnswer: answer.IsAnswer, Sources: guard.NewSources(guard.Limits{PerSecond: 1, Burst: 1, LongestRun: 1000})})
 	})
 	b := make([]byte, 64)
 	requests := uint64(0)
@@ -214,6 +214,54 @@ func TestOneKissIsSentInAnInterval(t *testing.T) {
 	}
 	if got := <-d.kisses; got != "more" {
 		t.Errorf("for %q", got)
+	}
+}
+
+// A service that answers everything answers nowd's answers, however long that takes it,
+// up to 10 s. One datagram in its name has set the two talking.
+func TestServiceThatAnswersAnswersIsAnsweredSoOftenAndNoMore(t *testing.T) {
+	const longest = 50
+	for name, takes := range map[string]time.Duration{"at once": 0, "after 10 s": 10 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			var clock fakeClock
+			c, d, s := startTold(t, clock.now, func(c *Config) {
+				c.Guard = guard.New(guard.Config{IsAnswer: answer.IsAnswer, Sources: guard.NewSources(guard.Limits{LongestRun: longest})})
+			})
+			answered := 0
+			service := func() {
+				for b := make([]byte, 64); answered <= longest; answered++ {
+					if _, err := c.Read(b); err != nil {
+						return // the test is over
+					}
+					clock.Add(int64(takes))
+					if _, err := c.Write([]byte("ERR what?")); err != nil {
+						return
+					}
+				}
+			}
+			if _, err := c.Write([]byte("injected")); err != nil {
+				t.Fatal(err)
+			}
+			talking := make(chan struct{})
+			go func() {
+				defer close(talking)
+				service()
+			}()
+			eventually(t, "they talk on", func() bool { return s.config.Counters.Stats().Drops[guard.ReplyLoop] == 1 })
+			_ = c.SetDeadline(time.Now())
+			<-talking
+			if st := s.config.Counters.Stats(); answered < longest/2 || answered > longest || st.Requests != uint64(answered)+1 {
+				t.Errorf("%d answers to one datagram, want %d to %d: %+v", answered, longest/2, longest, st)
+			}
+			// A client asks again.
+			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			if got := ask(t, c, "hi"); got != "answer" {
+				t.Errorf("afterwards: %q", got)
+			}
+			if len(d.requests) != answered+1 {
+				t.Errorf("%d requests have reached the dialect, want %d", len(d.requests), answered+1)
+			}
+		})
 	}
 }
 

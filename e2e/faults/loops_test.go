@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -192,4 +193,81 @@ func TestNowdAnswersAnEchoServiceOnceAtTheMost(t *testing.T) {
 		t.Error("nobody answers at all, so nothing is shown")
 	}
 	table.add(row{fault: "nowd and an echo", note: fmt.Sprintf("%d spoofed datagrams, %d answers of nowd", count, given)})
+}
+
+// longestRun is how many answers in a row nowd gives to one address and port.
+const longestRun = 2000
+
+// responder is a service that answers everything, even answers.
+type responder struct {
+	conn net.PacketConn
+	got  atomic.Int64 // datagrams
+}
+
+func startResponder(t *testing.T, host string, takes time.Duration, answer func(question []byte) []byte) *responder {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", fmt.Sprintf("%s:%d", host, freePort(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	r := &responder{conn: conn}
+	go func() {
+		for buf := make([]byte, 1<<10); ; {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			r.got.Add(1)
+			time.Sleep(takes)
+			_, _ = conn.WriteTo(answer(buf[:n]), from)
+		}
+	}()
+	return r
+}
+
+// Services at ports of clients that answer whatever they are sent, be it that they do not understand: nowd answers them
+// so often, and then the conversation is over.
+func TestOneSpoofedDatagramHasNowdAnswerAServiceSoOftenAndNoMore(t *testing.T) {
+	needNamespace(t)
+	line := func(text string) func([]byte) []byte { return func([]byte) []byte { return []byte(text) } }
+	formatError := func(question []byte) []byte { // RFC 1035, section 4.1.1
+		return append(append(make([]byte, 0, 12), question[:2]...), 0x80, 1, 0, 0, 0, 0, 0, 0, 0, 0)
+	}
+	for i, c := range []struct {
+		name   string
+		takes  time.Duration
+		answer func([]byte) []byte
+	}{
+		{"daytime service", 0, line("Sat Nov 21 01:17:42 2026\r\n")},
+		{"DNS responder's error", 0, formatError},
+		{"text protocol's error", 0, line("ERR unknown command\r\n")},
+		{"slow text protocol", 500 * time.Microsecond, line("ERR unknown command\r\n")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := start(t, here())
+			r := startResponder(t, fmt.Sprintf("127.2.10.%d", 1+i), c.takes, c.answer)
+			from := netip.MustParseAddrPort(r.conn.LocalAddr().String())
+			began := time.Now()
+			if err := newSpoofer(t, here()).send(from, netip.MustParseAddrPort(n.addr()), []byte("hi")); err != nil {
+				t.Fatal(err)
+			}
+			const withheld = `nowd_drops_total{protocol="udp",reason="reply_loop"}`
+			eventually(t, 4*patience, func() error {
+				if got := r.got.Load(); got > longestRun {
+					t.Fatalf("%d answers to one datagram, want %d at most", got, longestRun)
+				}
+				if n.metrics(t)[withheld] == 0 {
+					return fmt.Errorf("they talk on, after %d answers", r.got.Load())
+				}
+				return nil
+			})
+			took := time.Since(began)
+			m := n.metrics(t)
+			if got := float64(r.got.Load()); got < longestRun/2 || m["nowd_answers_total"] != got || m["nowd_requests_total"] != got+1 || m[withheld] != 1 {
+				t.Errorf("the service got %v datagrams; nowd answered %v of %v and withheld %v", got, m["nowd_answers_total"], m["nowd_requests_total"], m[withheld])
+			}
+			table.add(row{fault: c.name, note: fmt.Sprintf("1 datagram spoofed, %d answers in %v", r.got.Load(), took.Round(time.Millisecond))})
+		})
+	}
 }

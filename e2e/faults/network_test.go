@@ -22,16 +22,60 @@ import (
 // The faults of networks: nowd is at one end of a cable, and what is at the other end, or in it, does them. It is for
 // benchmarks of networks that these addresses are set aside: RFC 2544, appendix C.2.2.
 
+func TestVictimOfAFloodInItsNameIsSentNoMoreThanItsLimit(t *testing.T) {
+	needNamespace(t)
+	const limit, burst, datagrams = 500, 100, 50_000
+	n := start(t, here(), fmt.Sprintf("NOWD_RATE_LIMIT=%d", limit), fmt.Sprintf("NOWD_RATE_BURST=%d", burst))
+	victim, err := net.ListenPacket("udp", "127.2.11.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer victim.Close()
+	var got atomic.Int64
+	go func() {
+		for buf := make([]byte, 100); ; got.Add(1) {
+			if _, _, err := victim.ReadFrom(buf); err != nil {
+				return
+			}
+		}
+	}()
+	spoofer := newSpoofer(t, here())
+	from, to := netip.MustParseAddrPort(victim.LocalAddr().String()), netip.MustParseAddrPort(n.addr())
+	before := n.metrics(t)["nowd_requests_total"]
+	began := time.Now()
+	for range datagrams {
+		if err := spoofer.send(from, to, []byte("hi")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sent float64
+	eventually(t, patience, func() error {
+		m := n.metrics(t)
+		if seen := m["nowd_requests_total"] + m["nowd_receive_overflows_total"] - before; seen < datagrams {
+			return fmt.Errorf("%v of %d datagrams have arrived", seen, datagrams)
+		}
+		if sent = m["nowd_answers_total"]; sent != float64(got.Load()) {
+			return fmt.Errorf("%v answers have left, %d have arrived", sent, got.Load())
+		}
+		return nil
+	})
+	took := time.Since(began)
+	if most := limit*took.Seconds() + burst*5/4; sent > most || sent < burst {
+		t.Errorf("%v answers to %d datagrams in %v, want %d to %.0f", sent, datagrams, took, burst, most)
+	}
+	table.add(row{fault: "flood in a victim's name", note: fmt.Sprintf("%d datagrams in %v, %v answers", datagrams, took.Round(time.Millisecond), sent)})
+}
+
 func TestSpoofedFloodLeavesHonestClientsAnAnswerInFourTries(t *testing.T) {
 	f := spoofedFlood(t)
-	n := start(t, here())
+	n := start(t, here(), "NOWD_RATE_BURST=100") // which is soon used up
 	if y := examine(t, n, f.name, 2*brief, f); y.done.Load() < 100_000 {
 		t.Errorf("%d datagrams are no flood", y.done.Load())
 	}
 }
 
-// spoofedFlood returns a fault: datagrams from 16 million addresses that are nobody's, and one in eight from that of
-// the honest clients.
+// spoofedFlood returns a fault: datagrams from 16 million addresses that are nobody's, and twice as many as the limit of
+// a source from the address of the honest clients.
 func spoofedFlood(t *testing.T) fault {
 	t.Helper()
 	attacker := newNamespace(t)
@@ -45,13 +89,16 @@ func spoofedFlood(t *testing.T) fault {
 	honest := netip.MustParseAddr("198.18.0.2")
 	run := func(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 		target := netip.AddrPortFrom(netip.MustParseAddr("198.18.0.1"), uint16(n.port))
+		const rate = 2 * 2000 // of the datagrams in the honest clients' name
+		began, inTheirName := time.Now(), 0
 		var r [8]byte
 		each(1, stop, func(int) {
-			for i := range 128 {
+			for range 128 {
 				binary.NativeEndian.PutUint64(r[:], rand.Uint64())
 				source := netip.AddrFrom4([4]byte{10, r[0], r[1], r[2]})
-				if i%8 == 0 {
+				if time.Duration(inTheirName)*time.Second/rate < time.Since(began) {
 					source = honest
+					inTheirName++
 				}
 				// From none of those that the kernel gives to clients: the honest ones are to get their own answers only.
 				port := 1024 + binary.NativeEndian.Uint16(r[4:])%30_000
