@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net"
@@ -36,6 +37,7 @@ type timeServer struct {
 	asked   atomic.Int64
 	silent  atomic.Bool
 	kiss    atomic.Pointer[string]
+	change  atomic.Pointer[func(answer []byte)]
 }
 
 func serve(t *testing.T, c *clock.Clock) *timeServer {
@@ -64,6 +66,9 @@ func serve(t *testing.T, c *clock.Clock) *timeServer {
 			if kiss := s.kiss.Load(); kiss != nil {
 				b, _ = dialect.AppendKiss(b[:0], req[:n], n)
 				copy(b[12:], *kiss)
+			}
+			if change := s.change.Load(); change != nil {
+				(*change)(b)
 			}
 			if _, err := conn.WriteTo(b, from); err != nil {
 				t.Error(err)
@@ -219,6 +224,31 @@ func TestFalsetickerIsOutvoted(t *testing.T) {
 	}
 	if got := l.take(); !strings.Contains(got, "disagrees") || !strings.Contains(got, liar.address) {
 		t.Errorf("logged: %s", got)
+	}
+}
+
+// TestImplausibleAnswersTeachNothing: the first has a precision of 2^40 s, which the
+// library's arithmetic makes 0. The second claims that the server took 1,000 s of an
+// exchange of microseconds, which leaves no round trip for the bound.
+func TestImplausibleAnswersTeachNothing(t *testing.T) {
+	for name, change := range map[string]func(answer []byte){
+		"precision": func(answer []byte) { answer[3] = 40 },
+		"processing": func(answer []byte) {
+			binary.BigEndian.PutUint32(answer[40:], binary.BigEndian.Uint32(answer[40:])+1000)
+		},
+	} {
+		s := serve(t, shifted(0, time.Microsecond))
+		s.change.Store(&change)
+		c := shifted(0, clock.MaxErrorLimit)
+		k, l := checker(c, s)
+		k.timeout = 200 * time.Millisecond
+		k.round(t.Context())
+		if m, ok := c.Quality(c.Now()).Upstream(); ok {
+			t.Errorf("%s: learnt %+v", name, m)
+		}
+		if got := l.take(); !strings.Contains(got, "implausible answer: a "+name) {
+			t.Errorf("%s: logged: %s", name, got)
+		}
 	}
 }
 
