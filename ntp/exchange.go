@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"time"
 
 	beevik "github.com/beevik/ntp"
@@ -43,6 +44,33 @@ func (r *Response) RootDistance() time.Duration {
 	return (r.Delay+r.RootDelay)/2 + r.RootDispersion
 }
 
+// Port is the port of a server that is given without one.
+const Port = 123
+
+// Resolve returns the address that a request to a server would be sent to now.
+// address is a host or host:port. Of the addresses that a name stands for, it is
+// the first that this host has a route to.
+func Resolve(ctx context.Context, address string) (netip.AddrPort, error) {
+	port := strconv.Itoa(Port)
+	if _, err := netip.ParseAddr(address); err == nil {
+		address = net.JoinHostPort(address, port)
+	} else if _, _, err := net.SplitHostPort(address); err != nil {
+		address += ":" + port
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", address) // which sends nothing
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	defer func() { _ = conn.Close() }()
+	return remote(conn), nil
+}
+
+// remote returns the address at the other end of a connection.
+func remote(conn net.Conn) netip.AddrPort {
+	at, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}
+
 // Exchange sends one request of version 4 to the server at address, a host or
 // host:port, and returns its response. now reads the client's clock. Exchange
 // waits until ctx is done, or 5 s if ctx has no deadline.
@@ -72,7 +100,7 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 			// The library knows of the deadline only. Closing the socket ends the
 			// exchange when ctx is cancelled.
 			cancelClose = context.AfterFunc(ctx, func() { _ = conn.Close() })
-			server, _ = netip.ParseAddrPort(conn.RemoteAddr().String())
+			server = remote(conn)
 			answers = &answerConn{Conn: conn}
 			return answers, nil
 		},
