@@ -31,8 +31,8 @@ func (s *Server) canAdmit() bool {
 func (s *Server) atCap() bool { return s.active() >= s.config.MaxConns }
 
 // active returns the number of connections that count for the cap: the open ones
-// that do not linger.
-func (s *Server) active() int { return s.conns() - s.lists[lingering].len }
+// that neither are queued nor linger.
+func (s *Server) active() int { return s.conns() - s.beyondCap() }
 
 // victim returns the connection that makes room at the cap: the one that has got the
 // least done for the longest time. It is the one that has been unfinished for the
@@ -125,14 +125,18 @@ func (s *Server) resumeIfRoom() {
 }
 
 // MaxLingering returns the greatest number of connections that may be open beyond a
-// cap of maxConns because they linger.
+// cap of maxConns because they linger or are queued.
 func MaxLingering(maxConns int) int { return max(16, maxConns/8) }
 
 // capLingering closes the connections that linger beyond MaxLingering, the oldest
-// first. At shutdown there may be more: all connections linger at once, and for no
+// first, and before them those that are queued. At shutdown there may be more: all connections linger at once, and for no
 // longer than their time-out.
 func (s *Server) capLingering() {
-	for l := &s.lists[lingering]; l.len > MaxLingering(s.config.MaxConns) && !s.draining; {
-		l.head.close()
+	for s.beyondCap() > MaxLingering(s.config.MaxConns) && !s.draining {
+		if c := s.lists[queued].head; c != nil {
+			c.refuseQueued()
+		} else {
+			s.lists[lingering].head.close()
+		}
 	}
 }
