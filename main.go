@@ -93,7 +93,7 @@ func serve(environ []string, stderr io.Writer) int {
 	for _, w := range config.Warnings(environ) {
 		log.Warn(w.Text, "variable", w.Variable)
 	}
-	s, err := service.New(c, versionString(), log)
+	s, err := service.New(c, versionString(), log, lines)
 	if err != nil {
 		lines.Close() // first the warnings
 		fmt.Fprintln(stderr, err)

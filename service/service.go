@@ -38,9 +38,9 @@ type Service struct {
 	draining atomic.Bool // the drain has begun: lost sockets are not reopened
 }
 
-// New returns a service that has opened nothing yet. The error names the setting
-// that is wrong.
-func New(c *config.Config, version string, log *slog.Logger) (*Service, error) {
+// New returns a service that has opened nothing yet. It logs to log, which writes
+// lines. The error names the setting that is wrong.
+func New(c *config.Config, version string, log *slog.Logger, lines health.LogStats) (*Service, error) {
 	hostClock, err := newClock(c)
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func New(c *config.Config, version string, log *slog.Logger) (*Service, error) {
 	if err := s.makeEndpoints(); err != nil {
 		return nil, err
 	}
-	s.health.http = health.NewServer(s.healthHandler(), log)
+	s.health.http = health.NewServer(s.healthHandler(lines), log)
 	return s, nil
 }
 

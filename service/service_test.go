@@ -30,7 +30,7 @@ func started(t *testing.T, environ ...string) (s *Service, log *syncBuffer) {
 		t.Fatal(err)
 	}
 	log = &syncBuffer{}
-	s, err = New(c, "test", slog.New(slog.NewTextHandler(log, nil)))
+	s, err = New(c, "test", slog.New(slog.NewTextHandler(log, nil)), noDrops{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +47,11 @@ func started(t *testing.T, environ ...string) (s *Service, log *syncBuffer) {
 	})
 	return s, log
 }
+
+// noDrops is a log that drops nothing.
+type noDrops struct{}
+
+func (noDrops) Dropped() uint64 { return 0 }
 
 type syncBuffer struct {
 	mu sync.Mutex
@@ -126,7 +131,7 @@ func TestAddressesThatANameStandsForAreGivenOutOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(c, "test", slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "NOWD_NTP_LISTEN") {
+	if _, err := New(c, "test", slog.New(slog.DiscardHandler), noDrops{}); err == nil || !strings.Contains(err.Error(), "NOWD_NTP_LISTEN") {
 		t.Errorf("%v", err)
 	}
 }
