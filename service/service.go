@@ -33,6 +33,7 @@ type Service struct {
 	workers   []*worker
 	endpoints []*endpoint
 	health    *healthServer
+	low       *lowPorts
 
 	stopping atomic.Bool // a signal came: /ready fails
 	draining atomic.Bool // the drain has begun: lost sockets are not reopened
@@ -46,6 +47,7 @@ func New(c *config.Config, version string, log *slog.Logger, lines health.LogSta
 		return nil, err
 	}
 	s := &Service{config: c, version: version, log: log, clock: hostClock, protocols: c.Protocols()}
+	s.low = &lowPorts{first: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
 	if err := s.makeWorkers(); err != nil {
 		return nil, err
 	}
@@ -98,6 +100,10 @@ func (s *Service) makeEndpoints() error {
 			}
 			e := &endpoint{protocol: p, addr: addr, first: first, log: s.log, draining: &s.draining}
 			e.fail(errors.New("not opened yet"))
+			if s.low.has(addr.Port()) {
+				e.low = s.low
+				s.low.pending++
+			}
 			if p.Dialect == config.Health {
 				e.places = []*place{{post: first.Post, server: s.health}}
 			} else {

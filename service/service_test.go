@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -208,7 +209,12 @@ func TestLostHealthListenerIsReopened(t *testing.T) {
 }
 
 // shutListeners shuts the listeners at an address down, and returns how many.
-func shutListeners(t *testing.T, at config.Listen) (n int) {
+func shutListeners(t *testing.T, at config.Listen) int { return shutUpTo(t, at, math.MaxInt) }
+
+// shutListener shuts one of the listeners at an address down, and returns how many.
+func shutListener(t *testing.T, at config.Listen) int { return shutUpTo(t, at, 1) }
+
+func shutUpTo(t *testing.T, at config.Listen, most int) (n int) {
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Skip("without /proc the descriptors cannot be found")
@@ -220,7 +226,7 @@ func shutListeners(t *testing.T, at config.Listen) (n int) {
 			continue
 		}
 		if sa, err := unix.Getsockname(fd); err == nil {
-			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at.Port) {
+			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at.Port) && n < most {
 				if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
 					t.Error(err)
 				}
