@@ -81,10 +81,6 @@ func serve(environ []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return exitUsage
 	}
-	if err := service.CheckFiles(c); err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitUsage
-	}
 	// Go ends a process that writes to standard error when nobody reads it any more,
 	// but not one that ignores the signal.
 	signal.Ignore(syscall.SIGPIPE)

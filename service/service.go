@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -30,6 +31,7 @@ type Service struct {
 	log       *slog.Logger
 	clock     *clock.Clock
 	protocols []config.Protocol
+	addrs     [][]netip.AddrPort // of each protocol, by its index
 	workers   []*worker
 	endpoints []*endpoint
 	health    *healthServer
@@ -48,7 +50,17 @@ func New(c *config.Config, version string, log *slog.Logger, lines health.LogSta
 	}
 	s := &Service{config: c, version: version, log: log, clock: hostClock, protocols: c.Protocols()}
 	s.low = &lowPorts{first: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
-	if err := s.makeWorkers(); err != nil {
+	if err := s.lookUp(); err != nil {
+		return nil, err
+	}
+	if err := limitFiles(c); err != nil {
+		return nil, err
+	}
+	files := countFiles(c, s.protocols, s.addrs, s.low)
+	if err := files.check(c); err != nil {
+		return nil, err
+	}
+	if err := s.makeWorkers(files.fitConnections(c, log)); err != nil {
 		return nil, err
 	}
 	s.health = &healthServer{post: s.workers[0].loop.Post}
@@ -59,8 +71,21 @@ func New(c *config.Config, version string, log *slog.Logger, lines health.LogSta
 	return s, nil
 }
 
+// lookUp finds the addresses of each protocol: those that its setting has or names.
+func (s *Service) lookUp() error {
+	for _, p := range s.protocols {
+		addrs, err := p.Listen.Addrs()
+		if err != nil {
+			return fmt.Errorf("%s=%q: %w", p.Setting, p.Listen, err)
+		}
+		s.addrs = append(s.addrs, addrs)
+	}
+	return nil
+}
+
 // makeWorkers makes the loops, and on each of them a server for each protocol.
-func (s *Service) makeWorkers() error {
+// maxConns is the greatest number of connections of each protocol.
+func (s *Service) makeWorkers(maxConns int) error {
 	// A loop that waits in the kernel keeps its right to run Go code unless another
 	// goroutine needs it. With one more than there are loops, none of them has it
 	// taken away in every wait. To set GOMAXPROCS ends Go's own following of the
@@ -68,7 +93,6 @@ func (s *Service) makeWorkers() error {
 	if n := int(s.config.Loops) + 1; runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
 	}
-	maxConns := fitConnections(s.config, s.protocols, s.log)
 	var sources *tcp.Sources
 	if s.config.MaxPerSource != 0 {
 		sources = tcp.NewSources(int(s.config.MaxPerSource))
@@ -83,16 +107,11 @@ func (s *Service) makeWorkers() error {
 	return nil
 }
 
-// makeEndpoints makes an endpoint for each address of each protocol. Names are
-// looked up.
+// makeEndpoints makes an endpoint for each address of each protocol.
 func (s *Service) makeEndpoints() error {
 	first := s.workers[0].loop
 	for i, p := range s.protocols {
-		addrs, err := p.Listen.Addrs()
-		if err != nil {
-			return fmt.Errorf("%s=%q: %w", p.Setting, p.Listen, err)
-		}
-		for _, addr := range addrs {
+		for _, addr := range s.addrs[i] {
 			for _, other := range s.endpoints {
 				if other.protocol.Name != p.Name && other.protocol.Network == p.Network && config.Overlap(other.addr, addr) {
 					return fmt.Errorf("%s=%q: %v is %s's already", p.Setting, p.Listen, addr, other.protocol.Setting)

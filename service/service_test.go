@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -255,27 +256,88 @@ func TestTakenAddressIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
+// limitOpenFiles sets the limit of open files until the test ends.
+func limitOpenFiles(t *testing.T, files uint64) {
+	t.Helper()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
 	tight := limit
-	tight.Cur = 256
+	tight.Cur = files
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &tight); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+}
+
+// needed counts the files of a service with these settings and addresses.
+func needed(t *testing.T, c *config.Config) files {
+	t.Helper()
+	s := &Service{config: c, protocols: c.Protocols()}
+	if err := s.lookUp(); err != nil {
+		t.Fatal(err)
+	}
+	return countFiles(c, s.protocols, s.addrs, new(lowPorts))
+}
+
+func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
+	limitOpenFiles(t, 256)
 	var log bytes.Buffer
-	c := &config.Config{Loops: 1, MaxConns: 10000}
-	protocols := c.Protocols() // none is off
-	protocols = protocols[:2]  // UDP and TCP
-	conns := fitConnections(c, protocols, slog.New(slog.NewTextHandler(&log, nil)))
+	off := config.Listen{Off: true}
+	c := &config.Config{Loops: 1, MaxConns: 10000, Daytime: off, Time: off, NTP: off, Health: off}
+	conns := needed(t, c).fitConnections(c, slog.New(slog.NewTextHandler(&log, nil)))
 	if conns < 100 || conns > 170 || !strings.Contains(log.String(), "NOWD_TCP_MAX_CONNS") {
 		t.Errorf("%d connections with 256 files; %s", conns, log.String())
+	}
+	// Each of three protocols may have as many.
+	c.Daytime, c.Time = config.Listen{}, config.Listen{}
+	if of3 := needed(t, c).fitConnections(c, slog.New(slog.DiscardHandler)); of3 > conns/3 || of3 < 1 {
+		t.Errorf("%d connections for each of three protocols, and %d for one", of3, conns)
+	}
+}
+
+// TestLoopsFitThePoller: with more loops than select(2) has descriptors for, nothing is
+// started; with as many as there are, everything is served.
+func TestLoopsFitThePoller(t *testing.T) {
+	limitOpenFiles(t, 1024) // which select would set
+	udp, tcp := freeAddr(t), freeAddr(t)
+	load := func(loops int) *config.Config {
+		t.Helper()
+		c, err := config.Load([]string{"NOWD_POLLER=select", fmt.Sprintf("NOWD_LOOPS=%d", loops), "NOWD_UDP_LISTEN=" + udp, "NOWD_TCP_LISTEN=" + tcp, "NOWD_HEALTH_LISTEN=off"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	most := sort.Search(256, func(i int) bool {
+		c := load(i + 1)
+		err := needed(t, c).check(c)
+		if err != nil && (!strings.Contains(err.Error(), "NOWD_POLLER=select") || !strings.Contains(err.Error(), fmt.Sprintf("NOWD_LOOPS=%d ", i+1))) {
+			t.Fatal(err)
+		}
+		return err != nil
+	})
+	if most < 150 || most == 256 { // a wake-up, a socket, a listener and a spare one, and a client
+		t.Fatalf("%d loops pass the check", most)
+	}
+	if s, err := New(load(most+1), "test", slog.New(slog.DiscardHandler), noDrops{}); err == nil {
+		t.Errorf("%d loops pass: %v", most+1, s)
+	}
+	s, log := started(t, "NOWD_POLLER=select", fmt.Sprintf("NOWD_LOOPS=%d", most), "NOWD_UDP_LISTEN="+udp, "NOWD_TCP_LISTEN="+tcp)
+	for _, e := range s.endpoints {
+		eventually(t, "not all is served", func() bool { return e.check() == nil })
+	}
+	for range 10 {
+		if !asked("udp", s.config.UDP) {
+			t.Error("no answer")
+		}
+	}
+	if got := log.String(); strings.Contains(got, "gone") || strings.Contains(got, "cannot listen") {
+		t.Errorf("logged: %s", got)
 	}
 }
