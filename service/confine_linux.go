@@ -15,8 +15,7 @@ import (
 	"nowd/socket"
 )
 
-// confine gives up, for this process and for good, what serving takes no more. Whoever
-// takes nowd over can do little more than answer. It gives up
+// confine gives up, for this process and for good, what serving takes no more:
 //
 //   - to gain privileges by executing a file: PR_SET_NO_NEW_PRIVS of prctl(2);
 //   - all capabilities, but for the right to bind to low ports while lowPorts needs it;
