@@ -73,7 +73,7 @@ func TestRightToLowPortsIsGivenUpOnceTheyAreBound(t *testing.T) {
 	}
 
 	// A listener that is lost now is lost for good, which is said. The other one goes on.
-	if n := shutListener(t, s.config.TCP); n != 1 {
+	if n := shutUpTo(t, s.config.TCP, 1); n != 1 {
 		t.Fatalf("%d listeners were shut, want 1", n)
 	}
 	eventually(t, "the loss is not reported", func() bool { return s.endpoints[1].check() != nil })

@@ -212,9 +212,7 @@ func TestLostHealthListenerIsReopened(t *testing.T) {
 // shutListeners shuts the listeners at an address down, and returns how many.
 func shutListeners(t *testing.T, at config.Listen) int { return shutUpTo(t, at, math.MaxInt) }
 
-// shutListener shuts one of the listeners at an address down, and returns how many.
-func shutListener(t *testing.T, at config.Listen) int { return shutUpTo(t, at, 1) }
-
+// shutUpTo shuts at most so many of them down.
 func shutUpTo(t *testing.T, at config.Listen, most int) (n int) {
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

@@ -39,8 +39,10 @@ func TestClientThatReconnectsAtOnceIsNotRefused(t *testing.T) {
 // used any more goes on to the next.
 func TestPlacesAreGivenInOrder(t *testing.T) {
 	s := NewSources(2)
-	if !s.acquire(1) || !s.acquire(1) || s.acquire(1) {
-		t.Fatal("not two for each")
+	for _, want := range []bool{true, true, false} {
+		if s.acquire(1) != want {
+			t.Fatal("not two for each")
+		}
 	}
 	var granted []int
 	var waiters []*waiter
