@@ -81,10 +81,6 @@ func serve(environ []string, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return exitUsage
 	}
-	if err := service.CheckFiles(c); err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitUsage
-	}
 	// Go ends a process that writes to standard error when nobody reads it any more,
 	// but not one that ignores the signal.
 	signal.Ignore(syscall.SIGPIPE)
@@ -93,7 +89,7 @@ func serve(environ []string, stderr io.Writer) int {
 	for _, w := range config.Warnings(environ) {
 		log.Warn(w.Text, "variable", w.Variable)
 	}
-	s, err := service.New(c, versionString(), log)
+	s, err := service.New(c, versionString(), log, lines)
 	if err != nil {
 		lines.Close() // first the warnings
 		fmt.Fprintln(stderr, err)

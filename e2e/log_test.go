@@ -174,6 +174,9 @@ func TestLogReportsItsDroppedLinesWhenItIsReadAgain(t *testing.T) {
 		}
 		warned++
 	}
+	if counted := n.metric(t, "nowd_log_lines_dropped_total"); counted < float64(dropped) || counted == 0 {
+		t.Errorf("%v dropped lines are counted, %d are reported", counted, dropped)
+	}
 	n.signal(t, syscall.SIGTERM)
 	for log.Scan() {
 		last = log.Text()

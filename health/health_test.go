@@ -76,7 +76,7 @@ func get(t *testing.T, h http.Handler, method, path string) (int, string) {
 
 func TestLiveNamesTheLoopThatIsStuck(t *testing.T) {
 	loops := []*reactor.Loop{running(t), running(t), running(t)}
-	h := Handler(NewLoops(time.Second, loops), nil, NewMetrics(clock.New(clock.Config{}), "test"), slog.New(slog.DiscardHandler))
+	h := Handler(NewLoops(time.Second, loops), nil, NewMetrics(clock.New(clock.Config{}), "test", droppedLines(0)), slog.New(slog.DiscardHandler))
 	if code, body := get(t, h, "GET", "/live"); code != 200 || !strings.Contains(body, `"loops": "OK"`) {
 		t.Errorf("%d %s", code, body)
 	}
@@ -115,7 +115,7 @@ func TestReadyHasItsChecksBesides(t *testing.T) {
 	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), []Check{
 		{"udp 0.0.0.0:3333", func() error { return bound }},
 		{"shutdown", func() error { return nil }},
-	}, NewMetrics(clock.New(clock.Config{}), "test"), slog.New(slog.DiscardHandler))
+	}, NewMetrics(clock.New(clock.Config{}), "test", droppedLines(0)), slog.New(slog.DiscardHandler))
 	if code, body := get(t, h, "GET", "/ready"); code != 503 || !strings.Contains(body, `"udp 0.0.0.0:3333": "address already in use"`) {
 		t.Errorf("%d %s", code, body)
 	}
@@ -129,7 +129,7 @@ func TestReadyHasItsChecksBesides(t *testing.T) {
 }
 
 func TestMethods(t *testing.T) {
-	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, NewMetrics(clock.New(clock.Config{}), "test"), slog.New(slog.DiscardHandler))
+	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, NewMetrics(clock.New(clock.Config{}), "test", droppedLines(0)), slog.New(slog.DiscardHandler))
 	for _, path := range []string{"/live", "/ready", "/metrics"} {
 		if code, body := get(t, h, "HEAD", path); code != 200 || body != "" {
 			t.Errorf("HEAD %s: %d %q", path, code, body)
@@ -145,8 +145,13 @@ func TestMethods(t *testing.T) {
 	}
 }
 
+// droppedLines is a log that has dropped so many lines.
+type droppedLines uint64
+
+func (n droppedLines) Dropped() uint64 { return uint64(n) }
+
 func metrics(t *testing.T) *Metrics {
-	m := NewMetrics(clock.New(clock.Config{}), "1.2.3")
+	m := NewMetrics(clock.New(clock.Config{}), "1.2.3", droppedLines(7))
 	var u []UDPStats
 	var c []TCPStats
 	for range 2 {
@@ -178,6 +183,7 @@ func TestEverySeriesIsThereFromTheStart(t *testing.T) {
 		`nowd_drops_total{protocol="udp",reason="send_error"} 0`,
 		`nowd_connections_open{protocol="tcp"} 0`, `nowd_connections_total{protocol="tcp"} 0`,
 		`nowd_receive_errors_total{protocol="udp"} 0`, `nowd_receive_errors_total{protocol="tcp"} 0`, `nowd_receive_overflows_total{protocol="udp"} 0`,
+		`nowd_sender_replacements_total{protocol="udp"} 0`, "nowd_log_lines_dropped_total 7",
 		`nowd_loop_panics_total{loop="1"} 0`, `nowd_loop_turns_total{loop="0"}`,
 		`nowd_loop_handler_duration_seconds_bucket{loop="0",le="+Inf"}`, `nowd_loop_handler_duration_max_seconds{loop="1"}`,
 		`nowd_clock_synced `, `nowd_clock_steps_total 0`,
@@ -200,7 +206,7 @@ func TestEverySeriesIsThereFromTheStart(t *testing.T) {
 			t.Errorf("%s is not there", w)
 		}
 	}
-	for series, n := range map[string]int{"nowd_requests_total{": 2, "nowd_answers_total{": 2*9 + 1, "nowd_drops_total{": 12, "nowd_connections_closed_total{": 7, "nowd_receive_errors_total{": 2, "nowd_receive_overflows_total{": 1} {
+	for series, n := range map[string]int{"nowd_requests_total{": 2, "nowd_answers_total{": 2*9 + 1, "nowd_drops_total{": 12, "nowd_connections_closed_total{": 7, "nowd_receive_errors_total{": 2, "nowd_receive_overflows_total{": 1, "nowd_sender_replacements_total{": 1, "nowd_log_lines_dropped_total ": 1} {
 		if got := strings.Count(body, "\n"+series); got != n {
 			t.Errorf("%d series %s, want %d", got, series, n)
 		}
@@ -217,8 +223,8 @@ func (s fixedUDP) Stats() udp.Stats { return udp.Stats(s) }
 func (s fixedTCP) Stats() tcp.Stats { return tcp.Stats(s) }
 
 func TestLoopsAreAddedUp(t *testing.T) {
-	m := NewMetrics(clock.New(clock.Config{}), "")
-	u := fixedUDP{Requests: 3, NoRequest: 5, Untrusted: 6, SendErrors: 7}
+	m := NewMetrics(clock.New(clock.Config{}), "", droppedLines(0))
+	u := fixedUDP{Requests: 3, NoRequest: 5, Untrusted: 6, SendErrors: 7, Replacements: 8}
 	u.Answers[answer.Unix], u.Drops[guard.Short] = 2, 4
 	c := fixedTCP{Accepted: 1, HTTPErrors: 2, Open: 3, Evicted: 4}
 	c.Answers[answer.Unix] = 5
@@ -263,7 +269,10 @@ nowd_drops_total{protocol="udp",reason="untrusted"} 12
 # TYPE nowd_requests_total counter
 nowd_requests_total{protocol="tcp"} 21
 nowd_requests_total{protocol="udp"} 6
-`), "nowd_requests_total", "nowd_answers_total", "nowd_drops_total", "nowd_connections_total", "nowd_connections_open", "nowd_connections_closed_total")
+# HELP nowd_sender_replacements_total Times that a fresh socket sent because a send buffer stayed full.
+# TYPE nowd_sender_replacements_total counter
+nowd_sender_replacements_total{protocol="udp"} 16
+`), "nowd_sender_replacements_total", "nowd_requests_total", "nowd_answers_total", "nowd_drops_total", "nowd_connections_total", "nowd_connections_open", "nowd_connections_closed_total")
 	if err != nil {
 		t.Error(err)
 	}
@@ -279,7 +288,7 @@ func (s state) State() (clock.State, error) { return s.is, s.err }
 
 func TestClockMetricsAreInSeconds(t *testing.T) {
 	good := state{is: clock.State{MaxError: 2500 * time.Microsecond, EstError: time.Millisecond, Offset: -500 * time.Microsecond}}
-	m := NewMetrics(clock.New(clock.Config{Now: time.Now, Kernel: good}), "")
+	m := NewMetrics(clock.New(clock.Config{Now: time.Now, Kernel: good}), "", droppedLines(0))
 	err := testutil.CollectAndCompare(m, strings.NewReader(`
 # HELP nowd_clock_estimated_error_seconds How far off the clock is estimated to be.
 # TYPE nowd_clock_estimated_error_seconds gauge
@@ -297,7 +306,7 @@ nowd_clock_synced 1
 	if err != nil {
 		t.Error(err)
 	}
-	unknown := NewMetrics(clock.New(clock.Config{Now: time.Now, Kernel: state{err: clock.ErrUnsupported}}), "")
+	unknown := NewMetrics(clock.New(clock.Config{Now: time.Now, Kernel: state{err: clock.ErrUnsupported}}), "", droppedLines(0))
 	if n := testutil.CollectAndCount(unknown, "nowd_clock_max_error_seconds"); n != 0 {
 		t.Error("an error bound of which nothing is known")
 	}

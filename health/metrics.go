@@ -15,20 +15,27 @@ import (
 // LoopStats counts what an event loop does: *reactor.Loop.
 type LoopStats interface{ Stats() reactor.Stats }
 
+// LogStats counts the lines of the log that were dropped. It is for any goroutine.
+type LogStats interface{ Dropped() uint64 }
+
 // Metrics is a prometheus.Collector of what the service does. It reads the counts
 // that the loops have published, and no loop waits for it. Add everything before
 // the first use.
 type Metrics struct {
 	clock     *clock.Clock
 	version   string
+	lines     LogStats
 	loops     []LoopStats
 	protocols []protocol
 }
 
 var _ prometheus.Collector = (*Metrics)(nil)
 
-// NewMetrics returns the metrics of a service of this version, whose clock is c.
-func NewMetrics(c *clock.Clock, version string) *Metrics { return &Metrics{clock: c, version: version} }
+// NewMetrics returns the metrics of a service of this version, whose clock is c, and
+// whose log writes lines.
+func NewMetrics(c *clock.Clock, version string, lines LogStats) *Metrics {
+	return &Metrics{clock: c, version: version, lines: lines}
+}
 
 // AddLoop adds an event loop. Metrics name it by its number, from 0 on.
 func (m *Metrics) AddLoop(l LoopStats) { m.loops = append(m.loops, l) }
@@ -62,6 +69,8 @@ func desc(subsystem, name, help string, labels ...string) *prometheus.Desc {
 var (
 	descBuild = desc("", "build_info", "A constant 1, labeled with the version of nowd and of Go.", "version", "goversion")
 
+	descLinesDropped = desc("log", "lines_dropped_total", "Lines of the log that were dropped, because nobody read it fast enough or it could not be written.")
+
 	descTurns   = desc("loop", "turns_total", "Turns of the event loop, each of which waits once.", "loop")
 	descPanics  = desc("loop", "panics_total", "Panics of handlers, timers and posted functions.", "loop")
 	descDropped = desc("loop", "dropped_descriptors_total", "Descriptors that the loop removed: of handlers that panicked or did not deal with an error.", "loop")
@@ -82,7 +91,7 @@ var (
 // Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descBuild, descTurns, descPanics, descDropped, descRun, descLongest,
+		descBuild, descLinesDropped, descTurns, descPanics, descDropped, descRun, descLongest,
 		descSynced, descMaxError, descEstError, descOffset, descSteps, descBound, descContra, descUpOffset, descUpBound,
 	} {
 		ch <- d
@@ -98,6 +107,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(descBuild, 1, m.version, runtime.Version())
+	ch <- prometheus.MustNewConstMetric(descLinesDropped, prometheus.CounterValue, float64(m.lines.Dropped()))
 	m.collectClock(ch, gauge)
 	for i, l := range m.loops {
 		collectLoop(ch, strconv.Itoa(i), l.Stats())

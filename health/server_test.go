@@ -291,7 +291,7 @@ func TestChangeOfAProbeIsLoggedOnceWithItsReason(t *testing.T) {
 	var bound error = errors.New("address already in use")
 	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), []Check{
 		{"udp 0.0.0.0:3333", func() error { return bound }},
-	}, NewMetrics(clock.New(clock.Config{}), "test"), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
+	}, NewMetrics(clock.New(clock.Config{}), "test", droppedLines(0)), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
 				return slog.Attr{}

@@ -47,11 +47,12 @@ var (
 	metricDrops             = counter("drops_total", "Requests not answered, by reason.", "reason")
 	metricReceiveErrors     = counter("receive_errors_total", "Errors in receiving from a socket or accepting connections.")
 	metricReceiveOverflows  = counter("receive_overflows_total", "Datagrams that the kernel dropped because the receive buffer was full.")
+	metricReplacements      = counter("sender_replacements_total", "Times that a fresh socket sent because a send buffer stayed full.")
 	metricConnections       = counter("connections_total", "Connections accepted.")
 	metricConnectionsOpen   = &metric{desc("", "connections_open", "Connections that are open.", "protocol"), prometheus.GaugeValue}
 	metricConnectionsClosed = counter("connections_closed_total", "Connections closed otherwise than by their client, by reason.", "reason")
 
-	trafficMetrics = []*metric{metricRequests, metricAnswers, metricDrops, metricReceiveErrors, metricReceiveOverflows, metricConnections, metricConnectionsOpen, metricConnectionsClosed}
+	trafficMetrics = []*metric{metricRequests, metricAnswers, metricDrops, metricReceiveErrors, metricReceiveOverflows, metricReplacements, metricConnections, metricConnectionsOpen, metricConnectionsClosed}
 )
 
 // udpProtocol is a protocol over UDP.
@@ -77,6 +78,7 @@ func (p *udpProtocol) collect(ch chan<- prometheus.Metric) {
 	eachDrop(&s, func(reason string, n uint64) { emit(metricDrops, n, reason) })
 	emit(metricReceiveErrors, s.ReceiveErrors)
 	emit(metricReceiveOverflows, s.Overflows)
+	emit(metricReplacements, s.Replacements)
 }
 
 func (p *udpProtocol) status() protocolStatus {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"time"
 
 	beevik "github.com/beevik/ntp"
@@ -23,21 +24,18 @@ type Response struct {
 
 	Leap           Leap
 	Stratum        uint8
-	Precision      time.Duration // resolution of the server's clock; not checked
+	Precision      time.Duration // resolution of the server's clock
 	RootDelay      time.Duration
 	RootDispersion time.Duration
 	KissCode       KissCode // of stratum 0; empty otherwise
 
 	// Invalid is why a clock must not be compared with the server's: the server
-	// is not synchronised, or the response breaks a rule of RFC 5905. It is nil
-	// if the response is good.
+	// says that it is not synchronised. It is nil if the response is good.
 	Invalid error
 }
 
 // Synchronized reports whether the server says that its clock is synchronised.
-func (r *Response) Synchronized() bool {
-	return r.Leap != LeapUnsynchronized && StratumUnspecified < r.Stratum && r.Stratum <= MaxStratum
-}
+func (r *Response) Synchronized() bool { return synchronized(r.Leap, r.Stratum) }
 
 // RootDistance returns how far off Offset may be as an offset from true time, if
 // the server is right: half the delay all the way from the primary server, and
@@ -46,19 +44,48 @@ func (r *Response) RootDistance() time.Duration {
 	return (r.Delay+r.RootDelay)/2 + r.RootDispersion
 }
 
+// Port is the port of a server that is given without one.
+const Port = 123
+
+// Resolve returns the address that a request to a server would be sent to now.
+// address is a host or host:port. Of the addresses that a name stands for, it is
+// the first that this host has a route to.
+func Resolve(ctx context.Context, address string) (netip.AddrPort, error) {
+	port := strconv.Itoa(Port)
+	if _, err := netip.ParseAddr(address); err == nil {
+		address = net.JoinHostPort(address, port)
+	} else if _, _, err := net.SplitHostPort(address); err != nil {
+		address += ":" + port
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", address) // which sends nothing
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	defer func() { _ = conn.Close() }()
+	return remote(conn), nil
+}
+
+// remote returns the address at the other end of a connection.
+func remote(conn net.Conn) netip.AddrPort {
+	at, _ := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+}
+
 // Exchange sends one request of version 4 to the server at address, a host or
 // host:port, and returns its response. now reads the client's clock. Exchange
 // waits until ctx is done, or 5 s if ctx has no deadline.
 //
-// It passes over datagrams that do not answer the request. Whatever a server
-// sends, the worst result is an error.
+// It passes over datagrams that do not answer the request, and over answers with
+// a field outside its plausible range; if no other comes, the error is an
+// ErrImplausible. Whatever a server sends, the worst result is an error.
 func Exchange(ctx context.Context, address string, now func() time.Time) (r *Response, err error) {
 	defer func() {
-		if p := recover(); p != nil { // the library's arithmetic, on fields that isAnswer lets through
+		if p := recover(); p != nil { // the library's arithmetic, on fields that accepts lets through
 			r, err = nil, fmt.Errorf("an answer that cannot be used: %v", p)
 		}
 	}()
 	var server netip.AddrPort
+	var answers *answerConn
 	cancelClose := func() bool { return true }
 	defer func() { cancelClose() }()
 	options := beevik.QueryOptions{
@@ -73,21 +100,25 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 			// The library knows of the deadline only. Closing the socket ends the
 			// exchange when ctx is cancelled.
 			cancelClose = context.AfterFunc(ctx, func() { _ = conn.Close() })
-			server, _ = netip.ParseAddrPort(conn.RemoteAddr().String())
-			return &answerConn{Conn: conn}, nil
+			server = remote(conn)
+			answers = &answerConn{Conn: conn}
+			return answers, nil
 		},
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		options.Timeout = max(time.Until(deadline), time.Nanosecond) // 0 would be the library's default
 	}
 	response, err := beevik.QueryWithOptions(address, options)
-	switch {
-	case errors.Is(err, net.ErrClosed) && errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, os.ErrDeadlineExceeded // ctx was faster than the socket's own deadline
-	case err != nil:
-		return nil, err
+	if err == nil {
+		return newResponse(response, server), nil
 	}
-	return newResponse(response, server), nil
+	if errors.Is(err, net.ErrClosed) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = os.ErrDeadlineExceeded // ctx was faster than the socket's own deadline
+	}
+	if answers != nil && answers.refused != nil {
+		err = fmt.Errorf("%w, and no other: %w", answers.refused, err)
+	}
+	return nil, err
 }
 
 func newResponse(r *beevik.Response, server netip.AddrPort) *Response {
@@ -109,12 +140,14 @@ func newResponse(r *beevik.Response, server netip.AddrPort) *Response {
 }
 
 // answerConn is a connection to a server on which a client that sends one
-// request reads only the answer to it. Read drops every other datagram, until
-// the deadline: a stray or forged one would end the exchange, and some answers
-// would make the library's arithmetic panic. It is for one goroutine.
+// request reads only a plausible answer to it. Read drops every other datagram,
+// until the deadline: a stray or forged one would end the exchange, and some
+// answers would make the library's arithmetic panic. It is for one goroutine.
 type answerConn struct {
 	net.Conn
-	asked Time // transmit timestamp of the request
+	asked   Time      // transmit timestamp of the request
+	sent    time.Time // when the request was sent, by the host's clock
+	refused error     // why the last answer was dropped: an ErrImplausible, or nil
 }
 
 var _ net.Conn = (*answerConn)(nil)
@@ -124,6 +157,7 @@ func (c *answerConn) Write(b []byte) (int, error) {
 	if request, ok := Parse(b); ok {
 		c.asked = request.Transmit
 	}
+	c.sent = time.Now()
 	return c.Conn.Write(b)
 }
 
@@ -131,17 +165,19 @@ func (c *answerConn) Write(b []byte) (int, error) {
 func (c *answerConn) Read(b []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(b)
-		if err != nil || c.isAnswer(b[:n]) {
+		if err != nil || c.accepts(b[:n]) {
 			return n, err
 		}
 	}
 }
 
-// isAnswer reports whether b answers the request. An answer with the exponent
-// -128 for its poll interval or precision is refused: the library negates it in
-// eight bits, which leaves it negative, and shifts by it.
-func (c *answerConn) isAnswer(b []byte) bool {
-	const least = -128
+// accepts reports whether b answers the request and is plausible.
+func (c *answerConn) accepts(b []byte) bool {
+	took := time.Since(c.sent)
 	p, ok := Parse(b)
-	return ok && p.Mode == ModeServer && p.Origin == c.asked && p.Poll != least && p.Precision != least
+	if !ok || p.Mode != ModeServer || p.Origin != c.asked {
+		return false
+	}
+	c.refused = p.plausible(took)
+	return c.refused == nil
 }

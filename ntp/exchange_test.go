@@ -93,6 +93,24 @@ func TestAnswerThatWouldBreakTheArithmeticIsNone(t *testing.T) {
 	}
 }
 
+func TestServerResolvesToOneAddressHoweverItIsSpelt(t *testing.T) {
+	for want, spellings := range map[string][]string{
+		"127.0.0.1:123":  {"127.0.0.1", "127.0.0.1:123", "[::ffff:127.0.0.1]:123", "[::ffff:127.0.0.1]", "::ffff:127.0.0.1"},
+		"127.0.0.1:1123": {"127.0.0.1:1123", "[::ffff:127.0.0.1]:1123"},
+	} {
+		for _, address := range spellings {
+			if at, err := Resolve(t.Context(), address); err != nil || at.String() != want {
+				t.Errorf("%s: %v, %v, want %s", address, at, err, want)
+			}
+		}
+	}
+	for _, address := range []string{"[::1", "no such host", "127.0.0.1:x"} {
+		if at, err := Resolve(t.Context(), address); err == nil {
+			t.Errorf("%s: %v", address, at)
+		}
+	}
+}
+
 func TestResponseSaysWhatTheServerSaid(t *testing.T) {
 	ahead := time.Hour
 	before := time.Now()

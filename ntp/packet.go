@@ -92,6 +92,13 @@ type Packet struct {
 	Transmit       Time // when this packet left
 }
 
+// Synchronized reports whether the sender says that its clock is synchronised.
+func (p *Packet) Synchronized() bool { return synchronized(p.Leap, p.Stratum) }
+
+func synchronized(l Leap, stratum uint8) bool {
+	return l != LeapUnsynchronized && StratumUnspecified < stratum && stratum <= MaxStratum
+}
+
 // Parse reads the header at the beginning of b. It returns false if b is
 // shorter than a header.
 func Parse(b []byte) (p Packet, ok bool) {

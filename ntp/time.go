@@ -41,6 +41,13 @@ func TimeOf(t time.Time) Time {
 	return max(n, 1)
 }
 
+// Sub returns t-u, at most half an era either way, rounded down to the
+// nanosecond.
+func (t Time) Sub(u Time) time.Duration {
+	d := int64(t - u)
+	return time.Duration(d>>32)*time.Second + time.Duration(uint64(uint32(d))*1e9>>32)
+}
+
 // Near returns the time that t means in the era that brings it nearest to known,
 // rounded to the nanosecond.
 func (t Time) Near(known time.Time) time.Time {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"nowd/answer"
+	"nowd/ntp"
 )
 
 // protocol is a way to ask. Each has a file.
@@ -95,6 +96,7 @@ func (h *Host) Ask(ctx context.Context) (Answer, error) {
 	switch {
 	case err == nil:
 		return a, nil
+	case errors.Is(err, ntp.ErrImplausible): // it says more than that time has passed
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("no answer within %v", h.timeout)
 	}

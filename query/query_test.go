@@ -77,6 +77,21 @@ func TestNTPServerThatTellsNoTimeHasNoAnswer(t *testing.T) {
 	}
 }
 
+func TestImplausibleNTPAnswerIsNamed(t *testing.T) {
+	addr := datagrams(t, func(b []byte) [][]byte {
+		reply := ntpReply(b, 0, 0x24, 2)
+		reply[3] = 40
+		return [][]byte{reply}
+	})
+	h, err := New("ntp", addr, 0, 200*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := h.Ask(t.Context()); err == nil || !strings.Contains(err.Error(), "a precision of 2^40 s") {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 func TestNTPLeapIsReported(t *testing.T) {
 	for leap, want := range map[byte]string{0x64: "insert", 0xa4: "delete"} {
 		addr := datagrams(t, func(b []byte) [][]byte { return [][]byte{ntpReply(b, 0, leap, 2)} })

@@ -25,11 +25,14 @@ type endpoint struct {
 	first    *reactor.Loop
 	log      *slog.Logger
 	draining *atomic.Bool          // lost sockets are not reopened
+	low      *lowPorts             // if binding takes the right to low ports; otherwise nil
 	err      atomic.Pointer[error] // why the endpoint is not served; nil if it is
 
 	// For the first loop's goroutine only.
 	generation uint64 // of the open sockets; reports about older ones are ignored
 	backoff    backoff
+	serving    int           // places that serve in this generation
+	bound      bool          // all places have served at a time, or need not
 	logged     string        // the error that was logged last
 	opened     time.Duration // when, on the first loop's clock
 }
@@ -72,6 +75,7 @@ func (e *endpoint) open() (retry time.Duration) {
 	if err != nil && e.canDoWithout(err) {
 		e.log.Debug("no IPv6 on this host", "error", err)
 		e.err.Store(nil)
+		e.setBound()
 		return 0
 	}
 	if err != nil {
@@ -85,6 +89,7 @@ func (e *endpoint) open() (retry time.Duration) {
 	e.log.Info("listening", "protocol", e.protocol.Name, "address", e.addr.String())
 	e.logged, e.opened = "", e.first.Now()
 	e.generation++
+	e.serving = 0
 	e.err.Store(nil)
 	for i, fd := range fds {
 		e.serve(e.places[i], fd, e.generation)
@@ -113,14 +118,46 @@ func (e *endpoint) serve(p *place, fd int, generation uint64) {
 			return
 		}
 		p.close = shut
+		e.served(generation)
 	})
 }
 
+// served takes note that a place serves. Any goroutine may call it.
+func (e *endpoint) served(generation uint64) {
+	if e.low == nil {
+		return
+	}
+	e.first.Post(func() {
+		if e.generation != generation {
+			return
+		}
+		if e.serving++; e.serving == len(e.places) {
+			e.setBound()
+		}
+	})
+}
+
+// setBound takes note that the endpoint needs the right to low ports no more.
+func (e *endpoint) setBound() {
+	if e.low != nil && !e.bound {
+		e.bound = true
+		e.low.bound()
+	}
+}
+
 // lost reopens the endpoint, since one of its sockets is gone. Any goroutine may
-// call it, and late: another place may have reported the same generation before.
+// call it, and late: another place may have reported the same generation before. If
+// the right to its port is given up, the other places serve on, as far as there are
+// any, and only a restart helps.
 func (e *endpoint) lost(why error, generation uint64) {
 	e.first.Post(func() {
 		if e.generation != generation || e.draining.Load() {
+			return
+		}
+		if e.low != nil && e.low.givenUp {
+			why = fmt.Errorf("%w; %w", why, errNotReopened)
+			e.log.Error("a socket is gone", "endpoint", e.String(), "error", why)
+			e.fail(why)
 			return
 		}
 		e.log.Error("a socket is gone; reopening", "endpoint", e.String(), "error", why)

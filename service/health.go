@@ -60,8 +60,8 @@ func (h *healthServer) close() {
 }
 
 // healthHandler returns the handler of all that the health endpoint answers.
-func (s *Service) healthHandler() http.Handler {
-	metrics := health.NewMetrics(s.clock, s.version)
+func (s *Service) healthHandler(lines health.LogStats) http.Handler {
+	metrics := health.NewMetrics(s.clock, s.version, lines)
 	var loops []*reactor.Loop
 	for _, w := range s.workers {
 		loops = append(loops, w.loop)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,6 +27,7 @@ type LogWriter struct {
 	newLogger func(io.Writer) *slog.Logger // for the line that reports drops
 	wake      chan struct{}                // the queue has grown, or the writer is closed
 	done      chan struct{}                // the goroutine has ended
+	total     atomic.Uint64                // lines that were dropped
 
 	mu     sync.Mutex
 	queue  []entry
@@ -33,7 +35,7 @@ type LogWriter struct {
 	closed bool
 
 	// For the goroutine only.
-	dropped int  // lines, not reported yet
+	dropped int  // lines that are not reported yet
 	partial bool // what was written last is a part of a line
 }
 
@@ -71,12 +73,18 @@ func (w *LogWriter) Write(line []byte) (int, error) {
 		w.size += len(line)
 	case dropping:
 		w.queue[n-1].dropped++
+		w.total.Add(1)
 	default:
 		w.queue = append(w.queue, entry{dropped: 1})
+		w.total.Add(1)
 	}
 	w.signal()
 	return len(line), nil
 }
+
+// Dropped returns the number of lines that were dropped since the LogWriter was made,
+// reported or not. Any goroutine may call it.
+func (w *LogWriter) Dropped() uint64 { return w.total.Load() }
 
 // Close ends the LogWriter. It waits until all lines are written, but at most
 // lastWrites: a write that hangs goes on hanging until the process ends. Lines
@@ -148,6 +156,7 @@ func (w *LogWriter) write(e entry) {
 	}
 	if e.line != nil && (w.dropped > 0 || !w.put(e.line)) {
 		w.dropped++
+		w.total.Add(1)
 	}
 }
 

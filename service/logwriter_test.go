@@ -81,6 +81,9 @@ func TestLinesThatNobodyReadsAreDroppedAndReported(t *testing.T) {
 			t.Errorf("line %d is %q", i, line)
 		}
 	}
+	if got := w.Dropped(); got != uint64(lines-n) {
+		t.Errorf("%d dropped lines are counted, want %d", got, lines-n)
+	}
 	if want := fmt.Sprintf(`level=ERROR msg="log lines were dropped" count=%d`, lines-n); !strings.HasSuffix(got[n], want) {
 		t.Errorf("%q, want %q", got[n], want)
 	}
@@ -102,6 +105,9 @@ func TestLineThatCannotBeWrittenIsReportedLater(t *testing.T) {
 	write("fifth\n")
 	w.Close()
 	got := strings.Split(out.String(), "\n")
+	if n := w.Dropped(); n != 2 {
+		t.Errorf("%d dropped lines are counted, want 2", n)
+	}
 	if len(got) != 5 || got[0] != "first" || !strings.HasSuffix(got[1], "count=2") || got[2] != "fourth" || got[3] != "fifth" {
 		t.Errorf("%q", got)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -30,35 +31,61 @@ type Service struct {
 	log       *slog.Logger
 	clock     *clock.Clock
 	protocols []config.Protocol
+	addrs     [][]netip.AddrPort // of each protocol, by its index
 	workers   []*worker
 	endpoints []*endpoint
 	health    *healthServer
+	low       *lowPorts
 
 	stopping atomic.Bool // a signal came: /ready fails
 	draining atomic.Bool // the drain has begun: lost sockets are not reopened
 }
 
-// New returns a service that has opened nothing yet. The error names the setting
-// that is wrong.
-func New(c *config.Config, version string, log *slog.Logger) (*Service, error) {
+// New returns a service that has opened nothing yet. It logs to log, which writes
+// lines. The error names the setting that is wrong.
+func New(c *config.Config, version string, log *slog.Logger, lines health.LogStats) (*Service, error) {
 	hostClock, err := newClock(c)
 	if err != nil {
 		return nil, err
 	}
 	s := &Service{config: c, version: version, log: log, clock: hostClock, protocols: c.Protocols()}
-	if err := s.makeWorkers(); err != nil {
+	s.low = &lowPorts{first: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
+	if err := s.lookUp(); err != nil {
+		return nil, err
+	}
+	if err := limitFiles(c); err != nil {
+		return nil, err
+	}
+	files := countFiles(c, s.protocols, s.addrs, s.low)
+	if err := files.check(c); err != nil {
+		return nil, err
+	}
+	if err := s.makeWorkers(files.fitConnections(c, log)); err != nil {
 		return nil, err
 	}
 	s.health = &healthServer{post: s.workers[0].loop.Post}
 	if err := s.makeEndpoints(); err != nil {
 		return nil, err
 	}
-	s.health.http = health.NewServer(s.healthHandler(), log)
+	s.health.http = health.NewServer(s.healthHandler(lines), log)
 	return s, nil
 }
 
+// lookUp finds the addresses of each protocol: those that its setting has or names.
+func (s *Service) lookUp() error {
+	for _, p := range s.protocols {
+		addrs, err := p.Listen.Addrs()
+		if err != nil {
+			return fmt.Errorf("%s=%q: %w", p.Setting, p.Listen, err)
+		}
+		s.addrs = append(s.addrs, addrs)
+	}
+	return nil
+}
+
 // makeWorkers makes the loops, and on each of them a server for each protocol.
-func (s *Service) makeWorkers() error {
+// maxConns is the greatest number of connections of each protocol.
+func (s *Service) makeWorkers(maxConns int) error {
 	// A loop that waits in the kernel keeps its right to run Go code unless another
 	// goroutine needs it. With one more than there are loops, none of them has it
 	// taken away in every wait. To set GOMAXPROCS ends Go's own following of the
@@ -66,7 +93,6 @@ func (s *Service) makeWorkers() error {
 	if n := int(s.config.Loops) + 1; runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
 	}
-	maxConns := fitConnections(s.config, s.protocols, s.log)
 	var sources *tcp.Sources
 	if s.config.MaxPerSource != 0 {
 		sources = tcp.NewSources(int(s.config.MaxPerSource))
@@ -81,16 +107,11 @@ func (s *Service) makeWorkers() error {
 	return nil
 }
 
-// makeEndpoints makes an endpoint for each address of each protocol. Names are
-// looked up.
+// makeEndpoints makes an endpoint for each address of each protocol.
 func (s *Service) makeEndpoints() error {
 	first := s.workers[0].loop
 	for i, p := range s.protocols {
-		addrs, err := p.Listen.Addrs()
-		if err != nil {
-			return fmt.Errorf("%s=%q: %w", p.Setting, p.Listen, err)
-		}
-		for _, addr := range addrs {
+		for _, addr := range s.addrs[i] {
 			for _, other := range s.endpoints {
 				if other.protocol.Name != p.Name && other.protocol.Network == p.Network && config.Overlap(other.addr, addr) {
 					return fmt.Errorf("%s=%q: %v is %s's already", p.Setting, p.Listen, addr, other.protocol.Setting)
@@ -98,6 +119,10 @@ func (s *Service) makeEndpoints() error {
 			}
 			e := &endpoint{protocol: p, addr: addr, first: first, log: s.log, draining: &s.draining}
 			e.fail(errors.New("not opened yet"))
+			if s.low.has(addr.Port()) {
+				e.low = s.low
+				s.low.pending++
+			}
 			if p.Dialect == config.Health {
 				e.places = []*place{{post: first.Post, server: s.health}}
 			} else {

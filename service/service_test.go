@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,7 +32,7 @@ func started(t *testing.T, environ ...string) (s *Service, log *syncBuffer) {
 		t.Fatal(err)
 	}
 	log = &syncBuffer{}
-	s, err = New(c, "test", slog.New(slog.NewTextHandler(log, nil)))
+	s, err = New(c, "test", slog.New(slog.NewTextHandler(log, nil)), noDrops{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +49,11 @@ func started(t *testing.T, environ ...string) (s *Service, log *syncBuffer) {
 	})
 	return s, log
 }
+
+// noDrops is a log that drops nothing.
+type noDrops struct{}
+
+func (noDrops) Dropped() uint64 { return 0 }
 
 type syncBuffer struct {
 	mu sync.Mutex
@@ -126,7 +133,7 @@ func TestAddressesThatANameStandsForAreGivenOutOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(c, "test", slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "NOWD_NTP_LISTEN") {
+	if _, err := New(c, "test", slog.New(slog.DiscardHandler), noDrops{}); err == nil || !strings.Contains(err.Error(), "NOWD_NTP_LISTEN") {
 		t.Errorf("%v", err)
 	}
 }
@@ -203,7 +210,10 @@ func TestLostHealthListenerIsReopened(t *testing.T) {
 }
 
 // shutListeners shuts the listeners at an address down, and returns how many.
-func shutListeners(t *testing.T, at config.Listen) (n int) {
+func shutListeners(t *testing.T, at config.Listen) int { return shutUpTo(t, at, math.MaxInt) }
+
+// shutUpTo shuts at most so many of them down.
+func shutUpTo(t *testing.T, at config.Listen, most int) (n int) {
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		t.Skip("without /proc the descriptors cannot be found")
@@ -215,7 +225,7 @@ func shutListeners(t *testing.T, at config.Listen) (n int) {
 			continue
 		}
 		if sa, err := unix.Getsockname(fd); err == nil {
-			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at.Port) {
+			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at.Port) && n < most {
 				if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
 					t.Error(err)
 				}
@@ -244,27 +254,88 @@ func TestTakenAddressIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
+// limitOpenFiles sets the limit of open files until the test ends.
+func limitOpenFiles(t *testing.T, files uint64) {
+	t.Helper()
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
 	tight := limit
-	tight.Cur = 256
+	tight.Cur = files
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &tight); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
+}
+
+// needed counts the files of a service with these settings and addresses.
+func needed(t *testing.T, c *config.Config) files {
+	t.Helper()
+	s := &Service{config: c, protocols: c.Protocols()}
+	if err := s.lookUp(); err != nil {
+		t.Fatal(err)
+	}
+	return countFiles(c, s.protocols, s.addrs, new(lowPorts))
+}
+
+func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
+	limitOpenFiles(t, 256)
 	var log bytes.Buffer
-	c := &config.Config{Loops: 1, MaxConns: 10000}
-	protocols := c.Protocols() // none is off
-	protocols = protocols[:2]  // UDP and TCP
-	conns := fitConnections(c, protocols, slog.New(slog.NewTextHandler(&log, nil)))
+	off := config.Listen{Off: true}
+	c := &config.Config{Loops: 1, MaxConns: 10000, Daytime: off, Time: off, NTP: off, Health: off}
+	conns := needed(t, c).fitConnections(c, slog.New(slog.NewTextHandler(&log, nil)))
 	if conns < 100 || conns > 170 || !strings.Contains(log.String(), "NOWD_TCP_MAX_CONNS") {
 		t.Errorf("%d connections with 256 files; %s", conns, log.String())
+	}
+	// Each of three protocols may have as many.
+	c.Daytime, c.Time = config.Listen{}, config.Listen{}
+	if of3 := needed(t, c).fitConnections(c, slog.New(slog.DiscardHandler)); of3 > conns/3 || of3 < 1 {
+		t.Errorf("%d connections for each of three protocols, and %d for one", of3, conns)
+	}
+}
+
+// TestLoopsFitThePoller: with more loops than select(2) has descriptors for, nothing is
+// started; with as many as there are, everything is served.
+func TestLoopsFitThePoller(t *testing.T) {
+	limitOpenFiles(t, 1024) // which select would set
+	udp, tcp := freeAddr(t), freeAddr(t)
+	load := func(loops int) *config.Config {
+		t.Helper()
+		c, err := config.Load([]string{"NOWD_POLLER=select", fmt.Sprintf("NOWD_LOOPS=%d", loops), "NOWD_UDP_LISTEN=" + udp, "NOWD_TCP_LISTEN=" + tcp, "NOWD_HEALTH_LISTEN=off"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	most := sort.Search(256, func(i int) bool {
+		c := load(i + 1)
+		err := needed(t, c).check(c)
+		if err != nil && (!strings.Contains(err.Error(), "NOWD_POLLER=select") || !strings.Contains(err.Error(), fmt.Sprintf("NOWD_LOOPS=%d ", i+1))) {
+			t.Fatal(err)
+		}
+		return err != nil
+	})
+	if most < 150 || most == 256 { // a wake-up, a socket, a listener and a spare one, and a client
+		t.Fatalf("%d loops pass the check", most)
+	}
+	if s, err := New(load(most+1), "test", slog.New(slog.DiscardHandler), noDrops{}); err == nil {
+		t.Errorf("%d loops pass: %v", most+1, s)
+	}
+	s, log := started(t, "NOWD_POLLER=select", fmt.Sprintf("NOWD_LOOPS=%d", most), "NOWD_UDP_LISTEN="+udp, "NOWD_TCP_LISTEN="+tcp)
+	for _, e := range s.endpoints {
+		eventually(t, "not all is served", func() bool { return e.check() == nil })
+	}
+	for range 10 {
+		if !asked("udp", s.config.UDP) {
+			t.Error("no answer")
+		}
+	}
+	if got := log.String(); strings.Contains(got, "gone") || strings.Contains(got, "cannot listen") {
+		t.Errorf("logged: %s", got)
 	}
 }

@@ -133,6 +133,9 @@ func (s *Service) newConnections(loop *reactor.Loop, p config.Protocol, d dialec
 
 func (s *Service) newDatagrams(loop *reactor.Loop, p config.Protocol, d dialects, g guard.Config) server {
 	c := udp.Config{Clock: s.clock, Counters: udp.NewCounters(loop)}
+	if s.low.has(p.Listen.Port) {
+		c.Senders = spareSenders
+	}
 	g.MinSize = s.config.MinRequest
 	switch p.Dialect {
 	case config.Daytime:

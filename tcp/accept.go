@@ -90,8 +90,8 @@ func (s *Server) accept(listener int) bool {
 	return true
 }
 
-// admit opens a connection that was accepted, or refuses it if its source is over
-// the limit or no connection can make room.
+// admit opens a connection that was accepted. One that is over the limit of its source
+// waits for a place.
 func (s *Server) admit(fd int) {
 	var source uint64
 	if s.config.Sources != nil {
@@ -101,21 +101,24 @@ func (s *Server) admit(fd int) {
 			return
 		}
 		if source = guard.Source(peer.Addr()); !s.config.Sources.acquire(source) {
-			s.refuse(fd, counterRefused)
+			s.queue(fd, source)
 			return
 		}
 	}
-	// If every connection is busy, admit one over the cap, never more: it would be
-	// refused because of a moment.
-	if s.makeRoom() || s.active() <= s.config.MaxConns {
-		s.open(fd, source)
+	if !s.hasRoom() {
+		s.refuse(fd, counterRefused)
+		if s.config.Sources != nil {
+			s.config.Sources.release(source)
+		}
 		return
 	}
-	s.refuse(fd, counterRefused)
-	if s.config.Sources != nil {
-		s.config.Sources.release(source)
-	}
+	s.open(fd, source)
 }
+
+// hasRoom reports whether one more connection may be served, after another was evicted
+// if need be. If every connection is busy, one over the cap may, and never more: it
+// would be refused because of a moment.
+func (s *Server) hasRoom() bool { return s.makeRoom() || s.active() <= s.config.MaxConns }
 
 // refuse closes a connection that was just accepted, and counts it.
 func (s *Server) refuse(fd, counter int) {
@@ -125,6 +128,13 @@ func (s *Server) refuse(fd, counter int) {
 
 // open starts to serve a connection.
 func (s *Server) open(fd int, source uint64) {
+	if c := s.newConn(fd, source, asking); s.register(c, reactor.PollIn) {
+		c.begin()
+	}
+}
+
+// newConn returns a connection in a state.
+func (s *Server) newConn(fd int, source uint64, st state) *conn {
 	c := s.free
 	if c != nil {
 		s.free = c.next
@@ -134,18 +144,32 @@ func (s *Server) open(fd int, source uint64) {
 	}
 	c.fd, c.source = int32(fd), source
 	c.framing = s.config.Framing
-	if s.draining {
-		c.owed = int32(socket.Unread(fd))
-	}
-	c.state = asking
-	s.lists[asking].push(c, s.loop.Now())
-	s.setTimer(s.loop.Now() + s.lists[asking].timeout)
-	s.config.Counters.add(counterAccepted)
+	c.state = st
+	s.lists[st].push(c, s.loop.Now())
+	s.setTimer(s.loop.Now() + s.lists[st].timeout)
 	s.config.Counters.c.Set(counterOpen, uint64(s.conns()))
-	if err := s.loop.Add(fd, reactor.PollIn, c); err != nil {
+	return c
+}
+
+// register registers a new connection with the loop. If the loop cannot take it, it is
+// closed.
+func (s *Server) register(c *conn, interest reactor.Events) bool {
+	if err := s.loop.Add(int(c.fd), interest, c); err != nil {
 		s.config.Counters.add(counterFailed)
 		c.release()
-	} else if s.config.ServerFirst != nil {
+		return false
+	}
+	return true
+}
+
+// begin starts to serve a connection that is registered.
+func (c *conn) begin() {
+	s := c.server
+	s.config.Counters.add(counterAccepted)
+	if s.draining {
+		c.owed = int32(socket.Unread(int(c.fd)))
+	}
+	if s.config.ServerFirst != nil {
 		c.serveFirst()
 	}
 }

@@ -47,7 +47,10 @@ func TestOneSourceCannotHaveAllConnections(t *testing.T) {
 		t.Fatal("not served up to the cap")
 	}
 	for range 10 {
-		if served(t, s.from(t, "127.0.0.1")) {
+		more := s.from(t, "127.0.0.1")
+		s.await(t, queued, 1)
+		s.advance(queuedTimeout)
+		if served(t, more) {
 			t.Error("served beyond the cap")
 		}
 	}
@@ -70,8 +73,8 @@ func TestSourcesForgetWhoIsGone(t *testing.T) {
 		}
 		s.release(i)
 	}
-	if len(s.open) != 0 {
-		t.Errorf("%d are remembered", len(s.open))
+	if len(s.open)+len(s.waiting) != 0 {
+		t.Errorf("%d are remembered", len(s.open)+len(s.waiting))
 	}
 }
 

@@ -112,7 +112,7 @@ func (c *conn) release() {
 	s := c.server
 	_ = unix.Close(int(c.fd))
 	if s.config.Sources != nil {
-		s.config.Sources.release(c.source)
+		s.releaseSource(c)
 	}
 	s.lists[c.state].remove(c)
 	if c.held > 0 {

@@ -46,6 +46,8 @@ func (c *conn) Ready(fd int, ev reactor.Events) reactor.Events {
 	switch {
 	case c.state == lingering:
 		c.discard()
+	case c.state == queued: // its interest is empty, so that is an error
+		c.fail()
 	case ev&reactor.PollOut == 0 && c.state != writing:
 		if in, ok := c.receive(); ok {
 			s.received, s.receivedBy = in, c
@@ -75,7 +77,7 @@ func (c *conn) Removed(fd int, why error) {
 
 // waitsForInput reports whether c is open and waits for its client to send.
 func (c *conn) waitsForInput() bool {
-	return c.fd >= 0 && c.state < writing
+	return c.fd >= 0 && c.state.forInput()
 }
 
 // receive reads once. It returns the unparsed input, the new bytes included, in the

@@ -39,8 +39,8 @@ func (s *Server) canAdmit() bool {
 func (s *Server) atCap() bool { return s.active() >= s.config.MaxConns }
 
 // active returns the number of connections that count for the cap: the open ones
-// that do not linger.
-func (s *Server) active() int { return s.conns() - s.lingering() }
+// that neither are queued nor linger.
+func (s *Server) active() int { return s.conns() - s.beyondCap() }
 
 // victim returns the connection that makes room at the cap: the one that has got the
 // least done for the longest time. It is the one that has been unfinished for the
@@ -134,14 +134,19 @@ func (s *Server) resumeIfRoom() {
 }
 
 // MaxLingering returns the greatest number of connections that may be open beyond a
-// cap of maxConns because they linger.
+// cap of maxConns because they linger or are queued.
 func MaxLingering(maxConns int) int { return max(16, maxConns/8) }
 
-// capLingering ends the connections beyond MaxLingering that serve no more, the oldest
-// first, and those whose clients have half-closed before others. At shutdown there may
-// be more: all connections linger at once, and for no longer than their time-out.
+// capLingering ends the connections beyond MaxLingering that are queued or serve no
+// more: those that are queued first, then those whose clients have half-closed, and of
+// these the oldest. At shutdown there may be more: all connections linger at once, and
+// for no longer than their time-out.
 func (s *Server) capLingering() {
-	for s.lingering() > MaxLingering(s.config.MaxConns) && !s.draining {
+	for s.beyondCap() > MaxLingering(s.config.MaxConns) && !s.draining {
+		if c := s.lists[queued].head; c != nil {
+			c.refuseQueued()
+			continue
+		}
 		l := &s.lists[acknowledging]
 		if l.head == nil {
 			l = &s.lists[lingering]
@@ -149,9 +154,6 @@ func (s *Server) capLingering() {
 		l.acknowledged().end()
 	}
 }
-
-// lingering returns the number of open connections that serve no more.
-func (s *Server) lingering() int { return s.lists[lingering].len + s.lists[acknowledging].len }
 
 // acknowledged returns the oldest connection in the list whose client has acknowledged
 // all, if it is among the first maxLooks; otherwise the oldest one.

@@ -2,13 +2,14 @@
 // before it pauses, or HTTP. A Server serves the connections of one event loop.
 //
 // A request takes this way. A listener is ready, and the connection is accepted
-// (accept.go). If there are too many connections, one is evicted (evict.go). What a
-// connection holds is charged to a budget (budget.go). The connection is ready, its
-// input is read, and its handler turns to PollOut; in that turn the input is divided into requests (framing.go), the clock
-// is read, and the answers are made and written together (conn.go). If the kernel
-// takes them all, the handler turns back to PollIn. What a connection waits for is
-// its state (state.go), which times out (timeout.go) or ends in its close
-// (close.go).
+// (accept.go). If its source has too many connections (sources.go), it waits for one
+// of them to end (queue.go); if there are too many of all sources, one is evicted
+// (evict.go). What a connection holds is charged to a budget (budget.go). The
+// connection is ready, its input is read, and its handler turns to PollOut; in that
+// turn the input is divided into requests (framing.go), the clock is read, and the
+// answers are made and written together (conn.go). If the kernel takes them all, the
+// handler turns back to PollIn. What a connection waits for is its state (state.go),
+// which times out (timeout.go) or ends in its close (close.go).
 package tcp
 
 import (
@@ -73,10 +74,11 @@ type Server struct {
 	loop      *reactor.Loop
 	listeners map[int]listener // by descriptor
 
-	lists     [numStates]list // the open connections, by state
-	charges   charges         // for what open connections hold
-	idleSlack time.Duration   // how much later than IdleTimeout an idle connection may be closed
-	free      *conn           // closed connections to use again, linked by next
+	lists     [numStates]list   // the open connections, by state
+	charges   charges           // for what open connections hold
+	idleSlack time.Duration     // how much later than IdleTimeout an idle connection may be closed
+	waiters   map[*conn]*waiter // the queued connections' places in Sources
+	free      *conn             // closed connections to use again, linked by next
 
 	timer   *reactor.Timer // calls checkTimeouts
 	timerAt time.Duration  // what timer is set to, on the loop's clock; 0 if it is not set
@@ -105,6 +107,7 @@ func NewServer(loop *reactor.Loop, c Config) *Server {
 		config:    c,
 		loop:      loop,
 		listeners: make(map[int]listener),
+		waiters:   make(map[*conn]*waiter),
 		// A connection does not move in the list of idle ones for each request,
 		// which would touch its neighbours' memory, but once in this time.
 		idleSlack: min(time.Second, c.IdleTimeout/8),
@@ -112,6 +115,7 @@ func NewServer(loop *reactor.Loop, c Config) *Server {
 		in:        make([]byte, answer.MaxHead+readSize),
 		out:       make([]byte, 0, writeChunk+answer.MaxHTTP),
 	}
+	s.lists[queued].timeout = queuedTimeout
 	s.lists[asking].timeout = c.IdleTimeout
 	s.lists[idle].timeout = c.IdleTimeout + s.idleSlack
 	s.lists[partialLine].timeout = partialLineTimeout
@@ -159,6 +163,9 @@ func (s *Server) Unlisten(fd int) {
 // to read.
 func (s *Server) Shutdown(onDrained func()) {
 	s.draining, s.onDrained = true, onDrained
+	for s.lists[queued].head != nil {
+		s.lists[queued].head.refuseQueued()
+	}
 	for i := range s.lists {
 		for c := s.lists[i].head; c != nil; c = c.next {
 			c.owed = int32(socket.Unread(int(c.fd)))

@@ -5,6 +5,7 @@ import "time"
 // state is what a connection waits for.
 //
 //	accept ──▶ asking, then like idle
+//	       └─▶ queued ─▶ asking, or closed
 //	           idle ◀────────────── all answers sent ───────────────┐
 //	            │                                                    │
 //	            ├─ request ────────────────────────────▶ answering ──┤
@@ -31,7 +32,8 @@ import "time"
 type state uint8
 
 const (
-	asking        state = iota // for the client's first request; with Framing Line, for the rest of any line
+	queued        state = iota // for a place of its source, which has as many connections as it may
+	asking                     // for the client's first request; with Framing Line, for the rest of any line
 	idle                       // for another request
 	partialLine                // for the end of a line whose beginning has been read
 	partialHead                // for the end of an HTTP head whose beginning has been read
@@ -40,6 +42,9 @@ const (
 	acknowledging              // until the client has acknowledged all: both have half-closed
 	numStates
 )
+
+// forInput reports whether the server waits for its client to send.
+func (st state) forInput() bool { return st >= asking && st < writing }
 
 // waitingForInput are the states in which the server waits for its client to send.
 var waitingForInput = [...]state{asking, idle, partialHead, partialLine}

@@ -68,6 +68,8 @@ func (c *conn) restartTimeout() {
 // timeOut handles the time-out of c's state.
 func (c *conn) timeOut() {
 	switch c.state {
+	case queued:
+		c.refuseQueued()
 	case asking, idle, partialLine, partialHead:
 		c.inputTimeOut()
 	case writing:

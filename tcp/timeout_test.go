@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"nowd/answer"
+	"nowd/clock"
 	"nowd/socket"
 )
 
@@ -80,6 +82,38 @@ func TestIdleClientIsClosed(t *testing.T) {
 	}
 	eventually(t, "it is not counted", func() bool { return s.config.Counters.Stats().Idle == 1 })
 	busy.nothingElse()
+}
+
+// TestTimeoutsAreNotOfTheWallClock: each reading of the wall clock is in another year.
+func TestTimeoutsAreNotOfTheWallClock(t *testing.T) {
+	year := 0
+	wild := clock.New(clock.Config{Now: func() time.Time {
+		year = (year + 3571) % 9999
+		return time.Date(1+year, 1, 1, 0, 0, 0, 0, time.UTC)
+	}})
+	const timeout = 200 * time.Millisecond
+	s := start(t, func(c *Config) {
+		c.Clock, c.Text = wild, answer.NewText(wild, time.UTC, answer.DateTime, true)
+		c.IdleTimeout, c.WriteTimeout = timeout, timeout
+	})
+	silent, half, asked := s.dial(t), s.dial(t), s.dial(t)
+	half.send("GET / HTTP/1.1\r\n")
+	asked.send("hi\n")
+	asked.line()
+	s.await(t, asking, 1)
+	s.await(t, partialHead, 1)
+	s.await(t, idle, 1)
+	s.advance(timeout - 1)
+	if a, p, i := s.count(asking), s.count(partialHead), s.count(idle); a+p+i != 3 {
+		t.Errorf("%d, %d and %d connections wait, want 1 each", a, p, i)
+	}
+	s.advance(1)
+	silent.end()
+	if got := half.line(); !strings.HasPrefix(got, "HTTP/1.1 408") {
+		t.Errorf("%q", got)
+	}
+	s.advance(timeout / 8) // idleSlack
+	asked.end()
 }
 
 func TestIdleClientThatHasAskedIsAnsweredHoweverLateTheLoopIs(t *testing.T) {

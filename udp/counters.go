@@ -11,6 +11,7 @@ const (
 	counterSendErrors
 	counterReceiveErrors
 	counterOverflows
+	counterReplacements
 	counterOutcomes                                        // one for each outcome of the dialect
 	counterVerdicts = counterOutcomes + answer.NumOutcomes // one for each verdict of the guard
 	numCounters     = counterVerdicts + guard.NumVerdicts
@@ -37,6 +38,7 @@ type Stats struct {
 
 	ReceiveErrors uint64 // errors in receiving
 	Overflows     uint64 // datagrams that the kernel dropped because the receive buffer was full; they are no requests
+	Replacements  uint64 // times that a fresh socket sent because a send buffer stayed full
 }
 
 // Stats returns the current counts. It may be called from any goroutine.
@@ -49,6 +51,7 @@ func (c *Counters) Stats() Stats {
 		SendErrors:    load(counterSendErrors),
 		ReceiveErrors: load(counterReceiveErrors),
 		Overflows:     load(counterOverflows),
+		Replacements:  load(counterReplacements),
 	}
 	for f := range s.Answers {
 		s.Answers[f] = load(counterOutcomes + int(answer.Answered(answer.Form(f))))
@@ -73,4 +76,5 @@ func (s *Stats) Add(t Stats) {
 	s.SendErrors += t.SendErrors
 	s.ReceiveErrors += t.ReceiveErrors
 	s.Overflows += t.Overflows
+	s.Replacements += t.Replacements
 }

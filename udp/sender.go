@@ -1,6 +1,7 @@
 package udp
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,11 +30,21 @@ import (
 // with a queue of at most unres_qlen_bytes (212,992), after which the oldest
 // datagram is dropped. If the table is full, or a gateway is silent, what would
 // pass there is lost, whichever socket sends it.
+//
+// A server that cannot bind a socket to its port later has a pool of them instead
+// (Config.Senders). They are used in turn and never closed: a socket has room again
+// when half of what the kernel holds for it has failed. So n sockets and the server's
+// own carry n/2 silent neighbours at any rate, since the kernel keeps no more for one
+// of them than one send buffer holds, and of more neighbours n+1 halves of a buffer in
+// 3 s: with 16, eight neighbours, or 725 replies a second. If no socket of the pool has
+// room, replies wait until one has, and nothing is received meanwhile.
 type sender struct {
 	fd     int            // of the fresh socket; -1 while the server's own socket sends
 	source []byte         // the control message with the reply's source, where the datagrams have none
 	stuck  *reactor.Timer // set while replies wait for room
 	back   *reactor.Timer // set while a fresh socket sends
+	pool   []int          // sockets that were opened beforehand; nil if one is opened when it is needed
+	next   int            // index in pool of the socket whose turn it is
 }
 
 const (
@@ -80,27 +91,70 @@ func (s *Server) sendElsewhere() {
 		return
 	}
 	if !s.replaceSender() {
-		// The socket may get room in the meantime.
-		s.awaitRoom(backInterval)
+		// A socket may get room in the meantime.
+		retry := backInterval
+		if s.sender.pool != nil {
+			retry = stuckAfter
+		}
+		s.awaitRoom(retry)
 		return
 	}
 	s.sendPending()
 }
 
-// replaceSender opens a fresh socket to send from. It reports false if the system
-// refuses one: then the old socket remains.
+// openPool opens n sockets to send from. Without any, one is opened when it is needed.
+func (s *Server) openPool(n int) error {
+	for range n {
+		fd, err := socket.OpenSender(s.fd)
+		if err != nil {
+			return err
+		}
+		s.sender.pool = append(s.sender.pool, fd)
+	}
+	return nil
+}
+
+func (s *Server) closePool() {
+	for _, fd := range s.sender.pool {
+		_ = unix.Close(fd)
+	}
+	s.sender.pool = nil
+}
+
+// errPoolUsedUp is the error of a pool in which no socket has room.
+var errPoolUsedUp = errors.New("no socket of the pool has room")
+
+// freshSocket returns a socket to send from that has room: a new one, or the next of
+// the pool.
+func (s *Server) freshSocket() (int, error) {
+	if s.sender.pool == nil {
+		return socket.OpenSender(s.fd)
+	}
+	for range s.sender.pool {
+		fd := s.sender.pool[s.sender.next]
+		s.sender.next = (s.sender.next + 1) % len(s.sender.pool)
+		if isWritable(fd) {
+			return fd, nil
+		}
+	}
+	return -1, errPoolUsedUp
+}
+
+// replaceSender has a fresh socket send. It reports false if there is none: then the
+// old socket remains.
 func (s *Server) replaceSender() bool {
 	source, err := sourceControl(s.fd)
 	if err != nil {
 		return false
 	}
-	fd, err := socket.OpenSender(s.fd)
+	fd, err := s.freshSocket()
 	if err != nil {
 		return false
 	}
 	s.closeSender()
 	s.sender.fd, s.sender.source = fd, source
 	s.sender.back = s.loop.Every(backInterval, s.lookBack)
+	s.config.Counters.add(counterReplacements, 1)
 	return true
 }
 
@@ -112,12 +166,15 @@ func (s *Server) lookBack() {
 	}
 }
 
-// closeSender closes the fresh socket, if there is one: the server's own one sends.
+// closeSender closes the fresh socket, if there is one, or leaves it to the pool: the
+// server's own one sends.
 func (s *Server) closeSender() {
 	if s.sender.fd < 0 {
 		return
 	}
-	_ = unix.Close(s.sender.fd)
+	if s.sender.pool == nil {
+		_ = unix.Close(s.sender.fd)
+	}
 	s.sender.fd = -1
 	s.sender.back.Stop()
 }

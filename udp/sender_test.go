@@ -4,11 +4,13 @@ package udp
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"nowd/answer"
+	"nowd/socket"
 )
 
 // onLoop runs f on the loop of s and waits for its end.
@@ -52,7 +54,7 @@ func TestReplacedSenderAnswersFromAddressAsked(t *testing.T) {
 		})
 		eventually(t, "an answer is missing", func() bool {
 			st := s.config.Counters.Stats()
-			return st.Answers[answer.DateTime] == 4 && st.SendErrors == 0
+			return st.Answers[answer.DateTime] == 4 && st.SendErrors == 0 && st.Replacements == 3
 		})
 	}
 }
@@ -75,4 +77,114 @@ func TestSocketWithoutRoomIsReplaced(t *testing.T) {
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
 		t.Error("Close leaves the fresh socket open")
 	}
+}
+
+// startWithPool serves like start, with n sockets to send from.
+func startWithPool(t *testing.T, addr string, n int) (netip.AddrPort, *Server) {
+	t.Helper()
+	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort(addr), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := socket.Addr(fds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := server(t, at.Port())
+	made.config.Senders = n
+	s, err := Serve(made.loop, fds[0], made.config, func(why error) { t.Errorf("the socket failed: %v", why) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s.loop)
+	return at, s
+}
+
+// TestPoolIsUsedInTurn: no socket is opened or closed before the server is closed.
+func TestPoolIsUsedInTurn(t *testing.T) {
+	for _, addr := range []string{"0.0.0.0:0", "[::]:0"} {
+		ask1 := "127.0.0.1"
+		if netip.MustParseAddrPort(addr).Addr().Is6() {
+			if ask1 = "::1"; !haveIPv6() {
+				continue
+			}
+		}
+		at, s := startWithPool(t, addr, 3)
+		client := dial(t, netip.AddrPortFrom(netip.MustParseAddr(ask1), at.Port()))
+		var pool, used []int
+		onLoop(s, func() { pool = slices.Clone(s.sender.pool) })
+		for range 2 * len(pool) {
+			onLoop(s, func() {
+				if s.replaceSender() {
+					used = append(used, s.sendFD())
+				}
+			})
+			if got := ask(t, client, "hi"); !isTime(got) {
+				t.Errorf("%s: %q", addr, got)
+			}
+		}
+		if want := slices.Concat(pool, pool); len(pool) != 3 || !slices.Equal(used, want) {
+			t.Errorf("%s: used %v, want %v", addr, used, want)
+		}
+		onLoop(s, s.lookBack)
+		onLoop(s, func() {
+			if s.sendFD() != s.fd || !slices.Equal(s.sender.pool, pool) {
+				t.Errorf("%s: socket %d sends, and the pool is %v", addr, s.sendFD(), s.sender.pool)
+			}
+			s.Close()
+		})
+		for _, fd := range pool {
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+				t.Errorf("%s: Close leaves socket %d open", addr, fd)
+			}
+		}
+		if n := s.config.Counters.c.Current(counterReplacements); n != 6 {
+			t.Errorf("%s: %d replacements are counted, want 6", addr, n)
+		}
+	}
+}
+
+// TestPoolWithoutRoomIsTriedAgain: a socket without room is passed over. If all are
+// without, the replies wait, and leave when one has room.
+func TestPoolWithoutRoomIsTriedAgain(t *testing.T) {
+	at, s := startWithPool(t, "0.0.0.0:0", 2)
+	client := dial(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), at.Port()))
+	var pool []int
+	var readers []int
+	onLoop(s, func() {
+		for i := range s.sender.pool { // a full pipe has no room either
+			var p [2]int
+			if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+				t.Error(err)
+				return
+			}
+			for err := error(nil); err == nil; _, err = unix.Write(p[1], make([]byte, 4096)) {
+			}
+			pool, readers = append(pool, s.sender.pool[i]), append(readers, p[0])
+			s.sender.pool[i] = p[1]
+		}
+	})
+	if len(readers) != 2 {
+		t.FailNow()
+	}
+	onLoop(s, func() { s.awaitRoom(0) })
+	// It finds no room, again and again.
+	tries := func() (n int) {
+		onLoop(s, func() {
+			if !s.replaceSender() && s.waiting() && s.sender.fd < 0 {
+				n++
+			}
+		})
+		return n
+	}
+	eventually(t, "it does not wait", func() bool { return tries() == 1 })
+	onLoop(s, func() { _ = unix.Close(s.sender.pool[1]); s.sender.pool[1] = pool[1] })
+	eventually(t, "it does not find the socket that has room", func() (sends bool) {
+		onLoop(s, func() { sends = s.sender.fd == pool[1] && !s.waiting() })
+		return sends
+	})
+	if got := ask(t, client, "hi"); !isTime(got) {
+		t.Errorf("%q", got)
+	}
+	_, _, _ = unix.Close(readers[0]), unix.Close(readers[1]), unix.Close(pool[0])
 }

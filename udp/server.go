@@ -44,6 +44,9 @@ type Config struct {
 	// Timestamps has the kernel tell when it received each datagram, where it can.
 	// Without, a datagram counts as received when it is answered.
 	Timestamps bool
+	// Senders is the number of sockets to send from that are opened beforehand, if none
+	// can be bound to the port later; 0 if one can. See sender.
+	Senders int
 }
 
 // Server is the handler of one socket. Its methods belong to the loop's goroutine.
@@ -74,9 +77,13 @@ func Serve(loop *reactor.Loop, fd int, c Config, onFailure func(why error)) (*Se
 		err = enableTimestamps(fd)
 	}
 	if err == nil {
+		err = s.openPool(c.Senders)
+	}
+	if err == nil {
 		err = loop.Add(fd, reactor.PollIn, s)
 	}
 	if err != nil {
+		s.closePool()
 		_ = unix.Close(fd)
 		return nil, err
 	}
@@ -185,6 +192,7 @@ func (s *Server) fail(why error) {
 func (s *Server) closeSocket() {
 	s.endWait()
 	s.closeSender()
+	s.closePool()
 	_ = unix.Close(s.fd)
 	s.fd = -1
 	s.config.Counters.add(counterSendErrors, uint64(len(s.batch.pending)))

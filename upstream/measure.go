@@ -20,12 +20,12 @@ var (
 // not tell its era, so none can be larger than half an era, 68 years.
 const maxOffset = ntp.Era / 2
 
-// measure compares the clock with a server's. It waits for an answer until
-// timeout is over or ctx is done.
-func measure(ctx context.Context, address string, c *clock.Clock, timeout time.Duration) (*clock.Measurement, error) {
+// measure compares the clock with that of a server that was looked up. It waits
+// for an answer until timeout is over or ctx is done.
+func measure(ctx context.Context, s *server, c *clock.Clock, timeout time.Duration) (*clock.Measurement, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	r, err := ntp.Exchange(ctx, address, c.Now)
+	r, err := ntp.Exchange(ctx, s.resolved.String(), c.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +42,7 @@ func measure(ctx context.Context, address string, c *clock.Clock, timeout time.D
 	if m.Offset.Abs() > maxOffset || m.Bound < 0 || m.Bound >= clock.MaxErrorLimit {
 		return nil, fmt.Errorf("%w: an offset of %v within %v", errUseless, m.Offset, m.Bound)
 	}
-	m.Server, m.RefID = address, ntp.RefIDOf(r.Server.Addr())
+	m.Server, m.RefID = s.address, ntp.RefIDOf(r.Server.Addr())
 	return m, nil
 }
 

@@ -1,15 +1,20 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 
 	"nowd/clock"
 )
 
 // server is a time server that is checked against.
 type server struct {
-	address     string
+	address     string             // as it was given: a host or host:port
+	resolved    netip.AddrPort     // what it stood for when it was last looked up with success
+	unresolved  error              // of the last look-up
+	same        *server            // another with the same resolved address, which is asked in its place; nil if there is none
 	measurement *clock.Measurement // of this round; nil if there was no usable answer
 	err         error              // of this round
 	status      status
@@ -31,6 +36,35 @@ const (
 // maxSkip is how many rounds a server that asks for fewer requests is skipped
 // for, at most.
 const maxSkip = 64
+
+// resolve looks the server's address up.
+func (s *server) resolve(ctx context.Context, lookup func(context.Context, string) (netip.AddrPort, error)) {
+	var at netip.AddrPort
+	if at, s.unresolved = lookup(ctx, s.address); s.unresolved == nil {
+		s.resolved = at
+	}
+}
+
+// distinct returns the servers, without those whose address another has already:
+// each server counts once, by however many names it is given. It logs when a
+// server turns out to be the same as another. One that could not be looked up is
+// taken for what it stood for before.
+func distinct(servers []*server, log *slog.Logger) (list []*server) {
+	byAddress := make(map[netip.AddrPort]*server)
+	for _, s := range servers {
+		same := byAddress[s.resolved]
+		if same == nil {
+			list = append(list, s)
+			if s.resolved.IsValid() {
+				byAddress[s.resolved] = s
+			}
+		} else if s.same != same {
+			log.Warn("a time server is given twice; it counts once", "server", s.address, "same_as", same.address, "address", s.resolved)
+		}
+		s.same = same
+	}
+	return list
+}
 
 // due reports whether the server is asked in this round.
 func (s *server) due() bool {

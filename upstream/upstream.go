@@ -7,16 +7,18 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"nowd/clock"
+	"nowd/ntp"
 )
 
 // Config is the configuration of a Checker.
 type Config struct {
-	Servers  []string      // host:port, or host for port 123; of a name's addresses one is asked
+	Servers  []string      // host:port, or host for port 123; of a name's addresses one is asked, and each address counts once
 	Interval time.Duration // poll interval, give or take a tenth
 	Clock    *clock.Clock
 	Logger   *slog.Logger
@@ -30,7 +32,8 @@ type Checker struct {
 	disagreed    bool // whether the last round with answers had no majority
 	contradicted bool // whether the servers contradicted the kernel after the last round
 
-	timeout time.Duration // of one exchange
+	timeout time.Duration // of one look-up, and of one exchange
+	resolve func(ctx context.Context, address string) (netip.AddrPort, error)
 }
 
 // validRounds is how many poll intervals a measurement stays valid.
@@ -38,7 +41,7 @@ const validRounds = 8
 
 // New returns a Checker. It sends nothing before Run.
 func New(c Config) *Checker {
-	k := &Checker{Config: c, timeout: 3 * time.Second}
+	k := &Checker{Config: c, timeout: 3 * time.Second, resolve: ntp.Resolve}
 	for _, address := range slices.Compact(slices.Sorted(slices.Values(c.Servers))) {
 		k.servers = append(k.servers, &server{address: address})
 	}
@@ -77,25 +80,20 @@ func jitter(d time.Duration) time.Duration {
 // round asks every server once, and sets the clock's measurement to what their
 // majority agrees on.
 func (k *Checker) round(ctx context.Context) {
-	var asking sync.WaitGroup
-	for _, s := range k.servers {
-		s.measurement, s.err = nil, nil
-		if s.due() {
-			asking.Go(func() { s.measurement, s.err = measure(ctx, s.address, k.Clock, k.timeout) })
-		}
-	}
-	asking.Wait()
+	k.lookUp(ctx)
+	servers := distinct(k.servers, k.Logger)
+	k.ask(ctx, servers)
 	if ctx.Err() != nil {
 		return // what failed did so because of that
 	}
 	var measurements []*clock.Measurement
-	for _, s := range k.servers {
+	for _, s := range servers {
 		if s.measurement != nil {
 			measurements = append(measurements, s.measurement)
 		}
 	}
-	agreed := combine(measurements, len(k.servers))
-	for _, s := range k.servers {
+	agreed := combine(measurements, len(servers))
+	for _, s := range servers {
 		s.judge(k.Logger, agreed)
 	}
 	if len(measurements) > 0 {
@@ -107,6 +105,32 @@ func (k *Checker) round(ctx context.Context) {
 		k.Clock.SetMeasurement(*agreed)
 	}
 	k.logContradiction()
+}
+
+// lookUp looks all servers up at once.
+func (k *Checker) lookUp(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, k.timeout)
+	defer cancel()
+	var resolving sync.WaitGroup
+	for _, s := range k.servers {
+		resolving.Go(func() { s.resolve(ctx, k.resolve) })
+	}
+	resolving.Wait()
+}
+
+// ask asks at once those of the servers that are due.
+func (k *Checker) ask(ctx context.Context, servers []*server) {
+	var asking sync.WaitGroup
+	for _, s := range servers {
+		s.measurement, s.err = nil, nil
+		if !s.due() {
+			continue
+		}
+		if s.err = s.unresolved; s.err == nil {
+			asking.Go(func() { s.measurement, s.err = measure(ctx, s, k.Clock, k.timeout) })
+		}
+	}
+	asking.Wait()
 }
 
 // logMajority logs whether a majority of the servers agrees, once per change.

@@ -3,20 +3,22 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"net"
-	"os"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/beevik/ntp"
+	beevik "github.com/beevik/ntp"
 
 	"nowd/answer"
 	"nowd/clock"
+	"nowd/ntp"
 )
 
 // state is a kernel in it.
@@ -36,6 +38,7 @@ type timeServer struct {
 	asked   atomic.Int64
 	silent  atomic.Bool
 	kiss    atomic.Pointer[string]
+	change  atomic.Pointer[func(answer []byte)]
 }
 
 func serve(t *testing.T, c *clock.Clock) *timeServer {
@@ -64,6 +67,9 @@ func serve(t *testing.T, c *clock.Clock) *timeServer {
 			if kiss := s.kiss.Load(); kiss != nil {
 				b, _ = dialect.AppendKiss(b[:0], req[:n], n)
 				copy(b[12:], *kiss)
+			}
+			if change := s.change.Load(); change != nil {
+				(*change)(b)
 			}
 			if _, err := conn.WriteTo(b, from); err != nil {
 				t.Error(err)
@@ -105,8 +111,8 @@ func checker(c *clock.Clock, servers ...*timeServer) (*Checker, *log) {
 }
 
 func TestAnswersPassBeevik(t *testing.T) {
-	ask := func(c *clock.Clock, version int) (*ntp.Response, error) {
-		r, err := ntp.QueryWithOptions(serve(t, c).address, ntp.QueryOptions{Version: version, Timeout: 10 * time.Second})
+	ask := func(c *clock.Clock, version int) (*beevik.Response, error) {
+		r, err := beevik.QueryWithOptions(serve(t, c).address, beevik.QueryOptions{Version: version, Timeout: 10 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -117,13 +123,13 @@ func TestAnswersPassBeevik(t *testing.T) {
 		if err != nil {
 			t.Fatalf("version %d: %v", version, err)
 		}
-		if r.Version != version || r.Stratum != 3 || r.RootDispersion < 5*time.Millisecond || r.RootDelay != 0 || r.Leap != ntp.LeapNoWarning {
+		if r.Version != version || r.Stratum != 3 || r.RootDispersion < 5*time.Millisecond || r.RootDelay != 0 || r.Leap != beevik.LeapNoWarning {
 			t.Errorf("version %d: %+v", version, r)
 		}
 		if r.ClockOffset.Abs() > r.RootDistance {
 			t.Errorf("version %d: an offset of %v to the same clock, %v away", version, r.ClockOffset, r.RootDistance)
 		}
-		if r, err := ask(shifted(0, clock.MaxErrorLimit), version); err == nil || r.Leap != ntp.LeapNotInSync {
+		if r, err := ask(shifted(0, clock.MaxErrorLimit), version); err == nil || r.Leap != beevik.LeapNotInSync {
 			t.Errorf("version %d: a clock that is not synchronised passes: %+v", version, r)
 		}
 	}
@@ -219,6 +225,31 @@ func TestFalsetickerIsOutvoted(t *testing.T) {
 	}
 	if got := l.take(); !strings.Contains(got, "disagrees") || !strings.Contains(got, liar.address) {
 		t.Errorf("logged: %s", got)
+	}
+}
+
+// TestImplausibleAnswersTeachNothing: the first has a precision of 2^40 s, which the
+// library's arithmetic makes 0. The second claims that the server took 1,000 s of an
+// exchange of microseconds, which leaves no round trip for the bound.
+func TestImplausibleAnswersTeachNothing(t *testing.T) {
+	for name, change := range map[string]func(answer []byte){
+		"precision": func(answer []byte) { answer[3] = 40 },
+		"processing": func(answer []byte) {
+			binary.BigEndian.PutUint32(answer[40:], binary.BigEndian.Uint32(answer[40:])+1000)
+		},
+	} {
+		s := serve(t, shifted(0, time.Microsecond))
+		s.change.Store(&change)
+		c := shifted(0, clock.MaxErrorLimit)
+		k, l := checker(c, s)
+		k.timeout = 200 * time.Millisecond
+		k.round(t.Context())
+		if m, ok := c.Quality(c.Now()).Upstream(); ok {
+			t.Errorf("%s: learnt %+v", name, m)
+		}
+		if got := l.take(); !strings.Contains(got, "implausible answer: a "+name) {
+			t.Errorf("%s: logged: %s", name, got)
+		}
 	}
 }
 
@@ -318,18 +349,81 @@ func TestPausesAreJittered(t *testing.T) {
 }
 
 func TestUnreachableServerIsAnError(t *testing.T) {
-	c := shifted(0, time.Second)
-	for _, address := range []string{"127.0.0.1:0", "no such host:123", "[::1"} {
-		if m, err := measure(t.Context(), address, c, time.Second); err == nil {
-			t.Errorf("%q: %+v", address, m)
-		}
-	}
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	if m, err := measure(t.Context(), conn.LocalAddr().String(), c, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, net.ErrClosed) {
-		t.Errorf("%+v, %v", m, err)
+	for _, address := range []string{"127.0.0.1:0", "no such host:123", "[::1", conn.LocalAddr().String()} {
+		c := shifted(0, time.Second)
+		k := New(Config{Servers: []string{address}, Interval: time.Minute, Clock: c, Logger: slog.New(slog.DiscardHandler)})
+		k.timeout = 50 * time.Millisecond
+		k.round(t.Context())
+		if s := k.servers[0]; s.measurement != nil || s.err == nil || s.status != unusable {
+			t.Errorf("%q: %+v, %v", address, s.measurement, s.err)
+		}
+	}
+}
+
+// TestServerNamedTwiceCountsOnce: a falseticker cannot outvote an honest server by
+// having two names, or by being spelt in two ways. An honest one by two names decides
+// nothing either.
+func TestServerNamedTwiceCountsOnce(t *testing.T) {
+	good, liar := serve(t, shifted(0, time.Millisecond)), serve(t, shifted(time.Hour, time.Millisecond))
+	_, port, _ := net.SplitHostPort(liar.address)
+	names := map[string]string{"a.example": liar.address, "b.example:123": liar.address}
+	for _, servers := range [][]string{
+		{good.address, liar.address, "[::ffff:127.0.0.1]:" + port},
+		{good.address, liar.address, liar.address},
+		{"a.example", good.address, "b.example:123"},
+		{"b.example:123", good.address, liar.address},
+	} {
+		c, l := shifted(0, time.Second), &log{}
+		k := New(Config{Servers: servers, Interval: time.Minute, Clock: c, Logger: slog.New(slog.NewTextHandler(l, nil))})
+		k.timeout = 10 * time.Second
+		k.resolve = func(ctx context.Context, address string) (netip.AddrPort, error) {
+			if at, ok := names[address]; ok {
+				address = at
+			}
+			return ntp.Resolve(ctx, address)
+		}
+		asked := liar.asked.Load()
+		for range 3 {
+			k.round(t.Context())
+		}
+		if m, ok := c.Quality(c.Now()).Upstream(); ok {
+			t.Errorf("%v: learnt %+v", servers, m)
+		}
+		if n := liar.asked.Load() - asked; n != 3 {
+			t.Errorf("%v: asked %d times in 3 rounds", servers, n)
+		}
+		if got := l.take(); strings.Count(got, "given twice") > 1 || !strings.Contains(got, "no majority") {
+			t.Errorf("%v: logged: %s", servers, got)
+		}
+	}
+}
+
+// A name that cannot be looked up for a while is still the server that it was.
+func TestServerNamedTwiceCountsOnceWithoutItsName(t *testing.T) {
+	s := serve(t, shifted(0, time.Millisecond))
+	var down atomic.Bool
+	c := shifted(0, time.Second)
+	k, l := checker(c, s)
+	k.servers = append(k.servers, &server{address: "time.example"})
+	k.resolve = func(ctx context.Context, address string) (netip.AddrPort, error) {
+		if address == "time.example" && down.Load() {
+			return netip.AddrPort{}, errors.New("no such host")
+		}
+		return ntp.Resolve(ctx, s.address)
+	}
+	for i := range 4 {
+		down.Store(i > 0)
+		k.round(t.Context())
+		if got := l.take(); strings.Contains(got, "no majority") || strings.Contains(got, "given twice") != (i == 0) {
+			t.Errorf("round %d: logged: %s", i, got)
+		}
+	}
+	if _, ok := c.Quality(c.Now()).Upstream(); !ok {
+		t.Error("learnt nothing")
 	}
 }

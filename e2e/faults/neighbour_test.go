@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,22 +23,66 @@ func TestSilentNeighboursHoldUpNobody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes 25 s")
 	}
-	for _, c := range []struct{ family, here, far, silent string }{
-		{"IPv4", "198.18.77.1/24", "198.18.77.2/24", "198.18.77.9"},
-		{"IPv6", "fd00:77::1/64", "fd00:77::2/64", "fd00:77::9"},
-	} {
+	for _, l := range neighbourLinks {
 		for _, loops := range []int{1, 2} {
-			t.Run(fmt.Sprintf("%s, loops: %d", c.family, loops), func(t *testing.T) {
-				far := newNamespace(t)
-				link(t, here(), "nowd3", far, "far3")
-				ip(t, here(), addressArgs(c.here, "nowd3")...)
-				ip(t, far, addressArgs(c.far, "far3")...)
+			t.Run(fmt.Sprintf("%s, loops: %d", l.family, loops), func(t *testing.T) {
+				far := l.up(t)
 				n := start(t, here(), fmt.Sprintf("NOWD_LOOPS=%d", loops))
-				target := netip.AddrPortFrom(netip.MustParsePrefix(c.here).Addr(), uint16(n.port))
-				floodAndAsk(t, far, netip.MustParseAddr(c.silent), target)
+				floodAndAsk(t, far, netip.MustParseAddr(l.silent), l.at(n.port))
 			})
 		}
 	}
+}
+
+// TestSilentNeighboursHoldUpNobodyAtALowPort: nowd has given up the right to bind to its port, so that it cannot open
+// another socket there.
+func TestSilentNeighboursHoldUpNobodyAtALowPort(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 12 s")
+	}
+	const port = 1019
+	for _, l := range neighbourLinks {
+		t.Run(l.family, func(t *testing.T) {
+			far := l.up(t)
+			n := start(t, here(), "NOWD_UDP_LISTEN="+l.at(port).String())
+			eventually(t, patience, func() error {
+				status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.pid()))
+				if err == nil && !strings.Contains(string(status), "CapPrm:\t0000000000000000\n") {
+					err = fmt.Errorf("it has capabilities:\n%s", status)
+				}
+				return err
+			})
+			floodAndAsk(t, far, netip.MustParseAddr(l.silent), l.at(port))
+			replaced := n.metrics(t)["nowd_sender_replacements_total"]
+			t.Logf("replaced %v times", replaced)
+			if replaced == 0 {
+				t.Error("no send buffer was full")
+			}
+		})
+	}
+}
+
+// neighbourLink is a link between nowd and its clients, on which nobody has the addresses from silent on.
+type neighbourLink struct{ family, here, far, silent string }
+
+var neighbourLinks = []neighbourLink{
+	{"IPv4", "198.18.77.1/24", "198.18.77.2/24", "198.18.77.9"},
+	{"IPv6", "fd00:77::1/64", "fd00:77::2/64", "fd00:77::9"},
+}
+
+// up sets the link up, and returns its far end.
+func (l neighbourLink) up(t *testing.T) *namespace {
+	t.Helper()
+	far := newNamespace(t)
+	link(t, here(), "nowd3", far, "far3")
+	ip(t, here(), addressArgs(l.here, "nowd3")...)
+	ip(t, far, addressArgs(l.far, "far3")...)
+	return far
+}
+
+// at returns nowd's address on the link, with a port.
+func (l neighbourLink) at(port int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParsePrefix(l.here).Addr(), uint16(port))
 }
 
 func addressArgs(address, name string) []string {

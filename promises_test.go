@@ -1,0 +1,140 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// sources returns the contents of the files in the tree whose names end in suffix, by
+// their paths.
+func sources(t *testing.T, suffix string) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && len(path) > 1 && strings.HasPrefix(d.Name(), "."):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, suffix):
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		files[path] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// testNames returns the names of all tests and fuzz tests in the tree.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	names := make(map[string]bool)
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(\w+ \*testing\.[TFM]\)`)
+	for _, source := range sources(t, "_test.go") {
+		for _, m := range function.FindAllStringSubmatch(source, -1) {
+			names[m[1]] = true
+		}
+	}
+	return names
+}
+
+// TestEachPromiseNamesItsTests: the last column of SECURITY.md's table of promises has
+// tests that exist, and nothing else.
+func TestEachPromiseNamesItsTests(t *testing.T) {
+	security, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(security), "| promise | how | held by |\n|---|---|---|\n")
+	table, _, ended := strings.Cut(table, "\n\n")
+	if !found || !ended {
+		t.Fatal("SECURITY.md has no table of promises")
+	}
+	exists, cell := testNames(t), regexp.MustCompile("^`(Test|Fuzz)\\w+`(, `(Test|Fuzz)\\w+`)*$")
+	for promise := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(promise, "| \n"), " | ")
+		heldBy := cells[len(cells)-1]
+		if len(cells) != 3 || !cell.MatchString(heldBy) {
+			t.Errorf("%.60s... is held by %q; want names of tests, separated by commas", promise, heldBy)
+			continue
+		}
+		for name := range strings.SplitSeq(heldBy, ", ") {
+			if !exists[strings.Trim(name, "`")] {
+				t.Errorf("%.60s... is held by %s, which does not exist", promise, name)
+			}
+		}
+	}
+}
+
+// TestTestsThatAreNamedExist: wherever documents and comments name a test.
+func TestTestsThatAreNamedExist(t *testing.T) {
+	exists, name := testNames(t), regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z][a-z]+[A-Z]\w+`)
+	all := sources(t, ".md")
+	for path, source := range sources(t, ".go") {
+		all[path] = source
+	}
+	for path, text := range all {
+		for _, n := range name.FindAllString(text, -1) {
+			if !exists[n] {
+				t.Errorf("%s names %s, which does not exist", path, n)
+			}
+		}
+	}
+}
+
+// TestOtherModulesCanImportTheLoop: with the lines of docs/internals.md.
+func TestOtherModulesCanImportTheLoop(t *testing.T) {
+	internals, err := os.ReadFile("docs/internals.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lines = "require nowd v0.0.0\nreplace nowd => ../nowd\n"
+	if !strings.Contains(string(internals), lines) {
+		t.Error("docs/internals.md does not say how")
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums, err := os.ReadFile("go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"go.mod": "module other\n\ngo 1.26\n\n" + strings.Replace(lines, "../nowd", here, 1),
+		"go.sum": string(sums),
+		"main.go": `package main
+
+import (
+	"nowd/clock"
+	"nowd/ntp"
+	"nowd/reactor"
+	"nowd/socket"
+)
+
+var _, _, _, _ = clock.New, ntp.Exchange, reactor.New, socket.Open
+
+func main() {}
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("go", "build", "-mod=mod", "-o", os.DevNull, ".")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOPROXY=off") // what is missing is not fetched
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

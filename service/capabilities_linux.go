@@ -1,0 +1,54 @@
+package service
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
+)
+
+// dropCapabilities gives up, for all threads and for good, the capabilities of this
+// process but those in keep, a set of bits: capabilities(7). Kept are only the
+// effective and permitted ones; nothing can be inherited or gained by executing a file.
+func dropCapabilities(keep uint64) error {
+	if err := dropBoundingSet(); err != nil {
+		return err
+	}
+	// The calling thread's stand for those of all.
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData // of 32 bits each
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return fmt.Errorf("capget: %w", err)
+	}
+	for i := range sets {
+		kept := uint32(keep >> (32 * i))
+		sets[i] = unix.CapUserData{Effective: sets[i].Effective & kept, Permitted: sets[i].Permitted & kept}
+	}
+	// The ambient set loses what the inheritable set loses.
+	if _, _, errno := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&sets[0])), 0); errno != 0 {
+		return fmt.Errorf("capset: %w", errno)
+	}
+	return nil
+}
+
+// dropBoundingSet empties the bounding set: prctl(2), PR_CAPBSET_DROP. Who may not do
+// that has PR_SET_NO_NEW_PRIVS instead.
+func dropBoundingSet() error {
+	for c := 0; ; c++ {
+		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
+		if err != nil {
+			return nil // EINVAL: there are no more capabilities
+		}
+		if in == 0 {
+			continue
+		}
+		_, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0, 0)
+		if errno == unix.EPERM { // without CAP_SETPCAP
+			return nil
+		}
+		if errno != 0 {
+			return fmt.Errorf("prctl PR_CAPBSET_DROP: %w", errno)
+		}
+	}
+}
