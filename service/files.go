@@ -62,8 +62,10 @@ func loopFiles(c *config.Config, protocols []config.Protocol) (files, servers in
 		if p.Network == socket.TCP {
 			servers++
 		}
-		if sockets++; p.Listen.Host == "" {
-			sockets++ // of IPv6
+		for _, a := range p.Listen {
+			if sockets++; a.Host == "" {
+				sockets++ // of IPv6
+			}
 		}
 	}
 	// Each loop has its poller, its wake-up, its sockets, and for each TCP server

@@ -215,7 +215,7 @@ func shutListeners(t *testing.T, at config.Listen) (n int) {
 			continue
 		}
 		if sa, err := unix.Getsockname(fd); err == nil {
-			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at.Port) {
+			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at[0].Port) {
 				if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
 					t.Error(err)
 				}
@@ -260,10 +260,9 @@ func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
 		}
 	}()
 	var log bytes.Buffer
-	c := &config.Config{Loops: 1, MaxConns: 10000}
-	protocols := c.Protocols() // none is off
-	protocols = protocols[:2]  // UDP and TCP
-	conns := fitConnections(c, protocols, slog.New(slog.NewTextHandler(&log, nil)))
+	everywhere := config.Listen{{Port: 3333}}
+	c := &config.Config{Loops: 1, MaxConns: 10000, UDP: everywhere, TCP: everywhere}
+	conns := fitConnections(c, c.Protocols(), slog.New(slog.NewTextHandler(&log, nil)))
 	if conns < 100 || conns > 170 || !strings.Contains(log.String(), "NOWD_TCP_MAX_CONNS") {
 		t.Errorf("%d connections with 256 files; %s", conns, log.String())
 	}

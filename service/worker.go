@@ -16,7 +16,7 @@ import (
 func (s *Service) udpPorts() (ports []uint16) {
 	for _, p := range s.protocols {
 		if p.Network == socket.UDP {
-			ports = append(ports, p.Listen.Port)
+			ports = append(ports, p.Listen.Ports()...)
 		}
 	}
 	return ports
