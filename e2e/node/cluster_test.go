@@ -5,7 +5,7 @@
 // It needs a cluster whose nodes have the image, and says which with two variables:
 //
 //	NOWD_E2E_KUBECONFIG   the file by which kubectl and helm find the cluster
-//	NOWD_E2E_IMAGE        the image's name and tag, such as nowd:test
+//	NOWD_E2E_IMAGE        the image's name and tag, such as localhost/nowd:0.1.0
 //
 // Without the first all tests are skipped. They need kubectl, helm and a C compiler besides, make namespaces of their own,
 // and remove them.
@@ -67,7 +67,7 @@ func newCluster(t *testing.T, name string) *cluster {
 		repository, tag = image[:i], image[i+1:]
 	}
 	if !ok || tag == "" {
-		t.Fatalf("NOWD_E2E_IMAGE=%q: want a name and a tag, such as nowd:test", image)
+		t.Fatalf("NOWD_E2E_IMAGE=%q: want a name and a tag, such as localhost/nowd:0.1.0", image)
 	}
 	c := &cluster{
 		namespace:  fmt.Sprintf("nowd-e2e-%d-%s", os.Getpid(), name),

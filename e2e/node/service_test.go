@@ -3,11 +3,9 @@
 package node_test
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -100,7 +98,8 @@ func TestInstalledAsItsNotesSay(t *testing.T) {
 		{"--set=mode=deployment", "--set=deployment.autoscaling.enabled=true", "--set=deployment.podDisruptionBudget=true",
 			"--set=deployment.topologySpread=true", "--set=networkPolicy.enabled=true", "--set=service.combined=true",
 			"--set=monitoring.dashboard=true"},
-		{"--set=mode=daemonset", "--set=networkPolicy.enabled=true", "--set=ports.daytime=13", "--set=ports.time=37", "--set=ports.ntp=123"},
+		{"--set=mode=daemonset", "--set=networkPolicy.enabled=true", "--set=ports.daytime=13", "--set=ports.time=37", "--set=ports.ntp=123",
+			"--set=priorityClassName=system-node-critical", "--set=commonLabels.team=time", "--set=podAnnotations.note=one"},
 	} {
 		t.Run(strings.TrimPrefix(args[0], "--set=mode="), func(t *testing.T) {
 			rendered := c.helm(t, slices.Concat([]string{"template", "nowd", filepath.Join(c.charts, "nowd")}, args)...)
@@ -115,10 +114,13 @@ func TestInstalledAsItsNotesSay(t *testing.T) {
 					continue
 				}
 				commands++
+				if strings.HasPrefix(command, "helm test") {
+					command += " --logs"
+				}
 				out, err := exec.Command("sh", "-c", command).CombinedOutput()
 				if err != nil {
 					t.Errorf("%s: %v\n%s", command, err, out)
-				} else if strings.Contains(command, " query ") && !strings.Contains(string(out), "  round trip ") {
+				} else if (strings.Contains(command, " query ") || strings.HasSuffix(command, " --logs")) && !strings.Contains(string(out), "  round trip ") {
 					t.Errorf("%s: %s", command, out)
 				}
 			}
@@ -131,41 +133,13 @@ func TestInstalledAsItsNotesSay(t *testing.T) {
 	}
 }
 
-// TestReadmesCommandsWorkAsPrinted runs each helm install of the README, where its charts are. What is added is the image's
-// name, the namespace, and to wait.
-func TestReadmesCommandsWorkAsPrinted(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, "readme")
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	commands := regexp.MustCompile("(?m)helm install (\\S+) (\\S+)[^`#\n]*").FindAllStringSubmatch(string(readme), -1)
-	if len(commands) == 0 {
-		t.Fatal("the README does not say how to install the chart")
-	}
-	for _, m := range commands {
-		command, release, values := m[0], m[1], ""
-		if filepath.Base(m[2]) != "nowd" {
-			values = "nowd." // where it is a dependency
-		}
-		cmd := exec.Command("sh", "-c", fmt.Sprintf("%s --namespace=%s --set=%simage.repository=%s,%simage.tag=%s --wait --timeout=%v",
-			command, c.namespace, values, c.repository, values, c.tag, patience))
-		cmd.Dir = filepath.Dir(c.charts)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", command, err, out)
-			continue
-		}
-		c.helm(t, "uninstall", release, "--wait")
-	}
-	c.checkNothingLeft(t)
-}
+// small is what a sidecar gets, for a nowd of its own that others can reach.
+var small = []string{"--set=mode=deployment", "--set=deployment.replicas=1", "--set=resources.limits.cpu=20m"}
 
-// TestSmallLimitsCarryConnectionsAndAFlood gives nowd what the chart gives it, a fiftieth of a CPU and 24 MiB, and more
-// work than that can do.
+// TestSmallLimitsCarryConnectionsAndAFlood gives nowd a fiftieth of a CPU, and more work than that can do.
 func TestSmallLimitsCarryConnectionsAndAFlood(t *testing.T) {
 	c := newCluster(t, "load")
-	c.install(t, "nowd", "nowd", "", "--set=mode=deployment", "--set=deployment.replicas=1")
+	c.install(t, "nowd", "nowd", "", append(small, "--set=settings.NOWD_TCP_MAX_CONNS=1000")...)
 	c.handAt(t, c.namespace)
 	p := c.pod(t, serverSelector)
 	started := p.Status.ContainerStatuses[0].State.Running.StartedAt
@@ -207,6 +181,110 @@ func TestSmallLimitsCarryConnectionsAndAFlood(t *testing.T) {
 		c.logMemory(t, stats)
 	}
 	c.helm(t, "uninstall", "nowd", "--wait")
+}
+
+// TestLoadAloneRestartsNothing has connections busy in every way that costs nowd CPU time, at the limit of a sidecar, and
+// datagrams besides, for longer than the liveness probe has patience. NOWD_E2E_LOAD is for how long, in seconds.
+func TestLoadAloneRestartsNothing(t *testing.T) {
+	t.Parallel()
+	seconds := "45"
+	if s := os.Getenv("NOWD_E2E_LOAD"); s != "" {
+		seconds = s
+	}
+	for _, kind := range []string{"read", "unread", "http", "heads", "flood"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, "load-"+kind)
+			c.install(t, "nowd", "nowd", "", small...)
+			c.handAt(t, c.namespace)
+			p := c.pod(t, serverSelector)
+			spec, container := hand()
+			container["resources"] = object{"limits": object{"cpu": "150m"}, "requests": object{"cpu": "1m"}}
+			load := []string{"/hand/hand", "load", kind, p.Status.PodIP, "3333", "200", seconds}
+			if kind == "flood" {
+				load = []string{"/hand/hand", "flood", p.Status.PodIP, "3333", seconds}
+			}
+			c.start(t, c.namespace, "load", spec, container, load...)
+			spec, container = hand()
+			c.start(t, c.namespace, "probe", spec, container, "/hand/hand", "probe", p.Status.PodIP, "8086", seconds)
+			for _, name := range []string{"load", "probe"} {
+				log, status := c.awaitEnd(t, c.namespace, name)
+				t.Logf("%s: %s", name, strings.TrimSpace(log))
+				if status != 0 {
+					t.Errorf("%s: status %d", name, status)
+				}
+			}
+			after := c.podNamed(t, c.namespace, p.Metadata.Name).Status.ContainerStatuses[0]
+			if after.RestartCount != 0 {
+				t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
+			}
+			events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
+			if t.Logf("probes of the kubelet that failed: %q", events); strings.Contains(events, "Liveness") {
+				t.Error("the liveness probe failed for want of CPU")
+			}
+			c.helm(t, "uninstall", "nowd", "--wait")
+		})
+	}
+}
+
+// TestWhatAFailedTestLeavesGoesWithTheRelease has nobody there to answer.
+func TestWhatAFailedTestLeavesGoesWithTheRelease(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "failed")
+	c.helm(t, "install", "nowd", filepath.Join(c.charts, "nowd"), "--set=mode=deployment", "--set=deployment.replicas=0",
+		"--set=image.repository="+c.repository, "--set=image.tag="+c.tag)
+	if out, err := c.try("helm", "test", "nowd", "--namespace="+c.namespace); err == nil {
+		t.Fatalf("without a pod the test passes: %s", out)
+	}
+	if left := c.kubectl(t, "get", "pods", "--output=name"); !strings.Contains(left, "pod/nowd-test-") {
+		t.Errorf("there is no pod to read a log of, but %q", left)
+	}
+	c.helm(t, "uninstall", "nowd", "--wait")
+	c.checkNothingLeft(t)
+}
+
+// TestPortsOfTheNode has NTP at the node's own address, in both ways, and the Services' ports on it.
+func TestPortsOfTheNode(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "ports")
+	host := c.namespace + "-host" // where pods may have what is the node's
+	c.makeNamespace(t, host, "privileged")
+	restricted := c.namespace
+	c.namespace = host
+	for _, args := range [][]string{{"--set=daemonset.hostPorts=true"}, {"--set=daemonset.hostNetwork=true"}} {
+		t.Run(strings.TrimSuffix(strings.TrimPrefix(args[0], "--set=daemonset."), "=true"), func(t *testing.T) {
+			// Ports that no other test takes.
+			own := []string{"--set=mode=daemonset", "--set=ports.udp=3334", "--set=ports.tcp=3334", "--set=ports.ntp=124", "--set=ports.health=8087"}
+			c.install(t, "nowd", "nowd", "", append(args, own...)...)
+			out := c.kubectl(t, "exec", "daemonset/nowd", "--", "/nowd", "query", "-timeout", "5s", "-proto", "ntp", c.nodeAddress(t)+":124")
+			if !isAnswer(out) {
+				t.Errorf("NTP at the node's address: %q", out)
+			}
+			// Its ports are the node's: one pod has to go before the next one comes.
+			c.apply(t, "upgrade", "nowd", "nowd", "", append(args, append(own, "--set=timeZone=Asia/Tokyo")...)...)
+			c.kubectl(t, "rollout", "status", "daemonset/nowd", "--timeout="+patience.String())
+			c.helm(t, "uninstall", "nowd", "--wait")
+		})
+	}
+	c.namespace = restricted
+	c.install(t, "nowd", "nowd", "", "--set=mode=deployment", "--set=service.type=NodePort")
+	for _, proto := range []string{"udp", "tcp"} {
+		port := c.kubectl(t, "get", "service", "nowd-"+proto, "--output=jsonpath={.spec.ports[0].nodePort}")
+		name := "outside-" + proto
+		// From the node's own network, as a client outside the cluster comes to it.
+		c.start(t, host, name, object{"hostNetwork": true}, nil, "/nowd", "query", "-proto", proto, "-n", "5", c.nodeAddress(t)+":"+port)
+		if out, status := c.awaitEnd(t, host, name); status != 0 {
+			t.Errorf("port %s of the node over %s: %s", port, proto, out)
+		}
+	}
+	c.helm(t, "uninstall", "nowd", "--wait")
+	c.checkNothingLeft(t)
+}
+
+// nodeAddress returns that of the first node.
+func (c *cluster) nodeAddress(t *testing.T) string {
+	t.Helper()
+	return c.run(t, "kubectl", "get", "nodes", "--output=jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}")
 }
 
 // logMemory tells what the kubelet counts of the container's memory.
