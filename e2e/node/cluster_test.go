@@ -235,7 +235,7 @@ type container struct {
 // end is how a container ended. Its times are in whole seconds.
 type end struct {
 	ExitCode              int
-	Reason                string
+	Reason, Message       string
 	StartedAt, FinishedAt time.Time
 }
 

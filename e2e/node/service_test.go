@@ -138,6 +138,7 @@ var small = []string{"--set=mode=deployment", "--set=deployment.replicas=1", "--
 
 // TestSmallLimitsCarryConnectionsAndAFlood gives nowd a fiftieth of a CPU, and more work than that can do.
 func TestSmallLimitsCarryConnectionsAndAFlood(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, "load")
 	c.install(t, "nowd", "nowd", "", append(small, "--set=settings.NOWD_TCP_MAX_CONNS=1000")...)
 	c.handAt(t, c.namespace)
@@ -146,8 +147,8 @@ func TestSmallLimitsCarryConnectionsAndAFlood(t *testing.T) {
 	i := slices.IndexFunc(p.Status.Conditions, func(c condition) bool { return c.Type == "Ready" })
 	ready := p.Status.Conditions[i].LastTransitionTime.Sub(started)
 	t.Logf("ready %v after its start", ready)
-	if ready > 3*time.Second {
-		t.Errorf("ready %v after its start, want within 3 s", ready)
+	if ready > 10*time.Second { // on a quiet node it takes a second
+		t.Errorf("ready %v after its start, want within 10 s", ready)
 	}
 
 	// Longer than the liveness probe has patience.

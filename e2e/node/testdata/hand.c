@@ -7,6 +7,8 @@
 //   hand load KIND IP PORT N SEC
 //                             have N connections busy: read (ask by the dozen and read), unread (ask for json and read
 //                             nothing), http (the same in HTTP, reading), heads (heads of HTTP that do not end)
+//   hand ask udp|tcp IP PORT CLIENTS EACH SEC
+//                             have CLIENTS that ask again when they are answered, EACH questions at a time
 //   hand probe IP PORT SEC    ask for /live as a kubelet does, four times a second, and tell how long it takes
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -140,6 +142,37 @@ static int load(const char *kind, const char *ip, const char *port, int n, int s
   return printf("%s: %lu connections, %lu bytes sent, %lu received\n", kind, opened, sent, got), 0;
 }
 
+static int ask_on(const char *proto, const char *ip, const char *port, int clients, int each, int seconds) {
+  int type = strcmp(proto, "udp") ? SOCK_STREAM : SOCK_DGRAM;
+  char many[4096] = "", answers[65536];
+  for (int i = 0; i < each; i++) strcat(many, "hi\n");
+  struct pollfd *p = calloc(clients, sizeof *p);
+  double *asked = calloc(clients, sizeof *asked), began = now(), worst = 0;
+  int *owed = calloc(clients, sizeof *owed);
+  unsigned long got = 0, lost = 0;
+  for (int i = 0; i < clients; i++) {
+    if ((p[i].fd = dial(type, ip, port)) < 0) return 1;
+    p[i].events = POLLIN;
+  }
+  for (double t; (t = now()) < began + seconds;) {
+    for (int i = 0; i < clients; i++) {
+      if (owed[i] > 0 && type == SOCK_DGRAM && t > asked[i] + 2) owed[i] = 0, lost++;
+      if (owed[i] > 0) continue;
+      if (send(p[i].fd, many, strlen(many), MSG_NOSIGNAL) < 0) return perror("send"), 1;
+      owed[i] = each, asked[i] = t;
+    }
+    if (poll(p, clients, 100) <= 0) continue;
+    for (int i = 0; i < clients; i++) {
+      if (!(p[i].revents & POLLIN)) continue;
+      ssize_t r = recv(p[i].fd, answers, sizeof answers, 0);
+      if (r <= 0) return perror("recv"), 1;
+      for (ssize_t j = 0; j < r; j++) owed[i] -= answers[j] == '\n', got += answers[j] == '\n';
+      if (owed[i] <= 0 && now() - asked[i] > worst) worst = now() - asked[i];
+    }
+  }
+  return printf("%.0f a second, the slowest %.0f ms, %lu lost\n", got / (now() - began), worst * 1000, lost), 0;
+}
+
 static int probe(const char *ip, const char *port, int seconds) {
   int probes = 0, slow = 0, failed = 0;
   double worst = 0;
@@ -162,6 +195,7 @@ int main(int argc, char **argv) {
   if (argc == 5 && !strcmp(argv[1], "flood")) return flood(argv[2], argv[3], atoi(argv[4]));
   if (argc == 6 && !strcmp(argv[1], "hold")) return hold(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
   if (argc == 7 && !strcmp(argv[1], "load")) return load(argv[2], argv[3], argv[4], atoi(argv[5]), atoi(argv[6]));
+  if (argc == 8 && !strcmp(argv[1], "ask")) return ask_on(argv[2], argv[3], argv[4], atoi(argv[5]), atoi(argv[6]), atoi(argv[7]));
   if (argc == 5 && !strcmp(argv[1], "probe")) return probe(argv[2], argv[3], atoi(argv[4]));
   return fprintf(stderr, "usage: see the first comment of hand.c\n"), 2;
 }
