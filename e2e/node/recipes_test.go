@@ -106,15 +106,21 @@ func TestReadmesCommandsWorkAsPrinted(t *testing.T) {
 	if len(commands) != 3 {
 		t.Fatalf("the README says in %d ways how to install the chart", len(commands))
 	}
+	const version = "for pods in $(kubectl get deployments,daemonsets --output name); do kubectl exec $pods -- /nowd version; done"
 	for _, m := range commands {
 		command, release := m[0], m[1]
 		for _, command := range []string{
 			command,
 			"for pods in $(kubectl get deployments,daemonsets --output name); do kubectl rollout status $pods --timeout=60s; done",
+			version,
 			"helm uninstall --wait " + release,
 		} {
-			if out, err := s.run(command); err != nil {
+			out, err := s.run(command)
+			if err != nil {
 				t.Errorf("%s: %v\n%s", command, err, out)
+			}
+			if command == version && !strings.Contains(out, "nowd "+c.tag+" ") {
+				t.Errorf("the image %s says that it is %q", c.tag, out)
 			}
 		}
 	}
