@@ -295,8 +295,8 @@ func (c *cluster) start(t *testing.T, namespace, name string, spec, container ob
 	c.create(t, namespace, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": name}, "spec": all})
 }
 
-// awaitEnd waits until a pod's only container has ended, and returns what it wrote.
-func (c *cluster) awaitEnd(t *testing.T, namespace, name string) (log string, status int) {
+// awaitEnd waits until a pod's containers have ended, and returns what the first one wrote, or that which logArgs name.
+func (c *cluster) awaitEnd(t *testing.T, namespace, name string, logArgs ...string) (log string, status int) {
 	t.Helper()
 	c.await(t, name, func() error {
 		p := c.podNamed(t, namespace, name)
@@ -306,7 +306,7 @@ func (c *cluster) awaitEnd(t *testing.T, namespace, name string) (log string, st
 		status = p.Status.ContainerStatuses[0].State.Terminated.ExitCode
 		return nil
 	})
-	return c.run(t, "kubectl", "logs", name, "--namespace="+namespace), status
+	return c.run(t, "kubectl", append([]string{"logs", name, "--namespace=" + namespace}, logArgs...)...), status
 }
 
 // handAt builds the hand and puts it into a namespace; hand then gives it to a pod.

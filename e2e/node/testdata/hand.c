@@ -117,7 +117,10 @@ static int load(const char *kind, const char *ip, const char *port, int n, int s
   for (double end = now() + seconds; now() < end;) {
     for (int i = 0; i < n; i++) {
       if (p[i].fd < 0) {
-        if ((p[i].fd = dial(SOCK_STREAM, ip, port)) < 0) continue;
+        if ((p[i].fd = dial(SOCK_STREAM, ip, port)) < 0) {
+          usleep(100000);
+          break;
+        }
         opened++;
         fcntl(p[i].fd, F_SETFL, O_NONBLOCK);
         if (k == 3) send(p[i].fd, "GET / HTTP/1.1\r\n", 16, MSG_NOSIGNAL);
