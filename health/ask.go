@@ -19,14 +19,14 @@ const (
 
 // Ask asks for a path at the first of addrs, each host:port, that accepts a
 // connection. The error is nil if the answer is 200. A loop may take timeout to
-// answer; five more seconds are for the rest: where the CPU is throttled, all of it
+// answer; ten more seconds are for the rest: where the CPU is throttled, all of it
 // takes long.
 func Ask(path string, addrs []string, timeout time.Duration) error {
 	// The URL has no real host: it could not have the zone of an IPv6 address,
 	// and to look a name up takes a file that not every image has.
 	var dialer net.Dialer
 	client := http.Client{
-		Timeout: timeout + 5*time.Second,
+		Timeout: timeout + 10*time.Second,
 		Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			var errs []error
 			for _, addr := range addrs {

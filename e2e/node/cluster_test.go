@@ -57,6 +57,9 @@ var tools sync.Once
 // newCluster skips the test where there is no cluster.
 func newCluster(t *testing.T, name string) *cluster {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("takes more than 10 s")
+	}
 	kubeconfig, image := os.Getenv("NOWD_E2E_KUBECONFIG"), os.Getenv("NOWD_E2E_IMAGE")
 	if kubeconfig == "" {
 		t.Skip("NOWD_E2E_KUBECONFIG names no cluster")

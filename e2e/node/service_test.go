@@ -3,14 +3,11 @@
 package node_test
 
 import (
-	"cmp"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 const serverSelector = "app.kubernetes.io/instance=nowd,app.kubernetes.io/component=server"
@@ -134,98 +131,6 @@ func TestInstalledAsItsNotesSay(t *testing.T) {
 	}
 }
 
-// small is what a sidecar gets, for a nowd of its own that others can reach.
-var small = []string{"--set=mode=deployment", "--set=deployment.replicas=1", "--set=resources.limits.cpu=20m"}
-
-// TestSmallLimitsCarryConnectionsAndAFlood gives nowd a fiftieth of a CPU, and more work than that can do.
-func TestSmallLimitsCarryConnectionsAndAFlood(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, "load")
-	c.install(t, "nowd", "nowd", "", append(small, "--set=settings.NOWD_TCP_MAX_CONNS=1000")...)
-	c.handAt(t, c.namespace)
-	p := c.pod(t, serverSelector)
-	started := p.Status.ContainerStatuses[0].State.Running.StartedAt
-	i := slices.IndexFunc(p.Status.Conditions, func(c condition) bool { return c.Type == "Ready" })
-	ready := p.Status.Conditions[i].LastTransitionTime.Sub(started)
-	t.Logf("ready %v after its start", ready)
-	if ready > 10*time.Second { // on a quiet node it takes a second
-		t.Errorf("ready %v after its start, want within 10 s", ready)
-	}
-
-	// Longer than the liveness probe has patience.
-	const connections, seconds = "1000", "40"
-	spec, container := hand()
-	c.start(t, c.namespace, "hold", spec, container, "/hand/hand", "hold", p.Status.PodIP, "3333", connections, seconds)
-	c.await(t, "connections", func() error {
-		_, err := c.try("sh", "-c", "kubectl logs hold --namespace="+c.namespace+" | grep -x 'held "+connections+"'")
-		return err
-	})
-	container["resources"] = object{"limits": object{"cpu": "500m"}, "requests": object{"cpu": "1m"}}
-	c.start(t, c.namespace, "flood", spec, container, "/hand/hand", "flood", p.Status.PodIP, "3333", seconds)
-
-	for _, name := range []string{"flood", "hold"} {
-		log, status := c.awaitEnd(t, c.namespace, name)
-		t.Logf("%s: %s", name, strings.ReplaceAll(strings.TrimSpace(log), "\n", ", "))
-		if status != 0 {
-			t.Errorf("%s: status %d: not every connection was answered", name, status)
-		}
-	}
-	after := c.podNamed(t, c.namespace, p.Metadata.Name).Status.ContainerStatuses[0]
-	if after.RestartCount != 0 {
-		t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
-	}
-	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
-	t.Logf("probes that failed: %s", events)
-	if strings.Contains(events, "Liveness") {
-		t.Error("the liveness probe failed for want of CPU")
-	}
-	if stats, err := c.try("kubectl", "get", "--raw", "/api/v1/nodes/"+p.Spec.NodeName+"/proxy/stats/summary"); err == nil {
-		c.logMemory(t, stats)
-	}
-	c.helm(t, "uninstall", "nowd", "--wait")
-}
-
-// loadSeconds returns how long a load lasts: NOWD_E2E_LOAD, or somewhat longer than the liveness probe has patience.
-func loadSeconds() string { return cmp.Or(os.Getenv("NOWD_E2E_LOAD"), "45") }
-
-// TestLoadAloneRestartsNothing has connections busy in every way that costs nowd CPU time, at the limit of a sidecar, and
-// datagrams besides.
-func TestLoadAloneRestartsNothing(t *testing.T) {
-	t.Parallel()
-	seconds := loadSeconds()
-	for _, kind := range []string{"read", "unread", "http", "heads"} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			c := newCluster(t, "load-"+kind)
-			c.install(t, "nowd", "nowd", "", small...)
-			c.handAt(t, c.namespace)
-			p := c.pod(t, serverSelector)
-			spec, container := hand()
-			container["resources"] = object{"limits": object{"cpu": "150m"}, "requests": object{"cpu": "1m"}}
-			c.start(t, c.namespace, "load", spec, container, "/hand/hand", "load", kind, p.Status.PodIP, "3333", "200", seconds)
-			c.start(t, c.namespace, "flood", spec, container, "/hand/hand", "flood", p.Status.PodIP, "3333", seconds)
-			spec, container = hand()
-			c.start(t, c.namespace, "probe", spec, container, "/hand/hand", "probe", p.Status.PodIP, "8086", seconds)
-			for _, name := range []string{"load", "flood", "probe"} {
-				log, status := c.awaitEnd(t, c.namespace, name)
-				t.Logf("%s, %s: %s", kind, name, strings.TrimSpace(log))
-				if status != 0 {
-					t.Errorf("%s: status %d", name, status)
-				}
-			}
-			after := c.podNamed(t, c.namespace, p.Metadata.Name).Status.ContainerStatuses[0]
-			if after.RestartCount != 0 {
-				t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
-			}
-			events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
-			if t.Logf("probes of the kubelet that failed: %q", events); strings.Contains(events, "Liveness") {
-				t.Error("the liveness probe failed for want of CPU")
-			}
-			c.helm(t, "uninstall", "nowd", "--wait")
-		})
-	}
-}
-
 // TestWhatAFailedTestLeavesGoesWithTheRelease has nobody there to answer.
 func TestWhatAFailedTestLeavesGoesWithTheRelease(t *testing.T) {
 	t.Parallel()
@@ -284,25 +189,4 @@ func TestPortsOfTheNode(t *testing.T) {
 func (c *cluster) nodeAddress(t *testing.T) string {
 	t.Helper()
 	return c.run(t, "kubectl", "get", "nodes", "--output=jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}")
-}
-
-// logMemory tells what the kubelet counts of the container's memory.
-func (c *cluster) logMemory(t *testing.T, stats string) {
-	var s struct {
-		Pods []struct {
-			PodRef     struct{ Name, Namespace string }
-			Containers []struct {
-				Name   string
-				Memory struct{ WorkingSetBytes int64 }
-			}
-		}
-	}
-	c.decode(t, stats, &s)
-	for _, p := range s.Pods {
-		for _, container := range p.Containers {
-			if p.PodRef.Namespace == c.namespace && container.Name == "nowd" {
-				t.Logf("working set %.1f MiB", float64(container.Memory.WorkingSetBytes)/(1<<20))
-			}
-		}
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -265,37 +264,6 @@ func TestApplicationStartsOnlyWithAGoodClock(t *testing.T) {
 	}
 	c.helm(t, "uninstall", "example", "--wait")
 	c.checkNothingLeft(t)
-}
-
-// TestApplicationsLoadDoesNotRestartItsSidecar has an application that asks as fast as it can, over connections and in
-// datagrams. The kubelet's probes run in the sidecar's container, on what CPU time is left there.
-func TestApplicationsLoadDoesNotRestartItsSidecar(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, "busy")
-	c.install(t, "example", "example", "nowd.")
-	c.handAt(t, c.namespace)
-	spec := c.template(t)
-	app := spec["containers"].([]any)[0].(object)
-	volumes, mounts := hand()
-	spec["volumes"], app["volumeMounts"] = volumes["volumes"], mounts["volumeMounts"]
-	spec["restartPolicy"] = "Never"
-	app["resources"] = object{"limits": object{"cpu": "150m"}}
-	app["command"] = []string{"/hand/hand", "load", "read", "127.0.0.1", "3333", "200", loadSeconds()}
-	flood := object{}
-	maps.Copy(flood, app)
-	flood["name"], flood["command"] = "flood", []string{"/hand/hand", "flood", "127.0.0.1", "3333", loadSeconds()}
-	spec["containers"] = []any{app, flood}
-	c.create(t, c.namespace, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "busy"}, "spec": spec})
-	log, _ := c.awaitEnd(t, c.namespace, "busy", "--container=application")
-	t.Log(log)
-	if sidecar := c.podNamed(t, c.namespace, "busy").Status.InitContainerStatuses[0]; sidecar.RestartCount != 0 {
-		t.Errorf("%d restarts, the last end %+v", sidecar.RestartCount, sidecar.LastState.Terminated)
-	}
-	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy,involvedObject.name=busy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
-	if t.Logf("probes of the kubelet that failed: %q", events); strings.Contains(events, "Liveness") {
-		t.Error("the liveness probe failed for want of CPU")
-	}
-	c.helm(t, "uninstall", "example", "--wait")
 }
 
 // template returns the spec of the example's pods, with other arguments for the application's query.

@@ -116,12 +116,12 @@ nowd 2 ms in each 100 ms, so under load any answer takes several of these period
 Load alone must not restart nowd.
 */}}
 {{- define "nowd.probeTimeout" -}}
-{{ ternary 10 5 (eq (include "nowd.loopback" .) "true") }}
+{{ ternary 15 5 (eq (include "nowd.loopback" .) "true") }}
 {{- end }}
 
 {{- define "nowd.livenessProbe" -}}
 {{ include "nowd.ask" (list . "/live") }}
-periodSeconds: 10
+periodSeconds: {{ include "nowd.probeTimeout" . | int | max 10 }}
 timeoutSeconds: {{ include "nowd.probeTimeout" . }}
 failureThreshold: 3
 # What has hung does not end when it is asked to.
