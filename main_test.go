@@ -20,7 +20,7 @@ func TestVersionIsTheSameEverywhere(t *testing.T) {
 		"helm/nowd/Chart.yaml":    regexp.MustCompile(`(?m)^(version: |appVersion: )(.+)$`),
 		"helm/example/Chart.yaml": regexp.MustCompile(`(?m)^(version: )(.+)$`),
 	}
-	documents := regexp.MustCompile("(?m)(localhost/nowd:|^    version: )([^ `\n]+)")
+	documents := regexp.MustCompile("(?m)(localhost/nowd:|^    version: )([^ \"`\n]+)")
 	for _, pattern := range []string{"*.md", "docs/*.md", "helm/*/*.md", "deploy/*.yaml"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {

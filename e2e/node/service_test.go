@@ -160,6 +160,8 @@ func TestPortsOfTheNode(t *testing.T) {
 			// Ports that no other test takes.
 			own := []string{"--set=mode=daemonset", "--set=ports.udp=3334", "--set=ports.tcp=3334", "--set=ports.ntp=124", "--set=ports.health=8087"}
 			c.install(t, "nowd", "nowd", "", append(args, own...)...)
+			// Helm does not wait for a pod of a set that may be without one.
+			c.kubectl(t, "rollout", "status", "daemonset/nowd", "--timeout="+patience.String())
 			out := c.kubectl(t, "exec", "daemonset/nowd", "--", "/nowd", "query", "-timeout", "5s", "-proto", "ntp", c.nodeAddress(t)+":124")
 			if !isAnswer(out) {
 				t.Errorf("NTP at the node's address: %q", out)
