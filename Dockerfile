@@ -1,5 +1,7 @@
 # The builder runs on the machine's own architecture and cross-compiles for the one that is asked for.
 ARG GO_IMAGE=docker.io/library/golang:1.26
+# As in main.go; a test holds the two together.
+ARG VERSION=0.1.0
 
 FROM --platform=$BUILDPLATFORM $GO_IMAGE AS build
 WORKDIR /src
@@ -7,13 +9,13 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG TARGETOS TARGETARCH VERSION=dev
+ARG TARGETOS TARGETARCH VERSION
 # scratch has neither a C library nor zone files: both must be inside the binary, or not needed by it.
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -tags timetzdata -ldflags "-s -w -X main.version=$VERSION" -o /out/nowd .
 
 FROM scratch
-ARG VERSION=dev REVISION=unknown
+ARG VERSION REVISION=unknown
 # No creation time here: the builder records it in the image itself, and an argument not given would leave an empty
 # label. Give it, where it is wanted, with --label org.opencontainers.image.created=...
 LABEL org.opencontainers.image.title="nowd" \

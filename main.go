@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"nowd/config"
@@ -18,15 +17,16 @@ import (
 	"nowd/service"
 )
 
-// version is set by the build of an image; otherwise it is the module's.
-var version string
+// version is that of the binary, the image and the chart. Change it here, and run
+// "go test -run Version -update ." to have it everywhere. A build may set another.
+var version = "0.1.0"
 
 const usage = `nowd tells the time of its host over UDP and TCP.
 
 Usage:
   nowd [serve]                         serve, as the environment says
   nowd query [flags] [HOST[:PORT]]...  ask hosts for the time, and compare them
-  nowd healthcheck                     ask the nowd of this environment whether it is alive
+  nowd healthcheck [-ready]            ask the nowd of this environment whether it is alive, or ready
   nowd config                          show the settings, as the environment has them
   nowd version
 
@@ -54,20 +54,23 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	commands := map[string]func() int{
 		"serve":       func() int { return serve(environ, stderr) },
-		"healthcheck": func() int { return healthcheck(environ, stderr) },
+		"healthcheck": func() int { return healthcheck(environ, health.Live, stderr) },
 		"config":      func() int { return showConfig(environ, stdout, stderr) },
-		"version":     func() int { fmt.Fprintln(stdout, "nowd", versionString(), runtime.Version()); return exitOK },
+		"version":     func() int { fmt.Fprintln(stdout, "nowd", version, runtime.Version()); return exitOK },
 		"help":        func() int { fmt.Fprint(stdout, usage); return exitOK },
 	}
 	for _, name := range []string{"-h", "-help", "--help"} {
 		commands[name] = commands["help"]
+	}
+	if command == "healthcheck" && len(args) == 1 && args[0] == "-ready" {
+		return healthcheck(environ, health.Ready, stderr)
 	}
 	switch do, ok := commands[command]; {
 	case !ok:
 		fmt.Fprintf(stderr, "nowd: unknown command %q\n\n%s", command, usage)
 		return exitUsage
 	case len(args) > 0:
-		fmt.Fprintf(stderr, "nowd: %s takes no arguments, but got %q\n", command, args[0])
+		fmt.Fprintf(stderr, "nowd: %s does not take the argument %q\n", command, args[0])
 		return exitUsage
 	default:
 		return do()
@@ -89,7 +92,7 @@ func serve(environ []string, stderr io.Writer) int {
 	for _, w := range config.Warnings(environ) {
 		log.Warn(w.Text, "variable", w.Variable)
 	}
-	s, err := service.New(c, versionString(), log, lines)
+	s, err := service.New(c, version, log, lines)
 	if err != nil {
 		lines.Close() // first the warnings
 		fmt.Fprintln(stderr, err)
@@ -108,18 +111,19 @@ func serve(environ []string, stderr io.Writer) int {
 }
 
 // healthcheck asks the nowd that runs with the settings of environ whether it is
-// alive. It is for images that have nothing else to ask with.
-func healthcheck(environ []string, stderr io.Writer) int {
+// alive, or ready. It is for images that have nothing else to ask with, and for
+// probes of a health endpoint that only the pod itself reaches.
+func healthcheck(environ []string, path string, stderr io.Writer) int {
 	c, err := config.Load(environ)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return exitUsage
 	}
-	if c.Health.Off {
+	if c.Health.Off() {
 		fmt.Fprintln(stderr, "nowd healthcheck: NOWD_HEALTH_LISTEN is off")
 		return exitFailed
 	}
-	if err := health.AskLive(c.Health.Reachable(), c.Health.Port, c.LivenessTimeout); err != nil {
+	if err := health.Ask(path, c.Health.Reachable(), c.LivenessTimeout); err != nil {
 		fmt.Fprintln(stderr, "nowd healthcheck:", err)
 		return exitFailed
 	}
@@ -140,14 +144,4 @@ func showConfig(environ []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	return exitOK
-}
-
-func versionString() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }

@@ -2,9 +2,60 @@ package main
 
 import (
 	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
+
+var update = flag.Bool("update", false, "write the version to where it is not yet, instead of complaining")
+
+// TestVersionIsTheSameEverywhere holds the versions of the image and the charts, and
+// those in the documents, to that of the binary.
+func TestVersionIsTheSameEverywhere(t *testing.T) {
+	places := map[string]*regexp.Regexp{
+		"Dockerfile":              regexp.MustCompile(`(?m)^(ARG VERSION=)(.+)$`),
+		"helm/nowd/Chart.yaml":    regexp.MustCompile(`(?m)^(version: |appVersion: )(.+)$`),
+		"helm/example/Chart.yaml": regexp.MustCompile(`(?m)^(version: )(.+)$`),
+	}
+	documents := regexp.MustCompile("(?m)(localhost/nowd:|^    version: )([^ \"`\n]+)")
+	for _, pattern := range []string{"*.md", "docs/*.md", "helm/*/*.md", "deploy/*.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			places[file] = documents
+		}
+	}
+	for file, place := range places {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if place != documents && !place.Match(text) {
+			t.Errorf("%s has no version", file)
+		}
+		switch want := place.ReplaceAll(text, []byte("${1}"+version)); {
+		case bytes.Equal(want, text):
+		case *update:
+			if err := os.WriteFile(file, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			t.Errorf("%s has another version than %s; go test -run Version -update . writes it", file, version)
+		}
+	}
+	changes, err := os.ReadFile("CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if newest := regexp.MustCompile(`(?m)^## (.+)$`).FindSubmatch(changes); newest == nil || string(newest[1]) != version {
+		t.Errorf("the newest version in CHANGELOG.md is %q, want %s", newest, version)
+	}
+}
 
 func TestCommandLine(t *testing.T) {
 	for _, c := range []struct {
@@ -16,7 +67,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"help"}, 0, "Usage", ""},
 		{[]string{"--help"}, 0, "Usage", ""},
 		{[]string{"sing"}, 2, "", `unknown command "sing"`},
-		{[]string{"version", "x"}, 2, "", "takes no arguments"},
+		{[]string{"version", "x"}, 2, "", "does not take the argument"},
 		{[]string{"query", "-proto", "carrier-pigeon"}, 2, "", "want one of "},
 		{[]string{"query", "-n", "-1"}, 2, "", "-n=-1"},
 		{[]string{"query", "-i", "-1s"}, 2, "", "-i=-1s"},

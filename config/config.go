@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
@@ -30,12 +31,12 @@ import (
 //	min         the least number or duration allowed; the most is a billion, or
 //	            a year (longest)
 type Config struct {
-	UDP     Listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"where to answer datagrams" want:"host:port, :port for all addresses, or off"`
-	TCP     Listen `env:"NOWD_TCP_LISTEN" envDefault:":3333" desc:"where to accept connections, for lines of text and HTTP" want:"host:port, :port for all addresses, or off"`
-	Daytime Listen `env:"NOWD_DAYTIME_LISTEN" envDefault:"off" desc:"where to serve daytime (RFC 867), over UDP and TCP; its port is 13" want:"host:port, :port for all addresses, or off"`
-	Time    Listen `env:"NOWD_TIME_LISTEN" envDefault:"off" desc:"where to serve time (RFC 868), over UDP and TCP; its port is 37" want:"host:port, :port for all addresses, or off"`
-	NTP     Listen `env:"NOWD_NTP_LISTEN" envDefault:"off" desc:"where to serve NTP (RFC 5905); its port is 123" want:"host:port, :port for all addresses, or off"`
-	Health  Listen `env:"NOWD_HEALTH_LISTEN" envDefault:":8086" desc:"where to serve /live, /ready and /metrics" want:"host:port, :port for all addresses, or off"`
+	UDP     Listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"where to answer datagrams" want:"host:port or :port for all addresses, or several separated by commas, or off"`
+	TCP     Listen `env:"NOWD_TCP_LISTEN" envDefault:":3333" desc:"where to accept connections, for lines of text and HTTP" want:"host:port or :port for all addresses, or several separated by commas, or off"`
+	Daytime Listen `env:"NOWD_DAYTIME_LISTEN" envDefault:"off" desc:"where to serve daytime (RFC 867), over UDP and TCP; its port is 13" want:"host:port or :port for all addresses, or several separated by commas, or off"`
+	Time    Listen `env:"NOWD_TIME_LISTEN" envDefault:"off" desc:"where to serve time (RFC 868), over UDP and TCP; its port is 37" want:"host:port or :port for all addresses, or several separated by commas, or off"`
+	NTP     Listen `env:"NOWD_NTP_LISTEN" envDefault:"off" desc:"where to serve NTP (RFC 5905); its port is 123" want:"host:port or :port for all addresses, or several separated by commas, or off"`
+	Health  Listen `env:"NOWD_HEALTH_LISTEN" envDefault:":8086" desc:"where to serve /live, /ready and /metrics" want:"host:port or :port for all addresses, or several separated by commas, or off"`
 
 	Format  answer.Form `env:"NOWD_FORMAT" envDefault:"datetime" desc:"the form of an answer to a request without one of the words" want:"datetime, rfc3339, unix, unixms, unixus, unixns, bound or json"`
 	Newline bool        `env:"NOWD_NEWLINE" envDefault:"true" desc:"whether a text answer ends in a newline" want:"true or false"`
@@ -76,9 +77,9 @@ type Config struct {
 
 const longest = 365 * 24 * time.Hour
 
-// Load reads the settings from environ, which has the form of os.Environ. The
-// error lists every mistake on a line of its own, with the variable's name, its
-// value and the values allowed.
+// Load reads the settings from environ, which has the form of os.Environ, and
+// checks the zone that TZ names. The error lists every mistake on a line of its
+// own, with the variable's name, its value and the values allowed.
 func Load(environ []string) (*Config, error) {
 	c := new(Config)
 	vars := env.ToMap(environ)
@@ -103,7 +104,13 @@ func Load(environ []string) (*Config, error) {
 			errs = append(errs, fmt.Errorf("%s=%q: want %s", s.Name, s.value(vars), s.Allowed))
 		}
 	}
-	if errs = append(errs, c.conflicts()...); errs != nil {
+	if zone := vars["TZ"]; !isZone(strings.TrimPrefix(zone, ":")) {
+		errs = append(errs, fmt.Errorf("TZ=%q: want a time zone that this host or nowd has, such as Europe/Berlin or UTC", zone))
+	}
+	if errs = append(errs, c.conflicts()...); errs == nil && !c.servesTime() {
+		errs = append(errs, fmt.Errorf("NOWD_UDP_LISTEN=%q: want an address here or in NOWD_TCP_LISTEN, NOWD_DAYTIME_LISTEN, NOWD_TIME_LISTEN or NOWD_NTP_LISTEN; with all of them off there is nothing to do", c.UDP))
+	}
+	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
 	return c, nil

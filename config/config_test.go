@@ -20,7 +20,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.UDP != (Listen{Port: 3333}) || c.TCP != c.UDP || c.Health != (Listen{Port: 8086}) ||
+	if !slices.Equal(c.UDP, Listen{{Port: 3333}}) || !slices.Equal(c.TCP, c.UDP) || !slices.Equal(c.Health, Listen{{Port: 8086}}) ||
 		c.Format != answer.DateTime || !c.Newline || c.Loops != 1 || c.Framing != tcp.Burst || c.MaxConns != 10000 ||
 		c.IdleTimeout != 5*time.Minute || c.LivenessTimeout != 500*time.Millisecond || c.DrainDelay != 0 {
 		t.Errorf("%+v", c)
@@ -29,7 +29,7 @@ func TestDefaults(t *testing.T) {
 
 func TestEmptyVariableCountsAsNotSet(t *testing.T) {
 	c, err := Load([]string{"NOWD_UDP_LISTEN=", "NOWD_LOOPS="})
-	if err != nil || c.UDP.Port != 3333 || c.Loops != 1 {
+	if err != nil || c.UDP.String() != ":3333" || c.Loops != 1 {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
@@ -42,7 +42,7 @@ func TestGoodValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.UDP.Off || c.TCP != (Listen{Host: "::1", Port: 99}) || c.Health != (Listen{Host: "localhost", Port: 1}) || c.Format != answer.UnixNS || c.Newline || c.Loops < 1 || c.Framing != tcp.Line {
+	if !c.UDP.Off() || !slices.Equal(c.TCP, Listen{{"::1", 99}}) || !slices.Equal(c.Health, Listen{{"localhost", 1}}) || c.Format != answer.UnixNS || c.Newline || c.Loops < 1 || c.Framing != tcp.Line {
 		t.Errorf("%+v", c)
 	}
 }
@@ -72,7 +72,7 @@ func TestEveryMistakeIsReported(t *testing.T) {
 func TestValuesOutOfRange(t *testing.T) {
 	for _, bad := range []string{
 		"NOWD_UDP_LISTEN=3333", "NOWD_UDP_LISTEN=:0", "NOWD_UDP_LISTEN=:65536", "NOWD_UDP_LISTEN=:http", "NOWD_UDP_LISTEN=::1:3333", "NOWD_UDP_LISTEN=OFF",
-		"NOWD_UDP_LISTEN=[]:3333", "NOWD_UDP_LISTEN=999.1.1.1:80", "NOWD_UDP_LISTEN=a b:3333", "NOWD_UDP_LISTEN=a;b:3333", "NOWD_UDP_LISTEN=$(x):3333", "NOWD_FORMAT= unix ", "NOWD_UDP_LISTEN=[localhost]:3333", "NOWD_TCP_IDLE_TIMEOUT=8761h", "NOWD_TCP_IDLE_TIMEOUT=2562047h47m16s", "NOWD_FORMAT=help", "NOWD_LOOPS=0", "NOWD_LOOPS=-1", "NOWD_LOOPS=257", "NOWD_LOOPS=1.5", "NOWD_POLLER=kqueue", "NOWD_POLLER=EPOLL",
+		"NOWD_UDP_LISTEN=[]:3333", "NOWD_UDP_LISTEN=999.1.1.1:80", "NOWD_UDP_LISTEN=a b:3333", "NOWD_UDP_LISTEN=a;b:3333", "NOWD_UDP_LISTEN=$(x):3333", "NOWD_FORMAT= unix ", "NOWD_UDP_LISTEN=[localhost]:3333", "NOWD_UDP_LISTEN=:3333,", "NOWD_UDP_LISTEN=:3333,off", "NOWD_UDP_LISTEN=127.0.0.1:1, [::1]:1", "NOWD_UDP_LISTEN=:3333,127.0.0.1:3333", "NOWD_TCP_IDLE_TIMEOUT=8761h", "NOWD_TCP_IDLE_TIMEOUT=2562047h47m16s", "NOWD_FORMAT=help", "NOWD_LOOPS=0", "NOWD_LOOPS=-1", "NOWD_LOOPS=257", "NOWD_LOOPS=1.5", "NOWD_POLLER=kqueue", "NOWD_POLLER=EPOLL",
 		"NOWD_TCP_FRAMING=Line", "NOWD_TCP_MAX_CONNS=0", "NOWD_TCP_MAX_CONNS=-5", "NOWD_TCP_MAX_CONNS=99999999999999999999", "NOWD_TCP_IDLE_TIMEOUT=0", "NOWD_TCP_IDLE_TIMEOUT=5", "NOWD_TCP_IDLE_TIMEOUT=-5m",
 		"NOWD_TCP_WRITE_TIMEOUT=0s", "NOWD_CLOCK_MAX_ERROR=0", "NOWD_LIVENESS_TIMEOUT=999us", "NOWD_DRAIN_DELAY=-1s", "NOWD_SHUTDOWN_TIMEOUT=soon",
 		"NOWD_RATE_LIMIT=0", "NOWD_RATE_LIMIT=1000000001", "NOWD_RATE_LIMIT=none", "NOWD_RATE_BURST=0", "NOWD_RATE_BURST=off", "NOWD_RATE_BURST=1000000001", "NOWD_LOG_LEVEL=loud", "NOWD_LOG_FORMAT=xml", "NOWD_REQUIRE_SYNC=perhaps",
@@ -101,6 +101,7 @@ func TestUnknownVariables(t *testing.T) {
 func TestListenAddresses(t *testing.T) {
 	for text, want := range map[string][]string{
 		"off": nil, ":3333": {"0.0.0.0:3333", "[::]:3333"}, "0.0.0.0:1": {"0.0.0.0:1"}, "[::1]:2": {"[::1]:2"}, "[::ffff:127.0.0.1]:3": {"127.0.0.1:3"}, "[fe80::1%eth0]:4": {"[fe80::1%eth0]:4"},
+		"127.0.0.1:5,[::1]:5": {"127.0.0.1:5", "[::1]:5"}, ":6,:7": {"0.0.0.0:6", "[::]:6", "0.0.0.0:7", "[::]:7"},
 	} {
 		var l Listen
 		if err := l.UnmarshalText([]byte(text)); err != nil {
@@ -140,20 +141,14 @@ func TestPrintWritesAnEnvironmentFile(t *testing.T) {
 	}
 }
 
-func TestWarningsNameVariableAndValue(t *testing.T) {
-	got := Warnings([]string{"NOWD_FOO=1", "TZ=Mars/Olympus", "NOWD_LOOPS=2"})
-	if len(got) != 2 || got[0] != (Warning{"NOWD_FOO", "no such setting"}) || got[1].Variable != "TZ" || !strings.Contains(got[1].Text, `"Mars/Olympus"`) {
+func TestWarningsNameTheVariable(t *testing.T) {
+	if got := Warnings([]string{"NOWD_FOO=1", "TZ=UTC", "NOWD_LOOPS=2"}); !slices.Equal(got, []Warning{{"NOWD_FOO", "no such setting"}}) {
 		t.Errorf("%q", got)
-	}
-	for _, zone := range []string{"", ":", "Europe/Zurich", ":Europe/Zurich", "UTC"} {
-		if got := Warnings([]string{"TZ=" + zone}); got != nil {
-			t.Errorf("TZ=%s: %q", zone, got)
-		}
 	}
 }
 
-// As package time has it: the path of a zone's file may follow a colon.
-func TestPathOfAZoneFileIsNotWarnedOf(t *testing.T) {
+// TestUnknownTimeZoneIsRefused: package time would take UTC for it.
+func TestUnknownTimeZoneIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := dir+"/good", dir+"/bad"
 	// TZif of version 1 with one zone, UTC: tzfile(5).
@@ -163,11 +158,44 @@ func TestPathOfAZoneFileIsNotWarnedOf(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for zone, warned := range map[string]bool{
+	for zone, refused := range map[string]bool{
+		"": false, ":": false, "Europe/Zurich": false, ":Europe/Zurich": false, "UTC": false, "Mars/Olympus": true,
 		good: false, ":" + good: false, bad: true, ":" + bad: true, dir: true, dir + "/none": true, "::" + good: true,
 	} {
-		if got := Warnings([]string{"TZ=" + zone}); len(got) > 0 != warned {
-			t.Errorf("TZ=%s: %q", zone, got)
+		_, err := Load([]string{"TZ=" + zone})
+		if (err != nil) != refused || refused && !strings.HasPrefix(err.Error(), fmt.Sprintf("TZ=%q: want ", zone)) {
+			t.Errorf("TZ=%s: %v", zone, err)
+		}
+	}
+}
+
+func TestNothingToServeIsRefused(t *testing.T) {
+	off := []string{"NOWD_UDP_LISTEN=off", "NOWD_TCP_LISTEN=off"}
+	if _, err := Load(off); err == nil || !strings.HasPrefix(err.Error(), `NOWD_UDP_LISTEN="off": want an address`) {
+		t.Error(err)
+	}
+	for _, on := range []string{"NOWD_UDP_LISTEN=:1", "NOWD_TCP_LISTEN=:1", "NOWD_DAYTIME_LISTEN=:1", "NOWD_TIME_LISTEN=:1", "NOWD_NTP_LISTEN=:1"} {
+		if _, err := Load(append(off, on)); err != nil {
+			t.Errorf("%s: %v", on, err)
+		}
+	}
+}
+
+// TestIPv6IsNotNeededBesideIPv4: a host without it serves the same clients.
+func TestIPv6IsNotNeededBesideIPv4(t *testing.T) {
+	for _, c := range []struct {
+		listen, addr string
+		needed       bool
+	}{
+		{":1", "::", false}, {"[::]:1", "::", true}, {"127.0.0.1:1,[::1]:1", "::1", false}, {"[::1]:1", "::1", true},
+		{"192.0.2.1:1,[::1]:1", "::1", true}, {"127.0.0.1:1,[2001:db8::1]:1", "2001:db8::1", true}, {":1", "0.0.0.0", false},
+	} {
+		var l Listen
+		if err := l.UnmarshalText([]byte(c.listen)); err != nil {
+			t.Fatal(err)
+		}
+		if got := l.NeedsIPv6(netip.MustParseAddr(c.addr)); got != c.needed {
+			t.Errorf("%s, %s: %v", c.listen, c.addr, got)
 		}
 	}
 }
@@ -202,6 +230,8 @@ func TestAddressesAreGivenOutOnce(t *testing.T) {
 		{"NOWD_TCP_LISTEN=0.0.0.0:4000 NOWD_HEALTH_LISTEN=[::1]:4000", ""},
 		{"NOWD_UDP_LISTEN=LOCALHOST:4000 NOWD_NTP_LISTEN=localhost:4000", "want a port"},
 		{"NOWD_UDP_LISTEN=224.0.0.1:4000", `NOWD_UDP_LISTEN="224.0.0.1:4000": want host:port`},
+		{"NOWD_UDP_LISTEN=127.0.0.1:4000,[::1]:4001 NOWD_NTP_LISTEN=[::1]:4000,127.0.0.1:4001", ""},
+		{"NOWD_UDP_LISTEN=127.0.0.1:4000,[::1]:4001 NOWD_NTP_LISTEN=127.0.0.2:4000,:4001", `NOWD_NTP_LISTEN="127.0.0.2:4000,:4001": want a port`},
 		{"NOWD_DAYTIME_LISTEN=:13 NOWD_TIME_LISTEN=:13", `NOWD_TIME_LISTEN=":13": want a port that NOWD_DAYTIME_LISTEN`},
 	} {
 		_, err := Load(strings.Fields(c.environ))

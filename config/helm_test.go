@@ -66,29 +66,56 @@ func TestChartKnowsTheSettings(t *testing.T) {
 	}
 }
 
-// TestChartsMemoryHoldsItsConnections holds the memory limit of values.yaml to
-// what the chart's number of connections can take, and UDP's receive buffers.
+// TestChartsMemoryHoldsItsConnections holds the chart's arithmetic to that of package
+// tcp, and the table in values.yaml to both.
 func TestChartsMemoryHoldsItsConnections(t *testing.T) {
-	number := func(file, pattern string) int {
-		text, err := os.ReadFile(file)
+	read := func(file string) string {
+		text, err := os.ReadFile("../helm/nowd/" + file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := regexp.MustCompile(pattern).FindSubmatch(text)
-		if m == nil {
-			t.Fatalf("%s has no %s", file, pattern)
-		}
-		n, err := strconv.Atoi(string(m[1]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
+		return string(text)
 	}
-	conns := number("../helm/nowd/templates/_settings.tpl", `"NOWD_TCP_MAX_CONNS" "([0-9]+)"`)
-	limit := number("../helm/nowd/values.yaml", `(?s)limits:.*?memory: ([0-9]+)Mi`)
-	const receiveBuffers = 2 << 20 // IPv4's and IPv6's
-	if needed := int(tcp.MaxMemory(conns, 1, 1)) + receiveBuffers; limit<<20 < needed {
-		t.Errorf("a limit of %dMi, and %d connections can take %.1f MiB", limit, conns, float64(needed)/(1<<20))
+	resources, values := read("templates/_resources.tpl"), read("values.yaml")
+	const (
+		receiveBuffers = 2 << 20 // IPv4's and IPv6's, of four protocols
+		probes         = 4 << 20 // nowd healthcheck in a sidecar's container
+	)
+	for _, want := range []string{
+		fmt.Sprintf("$base := mul %d 1024 1024", tcp.BaseMemory>>20),
+		fmt.Sprintf("$budget := mul %d 1024 1024", tcp.Budget>>20),
+		fmt.Sprintf("$connection := %d }", tcp.ConnMemory),
+		fmt.Sprintf("(mul %d 1024) | mul $servers", tcp.ServerBudget(1<<20)>>10),
+		fmt.Sprintf("$datagrams := mul %d 1024 1024", receiveBuffers>>20),
+		fmt.Sprintf("$probes := mul %d 1024 1024", probes>>20),
+		fmt.Sprintf("max %d (div (div $most $loops) 8)", tcp.MaxLingering(0)),
+	} {
+		if !strings.Contains(resources, want) {
+			t.Errorf("templates/_resources.tpl has no %s", want)
+		}
+	}
+	modes := regexp.MustCompile(`(?m)^(\w+): +\{connections: (\d+), +cpuRequest: (\w+), +cpuLimit: (\w+)\}`).FindAllStringSubmatch(resources, -1)
+	if len(modes) != 3 {
+		t.Errorf("templates/_resources.tpl has %d modes", len(modes))
+	}
+	for _, m := range modes {
+		mode, cpu := m[1], m[3]
+		if m[4] != m[3] {
+			cpu += " to " + m[4]
+		}
+		conns, err := strconv.Atoi(m[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		needed := tcp.MaxMemory(conns, 1, 1) + receiveBuffers
+		if mode == "sidecar" {
+			needed += probes
+		}
+		const step = 4 << 20
+		row := fmt.Sprintf(`(?m)^# +%s +%s +%d +%dMi$`, mode, cpu, conns, (needed+step-1)/step*step>>20)
+		if !regexp.MustCompile(row).MatchString(values) {
+			t.Errorf("values.yaml has no row %s", row)
+		}
 	}
 }
 

@@ -13,36 +13,55 @@ import (
 	"unicode"
 )
 
-// Listen says where to listen.
-type Listen struct {
-	Off  bool   `env:"-"` // the whole is one variable: package env must not look for the fields'
-	Host string `env:"-"` // a name or an address; empty for all addresses
-	Port uint16 `env:"-"`
+// Listen says where to listen: at one address or at several. Without any it is
+// off.
+type Listen []Address
+
+// Address is a part of Listen.
+type Address struct {
+	Host string // a name or an address; empty for all addresses
+	Port uint16
 }
 
-// UnmarshalText accepts "host:port", ":port" and "off".
+// UnmarshalText accepts addresses separated by commas, each "host:port" or
+// ":port", and "off".
 func (l *Listen) UnmarshalText(text []byte) error {
 	if string(text) == "off" {
-		*l = Listen{Off: true}
+		*l = nil
 		return nil
 	}
-	host, port, err := net.SplitHostPort(string(text))
+	var all Listen
+	for part := range strings.SplitSeq(string(text), ",") {
+		a, err := parseAddress(part)
+		if err != nil {
+			return fmt.Errorf("%q: %w", part, err)
+		}
+		if slices.ContainsFunc(all, a.overlaps) {
+			return fmt.Errorf("%q: part of what comes before it", part)
+		}
+		all = append(all, a)
+	}
+	*l = all
+	return nil
+}
+
+func parseAddress(text string) (Address, error) {
+	host, port, err := net.SplitHostPort(text)
 	if err != nil {
-		return err
+		return Address{}, err
 	}
 	ip, err := netip.ParseAddr(host)
-	if err != nil && (strings.HasPrefix(string(text), "[") || !isHostName(host)) || hasForbidden(ip.Zone()) {
-		return errors.New("no host")
+	if err != nil && (strings.HasPrefix(text, "[") || !isHostName(host)) || hasForbidden(ip.Zone()) {
+		return Address{}, errors.New("no host")
 	}
 	if ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return errors.New("a multicast or broadcast address")
+		return Address{}, errors.New("a multicast or broadcast address")
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return errors.New("no port")
+		return Address{}, errors.New("no port")
 	}
-	*l = Listen{Host: host, Port: uint16(n)}
-	return nil
+	return Address{Host: host, Port: uint16(n)}, nil
 }
 
 // isHostName reports whether host may be a name, or is empty: letters, digits,
@@ -59,28 +78,50 @@ func hasForbidden(name string) bool {
 	})
 }
 
+// Off reports whether there is no address to listen at.
+func (l Listen) Off() bool { return len(l) == 0 }
+
 // String returns what UnmarshalText accepts.
 func (l Listen) String() string {
-	if l.Off {
+	if l.Off() {
 		return "off"
 	}
-	return net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
+	parts := make([]string, len(l))
+	for i, a := range l {
+		parts[i] = a.String()
+	}
+	return strings.Join(parts, ",")
+}
+
+func (a Address) String() string { return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port))) }
+
+// Ports returns the ports of all addresses.
+func (l Listen) Ports() []uint16 {
+	var ports []uint16
+	for _, a := range l {
+		ports = append(ports, a.Port)
+	}
+	return ports
 }
 
 // overlaps reports whether nowd cannot listen at both, as far as their texts
 // tell.
 func (l Listen) overlaps(m Listen) bool {
-	a, errA := netip.ParseAddr(l.Host)
-	b, errB := netip.ParseAddr(m.Host)
+	return slices.ContainsFunc(l, func(a Address) bool { return slices.ContainsFunc(m, a.overlaps) })
+}
+
+func (a Address) overlaps(b Address) bool {
+	ipA, errA := netip.ParseAddr(a.Host)
+	ipB, errB := netip.ParseAddr(b.Host)
 	switch {
-	case l.Port != m.Port:
+	case a.Port != b.Port:
 		return false
-	case l.Host == "" || m.Host == "" || strings.EqualFold(l.Host, m.Host):
+	case a.Host == "" || b.Host == "" || strings.EqualFold(a.Host, b.Host):
 		return true
 	case errA != nil || errB != nil:
 		return false
 	}
-	return Overlap(netip.AddrPortFrom(a.Unmap(), l.Port), netip.AddrPortFrom(b.Unmap(), m.Port))
+	return Overlap(netip.AddrPortFrom(ipA.Unmap(), a.Port), netip.AddrPortFrom(ipB.Unmap(), b.Port))
 }
 
 // Overlap reports whether sockets cannot be bound to both addresses at a time.
@@ -91,42 +132,79 @@ func Overlap(a, b netip.AddrPort) bool {
 	return a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified()
 }
 
-// Addrs returns the addresses to listen at; a name is looked up. For all
+// Addrs returns the addresses to listen at; names are looked up. For all
 // addresses there are two: one socket has those of IPv4, another those of IPv6.
 func (l Listen) Addrs() ([]netip.AddrPort, error) {
-	switch {
-	case l.Off:
-		return nil, nil
-	case l.Host == "":
-		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), l.Port), netip.AddrPortFrom(netip.IPv6Unspecified(), l.Port)}, nil
+	var addrs []netip.AddrPort
+	for _, a := range l {
+		of, err := a.addrs()
+		if err != nil {
+			return nil, err
+		}
+		for _, addr := range of {
+			if !slices.Contains(addrs, addr) { // names may stand for the same address
+				addrs = append(addrs, addr)
+			}
+		}
 	}
-	if ip, err := netip.ParseAddr(l.Host); err == nil {
-		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), l.Port)}, nil
+	return addrs, nil
+}
+
+func (a Address) addrs() ([]netip.AddrPort, error) {
+	if a.Host == "" {
+		return []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), a.Port), netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port)}, nil
+	}
+	if ip, err := netip.ParseAddr(a.Host); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), a.Port)}, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", l.Host)
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", a.Host)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.Host, err)
+		return nil, fmt.Errorf("%s: %w", a.Host, err)
 	}
 	var addrs []netip.AddrPort
 	for _, ip := range ips {
-		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), l.Port))
+		addrs = append(addrs, netip.AddrPortFrom(ip.Unmap(), a.Port))
 	}
 	slices.SortFunc(addrs, netip.AddrPort.Compare)
-	return slices.Compact(addrs), nil // hosts files repeat themselves
+	return addrs, nil
 }
 
-// Reachable returns the hosts by which this machine reaches what listens there.
-func (l Listen) Reachable() []string {
-	ip, err := netip.ParseAddr(l.Host)
+// NeedsIPv6 reports whether nowd has to listen at addr, one of Addrs, even if the
+// host has no IPv6. It does not if the same clients can use IPv4: for all
+// addresses, and for the loopback address beside that of IPv4.
+func (l Listen) NeedsIPv6(addr netip.Addr) bool {
 	switch {
-	case l.Host == "":
-		return []string{"127.0.0.1", "::1"}
-	case err == nil && ip.IsUnspecified() && ip.Is4():
-		return []string{"127.0.0.1"}
-	case err == nil && ip.IsUnspecified():
-		return []string{"::1"}
+	case addr == netip.IPv6Unspecified():
+		return !slices.ContainsFunc(l, func(a Address) bool { return a.Host == "" })
+	case addr == netip.IPv6Loopback():
+		return !slices.ContainsFunc(l, func(a Address) bool {
+			ip, err := netip.ParseAddr(a.Host)
+			return err == nil && ip.Is4() && ip.IsLoopback()
+		})
 	}
-	return []string{l.Host}
+	return addr.Is6()
+}
+
+// Reachable returns the addresses by which this machine reaches what listens
+// there.
+func (l Listen) Reachable() []string {
+	var reachable []string
+	for _, a := range l {
+		hosts := []string{a.Host}
+		ip, err := netip.ParseAddr(a.Host)
+		switch {
+		case a.Host == "":
+			hosts = []string{"127.0.0.1", "::1"}
+		case err == nil && ip.IsUnspecified() && ip.Is4():
+			hosts[0] = "127.0.0.1"
+		case err == nil && ip.IsUnspecified():
+			hosts[0] = "::1"
+		}
+		for _, host := range hosts {
+			reachable = append(reachable, Address{host, a.Port}.String())
+		}
+	}
+	return reachable
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"nowd/socket"
 )
@@ -39,11 +40,16 @@ func (c *Config) Protocols() []Protocol {
 		{"ntp", socket.UDP, NTP, "NOWD_NTP_LISTEN", c.NTP},
 		{"health", socket.TCP, Health, "NOWD_HEALTH_LISTEN", c.Health},
 	} {
-		if !p.Listen.Off {
+		if !p.Listen.Off() {
 			on = append(on, p)
 		}
 	}
 	return on
+}
+
+// servesTime reports whether a protocol besides health's is on.
+func (c *Config) servesTime() bool {
+	return slices.ContainsFunc(c.Protocols(), func(p Protocol) bool { return p.Dialect != Health })
 }
 
 // conflicts returns an error for each protocol that has the address of an
@@ -53,9 +59,6 @@ func (c *Config) conflicts() (errs []error) {
 	var taken []Protocol
 	reported := make(map[string]bool)
 	for _, p := range c.Protocols() {
-		if p.Listen.Port == 0 { // the setting is wrong, which is reported already
-			continue
-		}
 		for _, q := range taken {
 			if p.Network != q.Network || !p.Listen.overlaps(q.Listen) {
 				continue

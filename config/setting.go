@@ -61,21 +61,17 @@ type Warning struct {
 	Text     string
 }
 
-// Warnings returns those about variables that look like settings and are none, and
-// about a time zone that is not known.
+// Warnings returns those about variables that look like settings and are none.
 func Warnings(environ []string) []Warning {
 	var warnings []Warning
 	for _, name := range unknown(environ) {
 		warnings = append(warnings, Warning{name, "no such setting"})
 	}
-	if zone := strings.TrimPrefix(env.ToMap(environ)["TZ"], ":"); zone != "" && !isZone(zone) {
-		warnings = append(warnings, Warning{"TZ", fmt.Sprintf("unknown time zone %q, so local time is UTC", zone)})
-	}
 	return warnings
 }
 
-// isZone reports whether package time knows a value of TZ: the name of a zone or
-// the absolute path of its file.
+// isZone reports whether package time knows a value of TZ: the name of a zone, the
+// absolute path of its file, or nothing. For others it would take UTC.
 func isZone(zone string) bool {
 	if !strings.HasPrefix(zone, "/") {
 		_, err := time.LoadLocation(zone)

@@ -72,8 +72,7 @@ func (s *Servers) UnmarshalText(text []byte) error {
 		if _, err := netip.ParseAddr(server); err == nil || !strings.Contains(server, ":") {
 			withPort = net.JoinHostPort(server, "123")
 		}
-		var l Listen
-		if err := l.UnmarshalText([]byte(withPort)); err != nil || l.Host == "" {
+		if a, err := parseAddress(withPort); err != nil || a.Host == "" {
 			return fmt.Errorf("%q is not a server", server)
 		}
 		*s = append(*s, server)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -95,6 +96,67 @@ func TestAddressThatIsNotThereYetIsWaitedFor(t *testing.T) {
 	n.awaitReady(t, http.StatusOK)
 	if took := time.Since(added); took > 2*time.Second {
 		t.Errorf("served %v after the address was there", took)
+	}
+}
+
+// TestLoopbackAloneIsReachedByNobodyElse has all listeners at both loopback addresses, as in a pod that keeps its sidecar to
+// itself; and once more without IPv6.
+func TestLoopbackAloneIsReachedByNobodyElse(t *testing.T) {
+	t.Parallel()
+	for _, families := range []string{"IPv4AndIPv6", "IPv4"} {
+		t.Run(families, func(t *testing.T) {
+			t.Parallel()
+			if families != "IPv4" && !haveIPv6() {
+				lacking(t, "no IPv6")
+			}
+			ns := newNamespace(t)
+			hosts := []string{"127.0.0.1", "::1"}
+			if families == "IPv4" {
+				ns.do(func() { _ = os.WriteFile("/proc/sys/net/ipv6/conf/lo/disable_ipv6", []byte("1"), 0) })
+				hosts = hosts[:1]
+			}
+			ns.addAddress(t, "lo", "192.0.2.1") // as the pod's own
+			port, health := freePort(t), freePort(t)
+			both := func(port string) string { return "127.0.0.1:" + port + ",[::1]:" + port }
+			n := launchIn(t, ns, "NOWD_UDP_LISTEN="+both(port), "NOWD_TCP_LISTEN="+both(port), "NOWD_HEALTH_LISTEN="+both(health))
+			n.health = "127.0.0.1:" + health
+			n.awaitReady(t, http.StatusOK)
+			for _, network := range []string{"udp", "tcp"} {
+				for _, host := range hosts {
+					var conn net.Conn
+					var err error
+					ns.do(func() { conn, err = net.DialTimeout(network, net.JoinHostPort(host, port), patience) })
+					if err != nil {
+						t.Fatal(err)
+					}
+					if answer, s := askOn(t, conn, "hello\n"); verify("datetime", answer, time.UTC, s) != nil {
+						t.Errorf("%s %s: %q", network, host, answer)
+					}
+					conn.Close()
+				}
+			}
+			for _, at := range []string{port, health} {
+				ns.do(func() {
+					if conn, err := net.DialTimeout("tcp", "192.0.2.1:"+at, patience); err == nil {
+						conn.Close()
+						t.Errorf("port %s is open at the pod's own address", at)
+					}
+				})
+			}
+			var listeners []string
+			ns.do(func() {
+				out, err := exec.Command("ss", "-Hlnu").Output()
+				if err != nil {
+					t.Fatal(err)
+				}
+				listeners = strings.Fields(string(out))
+			})
+			for _, word := range listeners {
+				if strings.HasSuffix(word, ":"+port) && !strings.HasPrefix(word, "127.0.0.1:") && !strings.HasPrefix(word, "[::1]:") {
+					t.Errorf("datagrams are received at %s", word)
+				}
+			}
+		})
 	}
 }
 

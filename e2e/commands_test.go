@@ -181,6 +181,9 @@ func TestHealthcheckTellsAliveFromNot(t *testing.T) {
 	if r := run(t, []string{"NOWD_HEALTH_LISTEN=:" + portOf(n.health)}, "healthcheck"); r.status != 0 {
 		t.Errorf("at all addresses: exit status %d, %s", r.status, r.stderr)
 	}
+	if r := run(t, env, "healthcheck", "-ready"); r.status != 0 || r.stdout+r.stderr != "" {
+		t.Errorf("of one that is ready: exit status %d, %s", r.status, r.stderr)
+	}
 	n.stop(t)
 	if r := run(t, env, "healthcheck"); r.status != 1 || r.stderr == "" {
 		t.Errorf("of one that is stopped: exit status %d, %s", r.status, r.stderr)
@@ -200,6 +203,25 @@ func TestHealthcheckTellsAliveFromNot(t *testing.T) {
 	r := run(t, []string{"NOWD_HEALTH_LISTEN=" + sick.Listener.Addr().String()}, "healthcheck")
 	if r.status != 1 || !strings.Contains(r.stderr, "loop 0 is silent") {
 		t.Errorf("of one that says 503: exit status %d, %s", r.status, r.stderr)
+	}
+}
+
+// A start-up probe has to tell a nowd that waits for a good clock from one that hangs.
+func TestHealthcheckTellsReadyFromAlive(t *testing.T) {
+	t.Parallel()
+	n := launch(t, "NOWD_REQUIRE_SYNC=true", "NOWD_CLOCK_ERROR_FLOOR=1h")
+	env := []string{"NOWD_HEALTH_LISTEN=" + n.health}
+	eventually(t, patience, func() error {
+		if r := run(t, env, "healthcheck"); r.status != 0 {
+			return errors.New(r.stderr)
+		}
+		return nil
+	})
+	if r := run(t, env, "healthcheck", "-ready"); r.status != 1 || !strings.Contains(r.stderr, "clock") {
+		t.Errorf("exit status %d, %s", r.status, r.stderr)
+	}
+	if log := n.stderr.String(); strings.Count(log, "/ready fails") != 1 || !strings.Contains(log, `reason="clock: `) {
+		t.Errorf("the log does not say once what it waits for:\n%s", log)
 	}
 }
 

@@ -53,6 +53,14 @@ func TestPageShowsTheTimeInABrowser(t *testing.T) {
 	if shown.After(after) {
 		t.Errorf("it shows %s between %v and %v", found[1], before, after)
 	}
+	// Each second the page has one more point of each plot.
+	for plot, want := range map[string]string{"rate": `<path class="line" d="M`, "error": `<path class="line" d="`} {
+		_, section, _ := strings.Cut(page, `<section id="`+plot+`">`)
+		section, _, _ = strings.Cut(section, "</section>")
+		if !strings.Contains(section, want) || strings.Contains(section, "NaN") || strings.Contains(section, "Infinity") {
+			t.Errorf("plot %s: %s", plot, section)
+		}
+	}
 	for _, want := range []string{`<td class="">udp</td><td class="n">1</td>`, `<td class="good">OK</td>`, "loop 0", testVersion, "synced"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %q: %s", want, page)

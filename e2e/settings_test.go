@@ -17,6 +17,7 @@ func TestAllMistakesInSettingsAreReportedAtOnce(t *testing.T) {
 	mistakes := []string{
 		"NOWD_UDP_LISTEN=3333",
 		"NOWD_TCP_LISTEN=127.0.0.1:70000",
+		"TZ=Mars/Olympus",
 		"NOWD_FORMAT=sundial",
 		"NOWD_NEWLINE=perhaps",
 		"NOWD_LOOPS=0",

@@ -18,7 +18,8 @@ type Check struct {
 // Handler returns the handler of /live (the loops), /ready (the loops and the checks
 // in ready), /metrics, and / (a page for people, with its data at /status). /live and
 // /ready answer with the result of each check in JSON. It answers GET and HEAD. It
-// logs when the result of /live or /ready changes.
+// logs when the result of /live or /ready changes, and when it fails for another
+// check than before.
 func Handler(loops *Loops, ready []Check, metrics *Metrics, log *slog.Logger) http.Handler {
 	checks := healthcheck.NewHandler()
 	checks.AddLivenessCheck("loops", loops.Check)
@@ -26,8 +27,8 @@ func Handler(loops *Loops, ready []Check, metrics *Metrics, log *slog.Logger) ht
 		checks.AddReadinessCheck(c.Name, c.Check)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/live", &probe{path: "/live", endpoint: checks.LiveEndpoint, log: log, passed: true})
-	mux.Handle("/ready", &probe{path: "/ready", endpoint: checks.ReadyEndpoint, log: log})
+	mux.Handle(Live, &probe{path: Live, endpoint: checks.LiveEndpoint, log: log, passed: true})
+	mux.Handle(Ready, &probe{path: Ready, endpoint: checks.ReadyEndpoint, log: log})
 	mux.Handle("GET /metrics", newScrape(metrics.registry()))
 	servePage(mux, func() status { return metrics.status(loops, ready) })
 	return mux

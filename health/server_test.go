@@ -288,9 +288,10 @@ func TestScrapesShareTheirAnswerForASecond(t *testing.T) {
 
 func TestChangeOfAProbeIsLoggedOnceWithItsReason(t *testing.T) {
 	var log bytes.Buffer
-	var bound error = errors.New("address already in use")
+	var clockState, bound error = nil, errors.New("address already in use")
 	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), []Check{
 		{"udp 0.0.0.0:3333", func() error { return bound }},
+		{"clock", func() error { return clockState }},
 	}, NewMetrics(clock.New(clock.Config{}), "test", droppedLines(0)), slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
@@ -314,8 +315,12 @@ func TestChangeOfAProbeIsLoggedOnceWithItsReason(t *testing.T) {
 		}
 		log.Reset()
 	}
-	expect() // not ready yet is no change
-	bound = nil
+	expect(`level=WARN msg="/ready fails" reason="udp 0.0.0.0:3333: address already in use"`)
+	bound, clockState = nil, errors.New("the clock is not synchronised")
+	expect(`level=WARN msg="/ready fails" reason="clock: the clock is not synchronised"`) // and waits for that now
+	clockState = errors.New("the clock may be off by 2s, more than 1s")
+	expect()
+	clockState = nil
 	expect(`level=INFO msg="/ready passes"`)
 	bound = errors.New("shut down from outside")
 	expect(`level=WARN msg="/ready fails" reason="udp 0.0.0.0:3333: shut down from outside"`)

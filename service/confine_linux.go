@@ -103,7 +103,7 @@ func unrestricted(abi int) (left []string) {
 func (s *Service) tcpPorts() (ports []uint16) {
 	for _, p := range s.protocols {
 		if p.Network == socket.TCP {
-			ports = append(ports, p.Listen.Port)
+			ports = append(ports, p.Listen.Ports()...)
 		}
 	}
 	return ports

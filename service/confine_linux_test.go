@@ -37,7 +37,7 @@ func TestConfinedProcessCanDoLittle(t *testing.T) {
 }
 
 func tryWhatIsGivenUp(t *testing.T) {
-	c := &config.Config{TCP: config.Listen{Port: 43333}, Health: config.Listen{Port: 48086}}
+	c := &config.Config{TCP: config.Listen{{Port: 43333}}, Health: config.Listen{{Port: 48086}}}
 	s := &Service{config: c, log: slog.Default(), low: new(lowPorts), protocols: []config.Protocol{
 		{Network: socket.TCP, Listen: c.TCP}, {Network: socket.TCP, Listen: c.Health},
 	}}

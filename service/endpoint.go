@@ -97,11 +97,10 @@ func (e *endpoint) open() (retry time.Duration) {
 	return 0
 }
 
-// canDoWithout reports whether err says that this host has no IPv6, and the
-// endpoint is the IPv6 half of one for all addresses: then IPv4 is enough. An
-// address that was asked for by itself or by a name may still come.
+// canDoWithout reports whether err says that this host has no IPv6, and the same
+// clients are served over IPv4. Another address may still come.
 func (e *endpoint) canDoWithout(err error) bool {
-	return e.protocol.Listen.Host == "" && e.addr.Addr().Is6() &&
+	return e.addr.Addr().Is6() && !e.protocol.Listen.NeedsIPv6(e.addr.Addr()) &&
 		(errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL))
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -37,7 +38,7 @@ func countFiles(c *config.Config, protocols []config.Protocol, addrs [][]netip.A
 		case p.Network == socket.TCP:
 			f.servers += loops
 			f.loops += loops * (n + 1) // with a spare one
-		case low.has(p.Listen.Port):
+		case slices.ContainsFunc(p.Listen.Ports(), low.has):
 			f.loops += loops * n * (1 + spareSenders)
 		default:
 			f.loops += loops * n

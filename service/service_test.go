@@ -225,7 +225,7 @@ func shutUpTo(t *testing.T, at config.Listen, most int) (n int) {
 			continue
 		}
 		if sa, err := unix.Getsockname(fd); err == nil {
-			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at.Port) && n < most {
+			if sa, ok := sa.(*unix.SockaddrInet4); ok && sa.Port == int(at[0].Port) && n < most {
 				if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil {
 					t.Error(err)
 				}
@@ -286,8 +286,8 @@ func needed(t *testing.T, c *config.Config) files {
 func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
 	limitOpenFiles(t, 256)
 	var log bytes.Buffer
-	off := config.Listen{Off: true}
-	c := &config.Config{Loops: 1, MaxConns: 10000, Daytime: off, Time: off, NTP: off, Health: off}
+	everywhere := config.Listen{{Port: 3333}}
+	c := &config.Config{Loops: 1, MaxConns: 10000, UDP: everywhere, TCP: everywhere}
 	conns := needed(t, c).fitConnections(c, slog.New(slog.NewTextHandler(&log, nil)))
 	if conns < 100 || conns > 170 || !strings.Contains(log.String(), "NOWD_TCP_MAX_CONNS") {
 		t.Errorf("%d connections with 256 files; %s", conns, log.String())

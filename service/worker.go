@@ -1,6 +1,7 @@
 package service
 
 import (
+	"slices"
 	"time"
 
 	"nowd/answer"
@@ -16,7 +17,7 @@ import (
 func (s *Service) udpPorts() (ports []uint16) {
 	for _, p := range s.protocols {
 		if p.Network == socket.UDP {
-			ports = append(ports, p.Listen.Port)
+			ports = append(ports, p.Listen.Ports()...)
 		}
 	}
 	return ports
@@ -133,7 +134,7 @@ func (s *Service) newConnections(loop *reactor.Loop, p config.Protocol, d dialec
 
 func (s *Service) newDatagrams(loop *reactor.Loop, p config.Protocol, d dialects, g guard.Config) server {
 	c := udp.Config{Clock: s.clock, Counters: udp.NewCounters(loop)}
-	if s.low.has(p.Listen.Port) {
+	if slices.ContainsFunc(p.Listen.Ports(), s.low.has) {
 		c.Senders = spareSenders
 	}
 	g.MinSize = s.config.MinRequest

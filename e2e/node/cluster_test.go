@@ -5,7 +5,7 @@
 // It needs a cluster whose nodes have the image, and says which with two variables:
 //
 //	NOWD_E2E_KUBECONFIG   the file by which kubectl and helm find the cluster
-//	NOWD_E2E_IMAGE        the image's name and tag, such as nowd:test
+//	NOWD_E2E_IMAGE        the image's name and tag, such as localhost/nowd:0.1.0
 //
 // Without the first all tests are skipped. They need kubectl, helm and a C compiler besides, make namespaces of their own,
 // and remove them.
@@ -57,6 +57,9 @@ var tools sync.Once
 // newCluster skips the test where there is no cluster.
 func newCluster(t *testing.T, name string) *cluster {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("takes more than 10 s")
+	}
 	kubeconfig, image := os.Getenv("NOWD_E2E_KUBECONFIG"), os.Getenv("NOWD_E2E_IMAGE")
 	if kubeconfig == "" {
 		t.Skip("NOWD_E2E_KUBECONFIG names no cluster")
@@ -67,7 +70,7 @@ func newCluster(t *testing.T, name string) *cluster {
 		repository, tag = image[:i], image[i+1:]
 	}
 	if !ok || tag == "" {
-		t.Fatalf("NOWD_E2E_IMAGE=%q: want a name and a tag, such as nowd:test", image)
+		t.Fatalf("NOWD_E2E_IMAGE=%q: want a name and a tag, such as localhost/nowd:0.1.0", image)
 	}
 	c := &cluster{
 		namespace:  fmt.Sprintf("nowd-e2e-%d-%s", os.Getpid(), name),
@@ -235,7 +238,7 @@ type container struct {
 // end is how a container ended. Its times are in whole seconds.
 type end struct {
 	ExitCode              int
-	Reason                string
+	Reason, Message       string
 	StartedAt, FinishedAt time.Time
 }
 
@@ -295,8 +298,8 @@ func (c *cluster) start(t *testing.T, namespace, name string, spec, container ob
 	c.create(t, namespace, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": name}, "spec": all})
 }
 
-// awaitEnd waits until a pod's only container has ended, and returns what it wrote.
-func (c *cluster) awaitEnd(t *testing.T, namespace, name string) (log string, status int) {
+// awaitEnd waits until a pod's containers have ended, and returns what the first one wrote, or that which logArgs name.
+func (c *cluster) awaitEnd(t *testing.T, namespace, name string, logArgs ...string) (log string, status int) {
 	t.Helper()
 	c.await(t, name, func() error {
 		p := c.podNamed(t, namespace, name)
@@ -306,7 +309,7 @@ func (c *cluster) awaitEnd(t *testing.T, namespace, name string) (log string, st
 		status = p.Status.ContainerStatuses[0].State.Terminated.ExitCode
 		return nil
 	})
-	return c.run(t, "kubectl", "logs", name, "--namespace="+namespace), status
+	return c.run(t, "kubectl", append([]string{"logs", name, "--namespace=" + namespace}, logArgs...)...), status
 }
 
 // handAt builds the hand and puts it into a namespace; hand then gives it to a pod.

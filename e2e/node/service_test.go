@@ -3,15 +3,11 @@
 package node_test
 
 import (
-	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 const serverSelector = "app.kubernetes.io/instance=nowd,app.kubernetes.io/component=server"
@@ -100,7 +96,8 @@ func TestInstalledAsItsNotesSay(t *testing.T) {
 		{"--set=mode=deployment", "--set=deployment.autoscaling.enabled=true", "--set=deployment.podDisruptionBudget=true",
 			"--set=deployment.topologySpread=true", "--set=networkPolicy.enabled=true", "--set=service.combined=true",
 			"--set=monitoring.dashboard=true"},
-		{"--set=mode=daemonset", "--set=networkPolicy.enabled=true", "--set=ports.daytime=13", "--set=ports.time=37", "--set=ports.ntp=123"},
+		{"--set=mode=daemonset", "--set=networkPolicy.enabled=true", "--set=ports.daytime=13", "--set=ports.time=37", "--set=ports.ntp=123",
+			"--set=priorityClassName=system-node-critical", "--set=commonLabels.team=time", "--set=podAnnotations.note=one"},
 	} {
 		t.Run(strings.TrimPrefix(args[0], "--set=mode="), func(t *testing.T) {
 			rendered := c.helm(t, slices.Concat([]string{"template", "nowd", filepath.Join(c.charts, "nowd")}, args)...)
@@ -115,10 +112,13 @@ func TestInstalledAsItsNotesSay(t *testing.T) {
 					continue
 				}
 				commands++
+				if strings.HasPrefix(command, "helm test") {
+					command += " --logs"
+				}
 				out, err := exec.Command("sh", "-c", command).CombinedOutput()
 				if err != nil {
 					t.Errorf("%s: %v\n%s", command, err, out)
-				} else if strings.Contains(command, " query ") && !strings.Contains(string(out), "  round trip ") {
+				} else if (strings.Contains(command, " query ") || strings.HasSuffix(command, " --logs")) && !strings.Contains(string(out), "  round trip ") {
 					t.Errorf("%s: %s", command, out)
 				}
 			}
@@ -131,101 +131,64 @@ func TestInstalledAsItsNotesSay(t *testing.T) {
 	}
 }
 
-// TestReadmesCommandsWorkAsPrinted runs each helm install of the README, where its charts are. What is added is the image's
-// name, the namespace, and to wait.
-func TestReadmesCommandsWorkAsPrinted(t *testing.T) {
+// TestWhatAFailedTestLeavesGoesWithTheRelease has nobody there to answer.
+func TestWhatAFailedTestLeavesGoesWithTheRelease(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, "readme")
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
+	c := newCluster(t, "failed")
+	c.helm(t, "install", "nowd", filepath.Join(c.charts, "nowd"), "--set=mode=deployment", "--set=deployment.replicas=0",
+		"--set=image.repository="+c.repository, "--set=image.tag="+c.tag)
+	if out, err := c.try("helm", "test", "nowd", "--namespace="+c.namespace); err == nil {
+		t.Fatalf("without a pod the test passes: %s", out)
 	}
-	commands := regexp.MustCompile("(?m)helm install (\\S+) (\\S+)[^`#\n]*").FindAllStringSubmatch(string(readme), -1)
-	if len(commands) == 0 {
-		t.Fatal("the README does not say how to install the chart")
+	if left := c.kubectl(t, "get", "pods", "--output=name"); !strings.Contains(left, "pod/nowd-test-") {
+		t.Errorf("there is no pod to read a log of, but %q", left)
 	}
-	for _, m := range commands {
-		command, release, values := m[0], m[1], ""
-		if filepath.Base(m[2]) != "nowd" {
-			values = "nowd." // where it is a dependency
-		}
-		cmd := exec.Command("sh", "-c", fmt.Sprintf("%s --namespace=%s --set=%simage.repository=%s,%simage.tag=%s --wait --timeout=%v",
-			command, c.namespace, values, c.repository, values, c.tag, patience))
-		cmd.Dir = filepath.Dir(c.charts)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", command, err, out)
-			continue
-		}
-		c.helm(t, "uninstall", release, "--wait")
-	}
+	c.helm(t, "uninstall", "nowd", "--wait")
 	c.checkNothingLeft(t)
 }
 
-// TestSmallLimitsCarryConnectionsAndAFlood gives nowd what the chart gives it, a fiftieth of a CPU and 24 MiB, and more
-// work than that can do.
-func TestSmallLimitsCarryConnectionsAndAFlood(t *testing.T) {
-	c := newCluster(t, "load")
-	c.install(t, "nowd", "nowd", "", "--set=mode=deployment", "--set=deployment.replicas=1")
-	c.handAt(t, c.namespace)
-	p := c.pod(t, serverSelector)
-	started := p.Status.ContainerStatuses[0].State.Running.StartedAt
-	i := slices.IndexFunc(p.Status.Conditions, func(c condition) bool { return c.Type == "Ready" })
-	ready := p.Status.Conditions[i].LastTransitionTime.Sub(started)
-	t.Logf("ready %v after its start", ready)
-	if ready > 3*time.Second {
-		t.Errorf("ready %v after its start, want within 3 s", ready)
+// TestPortsOfTheNode has NTP at the node's own address, in both ways, and the Services' ports on it.
+func TestPortsOfTheNode(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "ports")
+	host := c.namespace + "-host" // where pods may have what is the node's
+	c.makeNamespace(t, host, "privileged")
+	restricted := c.namespace
+	c.namespace = host
+	for _, args := range [][]string{{"--set=daemonset.hostPorts=true"}, {"--set=daemonset.hostNetwork=true"}} {
+		t.Run(strings.TrimSuffix(strings.TrimPrefix(args[0], "--set=daemonset."), "=true"), func(t *testing.T) {
+			// Ports that no other test takes.
+			own := []string{"--set=mode=daemonset", "--set=ports.udp=3334", "--set=ports.tcp=3334", "--set=ports.ntp=124", "--set=ports.health=8087"}
+			c.install(t, "nowd", "nowd", "", append(args, own...)...)
+			// Helm does not wait for a pod of a set that may be without one.
+			c.kubectl(t, "rollout", "status", "daemonset/nowd", "--timeout="+patience.String())
+			out := c.kubectl(t, "exec", "daemonset/nowd", "--", "/nowd", "query", "-timeout", "5s", "-proto", "ntp", c.nodeAddress(t)+":124")
+			if !isAnswer(out) {
+				t.Errorf("NTP at the node's address: %q", out)
+			}
+			// Its ports are the node's: one pod has to go before the next one comes.
+			c.apply(t, "upgrade", "nowd", "nowd", "", append(args, append(own, "--set=timeZone=Asia/Tokyo")...)...)
+			c.kubectl(t, "rollout", "status", "daemonset/nowd", "--timeout="+patience.String())
+			c.helm(t, "uninstall", "nowd", "--wait")
+		})
 	}
-
-	// Longer than the liveness probe has patience.
-	const connections, seconds = "1000", "40"
-	spec, container := hand()
-	c.start(t, c.namespace, "hold", spec, container, "/hand/hand", "hold", p.Status.PodIP, "3333", connections, seconds)
-	c.await(t, "connections", func() error {
-		_, err := c.try("sh", "-c", "kubectl logs hold --namespace="+c.namespace+" | grep -x 'held "+connections+"'")
-		return err
-	})
-	container["resources"] = object{"limits": object{"cpu": "500m"}, "requests": object{"cpu": "1m"}}
-	c.start(t, c.namespace, "flood", spec, container, "/hand/hand", "flood", p.Status.PodIP, "3333", seconds)
-
-	for _, name := range []string{"flood", "hold"} {
-		log, status := c.awaitEnd(t, c.namespace, name)
-		t.Logf("%s: %s", name, strings.ReplaceAll(strings.TrimSpace(log), "\n", ", "))
-		if status != 0 {
-			t.Errorf("%s: status %d: not every connection was answered", name, status)
+	c.namespace = restricted
+	c.install(t, "nowd", "nowd", "", "--set=mode=deployment", "--set=service.type=NodePort")
+	for _, proto := range []string{"udp", "tcp"} {
+		port := c.kubectl(t, "get", "service", "nowd-"+proto, "--output=jsonpath={.spec.ports[0].nodePort}")
+		name := "outside-" + proto
+		// From the node's own network, as a client outside the cluster comes to it.
+		c.start(t, host, name, object{"hostNetwork": true}, nil, "/nowd", "query", "-proto", proto, "-n", "5", c.nodeAddress(t)+":"+port)
+		if out, status := c.awaitEnd(t, host, name); status != 0 {
+			t.Errorf("port %s of the node over %s: %s", port, proto, out)
 		}
-	}
-	after := c.podNamed(t, c.namespace, p.Metadata.Name).Status.ContainerStatuses[0]
-	if after.RestartCount != 0 {
-		t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
-	}
-	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
-	t.Logf("probes that failed: %s", events)
-	if strings.Contains(events, "Liveness") {
-		t.Error("the liveness probe failed for want of CPU")
-	}
-	if stats, err := c.try("kubectl", "get", "--raw", "/api/v1/nodes/"+p.Spec.NodeName+"/proxy/stats/summary"); err == nil {
-		c.logMemory(t, stats)
 	}
 	c.helm(t, "uninstall", "nowd", "--wait")
+	c.checkNothingLeft(t)
 }
 
-// logMemory tells what the kubelet counts of the container's memory.
-func (c *cluster) logMemory(t *testing.T, stats string) {
-	var s struct {
-		Pods []struct {
-			PodRef     struct{ Name, Namespace string }
-			Containers []struct {
-				Name   string
-				Memory struct{ WorkingSetBytes int64 }
-			}
-		}
-	}
-	c.decode(t, stats, &s)
-	for _, p := range s.Pods {
-		for _, container := range p.Containers {
-			if p.PodRef.Namespace == c.namespace && container.Name == "nowd" {
-				t.Logf("working set %.1f MiB", float64(container.Memory.WorkingSetBytes)/(1<<20))
-			}
-		}
-	}
+// nodeAddress returns that of the first node.
+func (c *cluster) nodeAddress(t *testing.T) string {
+	t.Helper()
+	return c.run(t, "kubectl", "get", "nodes", "--output=jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}")
 }

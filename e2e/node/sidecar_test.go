@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,26 @@ func TestSidecarServesItsApplication(t *testing.T) {
 		c.await(t, "the application", func() error {
 			return c.hasAnswer("deployment/example")
 		})
+	})
+
+	t.Run("IsReachedByItsPodAlone", func(t *testing.T) {
+		p := c.pod(t, exampleSelector)
+		c.start(t, c.namespace, "stranger", nil, nil, "/nowd", "query", "-proto", "tcp", p.Status.PodIP+":3333")
+		if out, status := c.awaitEnd(t, c.namespace, "stranger"); status == 0 {
+			t.Errorf("another pod is answered: %s", out)
+		}
+		c.kubectl(t, "delete", "pod", "stranger")
+	})
+
+	t.Run("OrByWhoeverReachesThePod", func(t *testing.T) {
+		c.apply(t, "upgrade", "example", "example", "nowd.", "--set=interval=100ms", "--set=nowd.sidecar.listen=pod", "--set=nowd.sidecar.probes.readiness=true")
+		c.kubectl(t, "rollout", "status", "deployment/example", "--timeout="+patience.String())
+		p := c.pod(t, exampleSelector)
+		c.start(t, c.namespace, "stranger", nil, nil, "/nowd", "query", "-proto", "tcp", p.Status.PodIP+":3333")
+		if out, status := c.awaitEnd(t, c.namespace, "stranger"); status != 0 {
+			t.Errorf("another pod is not answered: %s", out)
+		}
+		c.kubectl(t, "delete", "pod", "stranger")
 	})
 
 	t.Run("WithAStartupProbeIsThereBeforeTheFirstQuestion", func(t *testing.T) {
@@ -215,6 +236,34 @@ func TestSidecarServesItsApplication(t *testing.T) {
 		c.helm(t, "uninstall", "example", "--wait")
 		c.checkNothingLeft(t)
 	})
+}
+
+// TestApplicationStartsOnlyWithAGoodClock has a clock that is never trusted. The sidecar waits for it, for longer than the
+// minute after which a probe of earlier versions gave up, and says so.
+func TestApplicationStartsOnlyWithAGoodClock(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "clock")
+	began := time.Now()
+	c.helm(t, "install", "example", filepath.Join(c.charts, "example"), "--dependency-update",
+		"--set=nowd.image.repository="+c.repository, "--set=nowd.image.tag="+c.tag, "--set=nowd.sidecar.probes.startup=true",
+		"--set=nowd.settings.NOWD_REQUIRE_SYNC=true", "--set=nowd.settings.NOWD_CLOCK_ERROR_FLOOR=1h")
+	c.await(t, "log", func() error {
+		log, err := c.try("kubectl", "logs", "deployment/example", "--namespace="+c.namespace, "--container=nowd")
+		if err == nil && !strings.Contains(log, `msg="/ready fails" reason="clock: `) {
+			err = fmt.Errorf("nowd says only %q", log)
+		}
+		return err
+	})
+	for time.Since(began) < 75*time.Second {
+		time.Sleep(interval)
+	}
+	p := c.pod(t, exampleSelector)
+	sidecar, app := p.Status.InitContainerStatuses[0], p.Status.ContainerStatuses[0]
+	if sidecar.RestartCount != 0 || sidecar.State.Running == nil || app.State.Running != nil {
+		t.Errorf("after %v: sidecar %+v, application %+v", time.Since(began).Round(time.Second), sidecar, app)
+	}
+	c.helm(t, "uninstall", "example", "--wait")
+	c.checkNothingLeft(t)
 }
 
 // template returns the spec of the example's pods, with other arguments for the application's query.

@@ -4,9 +4,17 @@
 //   hand stop POD             stop (SIGSTOP) the nowd that serves in a pod, from a pod that sees the node's processes
 //   hand flood IP PORT SEC    send datagrams as fast as can be
 //   hand hold IP PORT N SEC   open N connections, ask on each, keep them for that long, and ask on each again
+//   hand load KIND IP PORT N SEC
+//                             have N connections busy: read (ask by the dozen and read), unread (ask for json and read
+//                             nothing), http (the same in HTTP, reading), heads (heads of HTTP that do not end)
+//   hand ask udp|tcp IP PORT CLIENTS EACH SEC
+//                             have CLIENTS that ask again when they are answered, EACH questions at a time
+//   hand probe IP PORT SEC    ask for /live as a kubelet does, four times a second, and tell how long it takes
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,9 +95,110 @@ static int flood(const char *ip, const char *port, int seconds) {
   return 0;
 }
 
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+static int load(const char *kind, const char *ip, const char *port, int n, int seconds) {
+  static const struct {
+    const char *kind, *text;
+    int reads;
+  } kinds[] = {{"read", "hi\n", 1}, {"unread", "json\n", 0}, {"http", "GET /json HTTP/1.1\r\n\r\n", 1}, {"heads", "X: y\r\n", 1}};
+  int k = 0;
+  while (k < 4 && strcmp(kinds[k].kind, kind)) k++;
+  if (k == 4) return fprintf(stderr, "no such kind\n"), 2;
+  char many[4096] = "", sink[65536];
+  while (strlen(many) + strlen(kinds[k].text) < (k == 3 ? 100 : 1024)) strcat(many, kinds[k].text);
+  struct pollfd *p = calloc(n, sizeof *p);
+  unsigned long sent = 0, got = 0, opened = 0;
+  for (int i = 0; i < n; i++) p[i].fd = -1;
+  for (double end = now() + seconds; now() < end;) {
+    for (int i = 0; i < n; i++) {
+      if (p[i].fd < 0) {
+        if ((p[i].fd = dial(SOCK_STREAM, ip, port)) < 0) {
+          usleep(100000);
+          break;
+        }
+        opened++;
+        fcntl(p[i].fd, F_SETFL, O_NONBLOCK);
+        if (k == 3) send(p[i].fd, "GET / HTTP/1.1\r\n", 16, MSG_NOSIGNAL);
+      }
+      p[i].events = POLLOUT | (kinds[k].reads ? POLLIN : 0);
+    }
+    poll(p, n, 100);
+    for (int i = 0; i < n; i++) {
+      ssize_t r = 1;
+      if (p[i].fd < 0) continue;
+      if (p[i].revents & POLLIN) {
+        r = recv(p[i].fd, sink, sizeof sink, 0);
+        if (r > 0) got += r;
+      }
+      if (r > 0 && p[i].revents & POLLOUT) {
+        r = send(p[i].fd, many, strlen(many), MSG_NOSIGNAL);
+        if (r > 0) sent += r;
+      }
+      if (r == 0 || (r < 0 && errno != EAGAIN) || p[i].revents & POLLERR) close(p[i].fd), p[i].fd = -1;
+    }
+  }
+  return printf("%s: %lu connections, %lu bytes sent, %lu received\n", kind, opened, sent, got), 0;
+}
+
+static int ask_on(const char *proto, const char *ip, const char *port, int clients, int each, int seconds) {
+  int type = strcmp(proto, "udp") ? SOCK_STREAM : SOCK_DGRAM;
+  char many[4096] = "", answers[65536];
+  for (int i = 0; i < each; i++) strcat(many, "hi\n");
+  struct pollfd *p = calloc(clients, sizeof *p);
+  double *asked = calloc(clients, sizeof *asked), began = now(), worst = 0;
+  int *owed = calloc(clients, sizeof *owed);
+  unsigned long got = 0, lost = 0;
+  for (int i = 0; i < clients; i++) {
+    if ((p[i].fd = dial(type, ip, port)) < 0) return 1;
+    p[i].events = POLLIN;
+  }
+  for (double t; (t = now()) < began + seconds;) {
+    for (int i = 0; i < clients; i++) {
+      if (owed[i] > 0 && type == SOCK_DGRAM && t > asked[i] + 2) owed[i] = 0, lost++;
+      if (owed[i] > 0) continue;
+      if (send(p[i].fd, many, strlen(many), MSG_NOSIGNAL) < 0) return perror("send"), 1;
+      owed[i] = each, asked[i] = t;
+    }
+    if (poll(p, clients, 100) <= 0) continue;
+    for (int i = 0; i < clients; i++) {
+      if (!(p[i].revents & POLLIN)) continue;
+      ssize_t r = recv(p[i].fd, answers, sizeof answers, 0);
+      if (r <= 0) return perror("recv"), 1;
+      for (ssize_t j = 0; j < r; j++) owed[i] -= answers[j] == '\n', got += answers[j] == '\n';
+      if (owed[i] <= 0 && now() - asked[i] > worst) worst = now() - asked[i];
+    }
+  }
+  return printf("%.0f a second, the slowest %.0f ms, %lu lost\n", got / (now() - began), worst * 1000, lost), 0;
+}
+
+static int probe(const char *ip, const char *port, int seconds) {
+  int probes = 0, slow = 0, failed = 0;
+  double worst = 0;
+  for (double end = now() + seconds; now() < end; usleep(250000)) {
+    char buf[64] = "";
+    double began = now();
+    int fd = dial(SOCK_STREAM, ip, port);
+    int ok = fd >= 0 && send(fd, "GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 50, MSG_NOSIGNAL) == 50 &&
+             recv(fd, buf, sizeof buf, 0) > 12 && !strncmp(buf + 9, "200", 3);
+    double took = now() - began;
+    if (fd >= 0) close(fd);
+    probes++, failed += !ok, slow += took > 1;
+    if (took > worst) worst = took;
+  }
+  return printf("%d probes, %d over 1 s, %d failed, the slowest %.0f ms\n", probes, slow, failed, worst * 1000), 0;
+}
+
 int main(int argc, char **argv) {
   if (argc == 3 && !strcmp(argv[1], "stop")) return stop(argv[2]);
   if (argc == 5 && !strcmp(argv[1], "flood")) return flood(argv[2], argv[3], atoi(argv[4]));
   if (argc == 6 && !strcmp(argv[1], "hold")) return hold(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
-  return fprintf(stderr, "hand stop POD | flood IP PORT SECONDS | hold IP PORT CONNECTIONS SECONDS\n"), 2;
+  if (argc == 7 && !strcmp(argv[1], "load")) return load(argv[2], argv[3], argv[4], atoi(argv[5]), atoi(argv[6]));
+  if (argc == 8 && !strcmp(argv[1], "ask")) return ask_on(argv[2], argv[3], argv[4], atoi(argv[5]), atoi(argv[6]), atoi(argv[7]));
+  if (argc == 5 && !strcmp(argv[1], "probe")) return probe(argv[2], argv[3], atoi(argv[4]));
+  return fprintf(stderr, "usage: see the first comment of hand.c\n"), 2;
 }

@@ -3,28 +3,56 @@
 name: nowd
 image: {{ include "nowd.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- $extra := list }}
+{{- range .Values.extraEnv }}{{ $extra = append $extra (get . "name") }}{{ end }}
 env:
 {{- range $name, $value := include "nowd.settings" . | fromYaml }}
+{{- if not (has $name $extra) }}
   - name: {{ $name }}
     value: {{ $value | quote }}
 {{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- if ne (include "nowd.loopback" .) "true" }}
 {{- /*
   For readers, and for the PodMonitor: an upgrade can lose one of two ports that differ in nothing but their protocol, so
   no Service and no probe refers to these names. They start with nowd- because a name is looked for in every container
-  of the pod, and have at most 15 characters.
+  of the pod, and have at most 15 characters. At loopback there is nothing to refer to.
 */}}
+{{- $onHost := and (eq .Values.mode "daemonset") .Values.daemonset.hostPorts }}
 ports:
 {{- range $listener := include "nowd.listeners" . | fromYamlArray }}
 {{- range .protocols }}
   - name: nowd-{{ $listener.name }}{{ if gt (len $listener.protocols) 1 }}-{{ . | lower | trunc 1 }}{{ end }}
     containerPort: {{ $listener.port }}
+    {{- if and $onHost (ne $listener.name "health") }}
+    hostPort: {{ $listener.port }}
+    {{- end }}
     protocol: {{ . }}
 {{- end }}
 {{- end }}
+{{- end }}
 resources:
-  {{- toYaml .Values.resources | nindent 2 }}
+  {{- include "nowd.resources" . | nindent 2 }}
 securityContext:
+  {{- if eq (include "nowd.lowHostPort" .) "true" }}
+  {{- /* A pod has no sysctls of its node's network, and of capabilities only root's have an effect. */}}
+  runAsUser: 0
+  runAsGroup: 65532
+  readOnlyRootFilesystem: true
+  allowPrivilegeEscalation: false
+  capabilities:
+    drop:
+      - ALL
+    add:
+      - NET_BIND_SERVICE
+  seccompProfile:
+    type: RuntimeDefault
+  {{- else }}
   {{- include "nowd.securityContext" . | nindent 2 }}
+  {{- end }}
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
@@ -42,35 +70,75 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
+{{/* Whether nowd listens at loopback addresses alone: "true" or nothing. */}}
+{{- define "nowd.loopback" -}}
+{{- if and (eq .Values.mode "sidecar") (eq .Values.sidecar.listen "loopback") }}true{{ end }}
+{{- end }}
+
+{{- define "nowd.hostNetwork" -}}
+{{- if and (eq .Values.mode "daemonset") .Values.daemonset.hostNetwork }}true{{ end }}
+{{- end }}
+
+{{- define "nowd.lowPort" -}}
+{{- range include "nowd.listeners" . | fromYamlArray }}
+{{- if lt (int .port) 1024 }}true{{ break }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "nowd.lowHostPort" -}}
+{{- if and (include "nowd.hostNetwork" .) (include "nowd.lowPort" .) }}true{{ end }}
+{{- end }}
+
+{{/*
+How a probe asks: (include "nowd.ask" (list $ "/live")). Where nobody but the pod reaches health, by a command in the
+container.
+*/}}
+{{- define "nowd.ask" -}}
+{{- $root := first . }}
+{{- if include "nowd.loopback" $root -}}
+exec:
+  command:
+    - /nowd
+    - healthcheck
+    {{- if eq (last .) "/ready" }}
+    - -ready
+    {{- end }}
+{{- else -}}
+httpGet:
+  path: {{ last . }}
+  port: {{ $root.Values.ports.health }}
+{{- end }}
+{{- end }}
+
 {{/*
 /live tells a loop that hangs within NOWD_LIVENESS_TIMEOUT. The probe waits longer: at a CPU limit of 20m the kernel gives
-nowd 2 ms in each 100 ms, so under load any answer takes several of these periods. Load alone must not restart nowd.
+nowd 2 ms in each 100 ms, so under load any answer takes several of these periods, and a command several times as many.
+Load alone must not restart nowd.
 */}}
+{{- define "nowd.probeTimeout" -}}
+{{ ternary 15 5 (eq (include "nowd.loopback" .) "true") }}
+{{- end }}
+
 {{- define "nowd.livenessProbe" -}}
-httpGet:
-  path: /live
-  port: {{ .Values.ports.health }}
-periodSeconds: 10
-timeoutSeconds: 5
+{{ include "nowd.ask" (list . "/live") }}
+periodSeconds: {{ include "nowd.probeTimeout" . | int | max 10 }}
+timeoutSeconds: {{ include "nowd.probeTimeout" . }}
 failureThreshold: 3
 # What has hung does not end when it is asked to.
 terminationGracePeriodSeconds: 5
 {{- end }}
 
 {{- define "nowd.readinessProbe" -}}
-httpGet:
-  path: /ready
-  port: {{ .Values.ports.health }}
-periodSeconds: 5
-timeoutSeconds: 5
+{{ include "nowd.ask" (list . "/ready") }}
+periodSeconds: {{ include "nowd.probeTimeout" . }}
+timeoutSeconds: {{ include "nowd.probeTimeout" . }}
 failureThreshold: 2
 {{- end }}
 
 {{- define "nowd.startupProbe" -}}
-httpGet:
-  path: /ready
-  port: {{ .Values.ports.health }}
-periodSeconds: 1
-timeoutSeconds: 5
-failureThreshold: 60
+{{- $period := ternary 5 1 (eq (include "nowd.loopback" .) "true") -}}
+{{ include "nowd.ask" (list . "/ready") }}
+periodSeconds: {{ $period }}
+timeoutSeconds: {{ include "nowd.probeTimeout" . }}
+failureThreshold: {{ max 1 (div (add (int .Values.sidecar.probes.startupSeconds) $period -1) $period) }}
 {{- end }}

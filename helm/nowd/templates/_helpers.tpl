@@ -20,7 +20,11 @@
 {{- printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{/* Of all objects. */}}
 {{- define "nowd.labels" -}}
+{{- with .Values.commonLabels }}
+{{- toYaml . }}
+{{ end -}}
 helm.sh/chart: {{ include "nowd.chart" . }}
 app.kubernetes.io/name: {{ include "nowd.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -29,8 +33,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/*
-The labels of the pods that serve. The component keeps the pod of `helm test` out of the Services; the chart's version
-is left out, so that only what changes a pod replaces it.
+The labels by which the pods that serve are found. The component keeps the pods of `helm test` out of the Services; the
+chart's version is left out, so that only what changes a pod replaces it.
 */}}
 {{- define "nowd.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "nowd.name" . }}

@@ -1,21 +1,53 @@
 {{/* The pod template of the modes in which nowd has pods of its own. */}}
 {{- define "nowd.podTemplate" -}}
 metadata:
+  annotations:
+    # Of the settings: what changes there replaces the pods.
+    checksum/settings: {{ include "nowd.settings" . | sha256sum }}
+    {{- with .Values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   labels:
+    {{- with merge (dict) .Values.podLabels .Values.commonLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
     {{- include "nowd.selectorLabels" . | nindent 4 }}
 spec:
   automountServiceAccountToken: false
   enableServiceLinks: false
+  {{- with .Values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   terminationGracePeriodSeconds: {{ include "nowd.terminationGracePeriodSeconds" . }}
-  {{- range include "nowd.listeners" . | fromYamlArray }}
-  {{- if lt (int .port) 1024 }}
+  {{- if include "nowd.hostNetwork" . }}
+  hostNetwork: true
+  dnsPolicy: ClusterFirstWithHostNet
+  {{- else if include "nowd.lowPort" . }}
   {{- /* Without capabilities there is no other way to a low port. */}}
   securityContext:
     sysctls:
       - name: net.ipv4.ip_unprivileged_port_start
         value: "0"
-  {{- break }}
   {{- end }}
+  {{- with .Values.priorityClassName }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with .Values.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .Values.affinity }}
+  affinity:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- if .Values.tolerations }}
+  tolerations:
+    {{- toYaml .Values.tolerations | nindent 4 }}
+  {{- else if eq .Values.mode "daemonset" }}
+  # On every node: on one without a pod nobody would be answered.
+  tolerations:
+    - operator: Exists
   {{- end }}
   containers:
     - {{ include "nowd.container" . | nindent 6 | trim }}

@@ -9,19 +9,10 @@ Everything that has to do with a port goes through this list.
 */}}
 {{- define "nowd.listeners" -}}
 {{- $protocols := dict "udp" (list "UDP") "tcp" (list "TCP") "daytime" (list "UDP" "TCP") "time" (list "UDP" "TCP") "ntp" (list "UDP") "health" (list "TCP") }}
-{{- $taken := dict }}
 {{- $listeners := list }}
 {{- range $name := list "udp" "tcp" "daytime" "time" "ntp" "health" }}
-{{- $port := get $.Values.ports $name | int }}
-{{- if $port }}
-{{- range get $protocols $name }}
-{{- $key := printf "%d/%s" $port . }}
-{{- with get $taken $key }}
-{{- fail (printf "nowd: ports.%s and ports.%s are both %s" . $name $key) }}
-{{- end }}
-{{- $_ := set $taken $key $name }}
-{{- end }}
-{{- $listeners = append $listeners (dict "name" $name "port" $port "protocols" (get $protocols $name)) }}
+{{- with get $.Values.ports $name | int }}
+{{- $listeners = append $listeners (dict "name" $name "port" . "protocols" (get $protocols $name)) }}
 {{- end }}
 {{- end }}
 {{- toYaml $listeners }}
@@ -51,10 +42,11 @@ The ways to ask that there are, as a YAML list of
 
 {{/* nowd's settings by name, the derived ones included: a YAML map of strings. */}}
 {{- define "nowd.settings" -}}
-{{- /* The memory limit of values.yaml holds this many connections, all hostile, with the memory that the kernel keeps for them. */}}
-{{- $settings := dict "NOWD_UDP_LISTEN" "off" "NOWD_TCP_LISTEN" "off" "NOWD_TCP_MAX_CONNS" "1000" }}
+{{- $connections := (index (include "nowd.modes" . | fromYaml) .Values.mode).connections }}
+{{- $settings := dict "NOWD_UDP_LISTEN" "off" "NOWD_TCP_LISTEN" "off" "NOWD_TCP_MAX_CONNS" (toString $connections) }}
+{{- $where := ternary "127.0.0.1:%[1]v,[::1]:%[1]v" ":%v" (eq (include "nowd.loopback" .) "true") }}
 {{- range include "nowd.listeners" . | fromYamlArray }}
-{{- $_ := set $settings (printf "NOWD_%s_LISTEN" (upper .name)) (printf ":%v" .port) }}
+{{- $_ := set $settings (printf "NOWD_%s_LISTEN" (upper .name)) (printf $where .port) }}
 {{- end }}
 {{- if ne .Values.mode "sidecar" }}
 {{- /* Long enough for a pod that ends to be out of every node's rules before it stops to answer. */}}
@@ -65,7 +57,7 @@ The ways to ask that there are, as a YAML list of
 {{- /* A number from a values file is a float64, which would print as 1e+06. */}}
 {{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end }}
 {{- /* YAML reads a bare off as false. */}}
-{{- if and (eq (toString $value) "false") (has $name (list "NOWD_GLOBAL_RATE_LIMIT" "NOWD_RATE_LIMIT" "NOWD_TCP_MAX_CONNS_PER_SOURCE")) }}{{ $value = "off" }}{{ end }}
+{{- if and (eq (toString $value) "false") (has $name (list "NOWD_GLOBAL_RATE_LIMIT" "NOWD_RATE_LIMIT" "NOWD_TCP_MAX_CONNS_PER_SOURCE" "NOWD_UPSTREAM")) }}{{ $value = "off" }}{{ end }}
 {{- $_ := set $settings $name (toString $value) }}
 {{- end }}
 {{- with .Values.timeZone }}

@@ -1,0 +1,49 @@
+//go:build linux
+
+package e2e_test
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestGateEndedByASignalHasFailed ends .ci/run in its first stage, in which a program never comes back.
+func TestGateEndedByASignalHasFailed(t *testing.T) {
+	t.Parallel()
+	for sig, status := range map[syscall.Signal]int{syscall.SIGTERM: 143, syscall.SIGINT: 130, syscall.SIGHUP: 129} {
+		dir := t.TempDir()
+		stuck := filepath.Join(dir, "dpkg-query")
+		if err := os.WriteFile(stuck, []byte("#!/bin/sh\nexec sleep 60\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(tool(t, "bash"), "../.ci/run")
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "TMPDIR="+dir)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var said strings.Builder
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			said.WriteString(lines.Text() + "\n")
+			if lines.Text() == "=== Debian packages" {
+				// To the group, as a terminal and timeout(1) do.
+				if err := syscall.Kill(-cmd.Process.Pid, sig); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		_ = cmd.Wait()
+		if got := cmd.ProcessState.ExitCode(); got != status || !strings.Contains(said.String(), "=== FAILED after ") || strings.Contains(said.String(), "passed") {
+			t.Errorf("%v: status %d, want %d\n%s", sig, got, status, said.String())
+		}
+	}
+}

@@ -1,0 +1,164 @@
+//go:build linux
+
+package node_test
+
+import (
+	"cmp"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// loadSeconds returns how long a load lasts: NOWD_E2E_LOAD, or somewhat longer than the liveness probe has patience.
+func loadSeconds() string { return cmp.Or(os.Getenv("NOWD_E2E_LOAD"), "35") }
+
+// TestLoadAloneRestartsNothing has nowd at the limit of a sidecar, and more to do than it can. No other test runs at the
+// same time.
+func TestLoadAloneRestartsNothing(t *testing.T) {
+	for name, test := range map[string]func(t *testing.T){
+		"read":                 func(t *testing.T) { connectionsOf(t, "read") },
+		"unread":               func(t *testing.T) { connectionsOf(t, "unread") },
+		"http":                 func(t *testing.T) { connectionsOf(t, "http") },
+		"heads":                func(t *testing.T) { connectionsOf(t, "heads") },
+		"ConnectionsAndAFlood": connectionsAndAFlood,
+		"ItsOwnApplication":    itsOwnApplication,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
+}
+
+// connectionsOf has connections busy in one of the ways that cost nowd CPU time, and datagrams besides.
+func connectionsOf(t *testing.T, kind string) {
+	seconds := loadSeconds()
+	c := newCluster(t, "load-"+kind)
+	c.install(t, "nowd", "nowd", "", small...)
+	c.handAt(t, c.namespace)
+	p := c.pod(t, serverSelector)
+	spec, container := hand()
+	container["resources"] = object{"limits": object{"cpu": "100m"}, "requests": object{"cpu": "1m"}}
+	c.start(t, c.namespace, "load", spec, container, "/hand/hand", "load", kind, p.Status.PodIP, "3333", "200", seconds)
+	c.start(t, c.namespace, "flood", spec, container, "/hand/hand", "flood", p.Status.PodIP, "3333", seconds)
+	spec, container = hand()
+	c.start(t, c.namespace, "probe", spec, container, "/hand/hand", "probe", p.Status.PodIP, "8086", seconds)
+	for _, name := range []string{"load", "flood", "probe"} {
+		log, status := c.awaitEnd(t, c.namespace, name)
+		t.Logf("%s, %s: %s", kind, name, strings.TrimSpace(log))
+		if status != 0 {
+			t.Errorf("%s: status %d", name, status)
+		}
+	}
+	after := c.podNamed(t, c.namespace, p.Metadata.Name).Status.ContainerStatuses[0]
+	if after.RestartCount != 0 {
+		t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
+	}
+	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
+	if t.Logf("probes of the kubelet that failed: %q", events); strings.Contains(events, "Liveness") {
+		t.Error("the liveness probe failed for want of CPU")
+	}
+	c.helm(t, "uninstall", "nowd", "--wait")
+}
+
+// small is what a sidecar gets, for a nowd of its own that others can reach.
+var small = []string{"--set=mode=deployment", "--set=deployment.replicas=1", "--set=resources.limits.cpu=20m"}
+
+// connectionsAndAFlood is more work than a fiftieth of a CPU can do.
+func connectionsAndAFlood(t *testing.T) {
+	c := newCluster(t, "load")
+	c.install(t, "nowd", "nowd", "", append(small, "--set=settings.NOWD_TCP_MAX_CONNS=1000")...)
+	c.handAt(t, c.namespace)
+	p := c.pod(t, serverSelector)
+	started := p.Status.ContainerStatuses[0].State.Running.StartedAt
+	i := slices.IndexFunc(p.Status.Conditions, func(c condition) bool { return c.Type == "Ready" })
+	ready := p.Status.Conditions[i].LastTransitionTime.Sub(started)
+	t.Logf("ready %v after its start", ready)
+	if ready > 10*time.Second { // on a quiet node it takes a second
+		t.Errorf("ready %v after its start, want within 10 s", ready)
+	}
+
+	// Longer than the liveness probe has patience.
+	const connections, seconds = "1000", "35"
+	spec, container := hand()
+	c.start(t, c.namespace, "hold", spec, container, "/hand/hand", "hold", p.Status.PodIP, "3333", connections, seconds)
+	c.await(t, "connections", func() error {
+		_, err := c.try("sh", "-c", "kubectl logs hold --namespace="+c.namespace+" | grep -x 'held "+connections+"'")
+		return err
+	})
+	container["resources"] = object{"limits": object{"cpu": "200m"}, "requests": object{"cpu": "1m"}}
+	c.start(t, c.namespace, "flood", spec, container, "/hand/hand", "flood", p.Status.PodIP, "3333", seconds)
+
+	for _, name := range []string{"flood", "hold"} {
+		log, status := c.awaitEnd(t, c.namespace, name)
+		t.Logf("%s: %s", name, strings.ReplaceAll(strings.TrimSpace(log), "\n", ", "))
+		if status != 0 {
+			t.Errorf("%s: status %d: not every connection was answered", name, status)
+		}
+	}
+	after := c.podNamed(t, c.namespace, p.Metadata.Name).Status.ContainerStatuses[0]
+	if after.RestartCount != 0 {
+		t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
+	}
+	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
+	t.Logf("probes that failed: %s", events)
+	if strings.Contains(events, "Liveness") {
+		t.Error("the liveness probe failed for want of CPU")
+	}
+	if stats, err := c.try("kubectl", "get", "--raw", "/api/v1/nodes/"+p.Spec.NodeName+"/proxy/stats/summary"); err == nil {
+		c.logMemory(t, stats)
+	}
+	c.helm(t, "uninstall", "nowd", "--wait")
+}
+
+// itsOwnApplication asks as fast as it can, over connections and in datagrams. The kubelet's probes run in the sidecar's
+// container, on what CPU time is left there.
+func itsOwnApplication(t *testing.T) {
+	c := newCluster(t, "busy")
+	c.install(t, "example", "example", "nowd.")
+	c.handAt(t, c.namespace)
+	spec := c.template(t)
+	app := spec["containers"].([]any)[0].(object)
+	volumes, mounts := hand()
+	spec["volumes"], app["volumeMounts"] = volumes["volumes"], mounts["volumeMounts"]
+	spec["restartPolicy"] = "Never"
+	app["resources"] = object{"limits": object{"cpu": "100m"}}
+	app["command"] = []string{"/hand/hand", "load", "read", "127.0.0.1", "3333", "200", loadSeconds()}
+	flood := object{}
+	maps.Copy(flood, app)
+	flood["name"], flood["command"] = "flood", []string{"/hand/hand", "flood", "127.0.0.1", "3333", loadSeconds()}
+	spec["containers"] = []any{app, flood}
+	c.create(t, c.namespace, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "busy"}, "spec": spec})
+	log, _ := c.awaitEnd(t, c.namespace, "busy", "--container=application")
+	t.Log(log)
+	if sidecar := c.podNamed(t, c.namespace, "busy").Status.InitContainerStatuses[0]; sidecar.RestartCount != 0 {
+		t.Errorf("%d restarts, the last end %+v", sidecar.RestartCount, sidecar.LastState.Terminated)
+	}
+	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy,involvedObject.name=busy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
+	t.Logf("probes of the kubelet that failed: %q", events)
+	c.helm(t, "uninstall", "example", "--wait")
+}
+
+// logMemory tells what the kubelet counts of the container's memory.
+func (c *cluster) logMemory(t *testing.T, stats string) {
+	var s struct {
+		Pods []struct {
+			PodRef     struct{ Name, Namespace string }
+			Containers []struct {
+				Name   string
+				Memory struct{ WorkingSetBytes int64 }
+			}
+		}
+	}
+	c.decode(t, stats, &s)
+	for _, p := range s.Pods {
+		for _, container := range p.Containers {
+			if p.PodRef.Namespace == c.namespace && container.Name == "nowd" {
+				t.Logf("working set %.1f MiB", float64(container.Memory.WorkingSetBytes)/(1<<20))
+			}
+		}
+	}
+}

@@ -1,0 +1,68 @@
+{{/*
+What is wrong with the values, as far as the chart can tell and the schema cannot: a YAML list of texts. nowd itself checks
+its settings when it starts.
+*/}}
+{{- define "nowd.mistakes" -}}
+{{- $mistakes := list }}
+{{- $values := .Values }}
+{{- $settings := include "nowd.settings" . | fromYaml }}
+
+{{- $taken := dict }}
+{{- $on := false }}
+{{- range $listener := include "nowd.listeners" . | fromYamlArray }}
+{{- $on = or $on (ne .name "health") }}
+{{- range .protocols }}
+{{- $key := printf "%v over %s" $listener.port . }}
+{{- with get $taken $key }}
+{{- $mistakes = append $mistakes (printf "ports.%s and ports.%s are both %s: want a port for each" . $listener.name $key) }}
+{{- else }}
+{{- $_ := set $taken $key $listener.name }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if not $on }}
+{{- $mistakes = append $mistakes "ports.udp, ports.tcp, ports.daytime, ports.time and ports.ntp are all off: want a port for one of them" }}
+{{- end }}
+
+{{- $loops := max 1 (int $settings.NOWD_LOOPS) }}
+{{- range list "NOWD_TCP_MAX_CONNS" "NOWD_GLOBAL_RATE_LIMIT" }}
+{{- $number := get $settings . | int }}
+{{- if and $number (lt $number $loops) }}
+{{- $mistakes = append $mistakes (printf "settings.%s is %d, fewer than settings.NOWD_LOOPS, %d: want at least one for each loop" . $number $loops) }}
+{{- end }}
+{{- end }}
+{{- with ($values.resources.limits | default dict).memory }}
+{{- $needed := include "nowd.neededMemory" $ | int64 }}
+{{- if lt (include "nowd.bytes" (toString .) | int64) $needed }}
+{{- $mistakes = append $mistakes (printf "resources.limits.memory is %v, less than the %dMi that nowd can take with NOWD_TCP_MAX_CONNS=%s: want more memory or fewer connections" . (div (add $needed 1048575) 1048576) $settings.NOWD_TCP_MAX_CONNS) }}
+{{- end }}
+{{- end }}
+
+{{- range $values.extraEnv }}
+{{- $name := get . "name" }}
+{{- if regexMatch "^NOWD_[A-Z]+_LISTEN$" $name }}
+{{- $mistakes = append $mistakes (printf "extraEnv has %s: want ports.%s instead, which the container's ports, the Services and the probes follow" $name (regexReplaceAll "^NOWD_([A-Z]+)_LISTEN$" $name "${1}" | lower)) }}
+{{- else if and (regexMatch "^NOWD_" $name) (hasKey . "value") }}
+{{- $mistakes = append $mistakes (printf "extraEnv has %s with a value: want it in settings, where it is checked" $name) }}
+{{- end }}
+{{- end }}
+
+{{- if eq $values.mode "sidecar" }}
+{{- if and $values.monitoring.podMonitor (eq $values.sidecar.listen "loopback") }}
+{{- $mistakes = append $mistakes "monitoring.podMonitor is true and sidecar.listen is loopback, where no Prometheus comes: want sidecar.listen=pod" }}
+{{- end }}
+{{- if $values.monitoring.serviceMonitor }}
+{{- $mistakes = append $mistakes "monitoring.serviceMonitor is true in mode sidecar, which has no Service: want monitoring.podMonitor" }}
+{{- end }}
+{{- end }}
+{{- if and $values.monitoring.podMonitor $values.monitoring.serviceMonitor }}
+{{- $mistakes = append $mistakes "monitoring.podMonitor and monitoring.serviceMonitor are both true, and everything would be counted twice: want one of them" }}
+{{- end }}
+{{- if and (eq $values.mode "deployment") $values.deployment.autoscaling.enabled (lt (int $values.deployment.autoscaling.maxReplicas) (int $values.deployment.replicas)) }}
+{{- $mistakes = append $mistakes (printf "deployment.autoscaling.maxReplicas is %v, fewer than deployment.replicas, %v" $values.deployment.autoscaling.maxReplicas $values.deployment.replicas) }}
+{{- end }}
+{{- if and $values.service.combined (or $values.service.udp $values.service.tcp) }}
+{{- $mistakes = append $mistakes "service.combined is true, and service.udp and service.tcp are for a Service of their own: want one or the other" }}
+{{- end }}
+{{- toYaml $mistakes }}
+{{- end }}
