@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"udp", "tcp"},
 	{"answer", "upstream"},
 	{"ntp"},
-	{"guard", "clock", "reactor", "socket"},
+	{"guard", "clock", "clockbound", "reactor", "socket"},
 }
 
 // apart are the folders whose packages are not part of the program: nothing in
