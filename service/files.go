@@ -13,7 +13,8 @@ import (
 )
 
 // otherFiles is how many descriptors are for all else: the standard streams, those
-// of Go's runtime, the health listeners, the clock's timer, and files that are read.
+// of Go's runtime, the health listeners, the watch for the clock's steps, the segment,
+// and files that are read.
 const otherFiles = 24
 
 // fitConnections returns NOWD_TCP_MAX_CONNS, or fewer where the process may not
@@ -73,8 +74,9 @@ func loopFiles(c *config.Config, protocols []config.Protocol) (files, servers in
 
 // leastFiles is how many files serving takes besides those of the loops: the
 // health endpoint's two sockets and one while they are opened, a probe, a client,
-// and what is read for metrics. What confine opens is closed before.
-const leastFiles = 6
+// what is read for metrics, the watch for the clock's steps, and the segment. What
+// confine opens is closed before.
+const leastFiles = 8
 
 // CheckFiles returns an error if the process may not open the files that serving
 // takes. Without it confine would end the process, in a build with cgo, and

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"nowd/clock"
+	"nowd/clockbound"
 	"nowd/config"
 	"nowd/health"
 	"nowd/reactor"
@@ -33,21 +34,30 @@ type Service struct {
 	workers   []*worker
 	endpoints []*endpoint
 	health    *healthServer
+	segment   *segment // nil if NOWD_CLOCKBOUND is off
+
+	observed struct { // of the clock, by observe
+		steps  uint64
+		status clockbound.Status
+	}
 
 	stopping atomic.Bool // a signal came: /ready fails
 	draining atomic.Bool // the drain has begun: lost sockets are not reopened
 }
 
-// New returns a service that has opened nothing yet. The error names the setting
-// that is wrong.
+// New returns a service that listens nowhere yet. The error names the setting that
+// is wrong.
 func New(c *config.Config, version string, log *slog.Logger) (*Service, error) {
-	hostClock, err := newClock(c)
-	if err != nil {
+	s := &Service{config: c, version: version, log: log, protocols: c.Protocols()}
+	if err := s.makeClock(); err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, version: version, log: log, clock: hostClock, protocols: c.Protocols()}
 	if err := s.makeWorkers(); err != nil {
 		return nil, err
+	}
+	s.watchSteps()
+	if s.segment != nil {
+		s.segment.run(s.workers[0].loop)
 	}
 	s.health = &healthServer{post: s.workers[0].loop.Post}
 	if err := s.makeEndpoints(); err != nil {
@@ -55,6 +65,23 @@ func New(c *config.Config, version string, log *slog.Logger) (*Service, error) {
 	}
 	s.health.http = health.NewServer(s.healthHandler(), log)
 	return s, nil
+}
+
+// makeClock makes the clock, and opens the segment that tells of it. The clock goes
+// on with a disruption that it finds there.
+func (s *Service) makeClock() (err error) {
+	if s.segment, err = openSegment(s.config, s.log); err != nil {
+		return err
+	}
+	c := clock.Config{Floor: s.config.ClockErrorFloor, Observe: s.observe}
+	c.Disrupted = s.segment != nil && s.segment.foundDisrupted()
+	if s.clock, err = newClock(c); err != nil {
+		return err
+	}
+	if s.segment != nil {
+		s.segment.clock = s.clock
+	}
+	return nil
 }
 
 // makeWorkers makes the loops, and on each of them a server for each protocol.
@@ -172,6 +199,9 @@ func (s *Service) run(signals <-chan os.Signal) error {
 		running.Wait()
 		for _, w := range s.workers {
 			_ = w.loop.Close()
+		}
+		if s.segment != nil {
+			s.segment.close()
 		}
 		s.health.close()
 	}()
