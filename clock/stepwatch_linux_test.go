@@ -1,7 +1,6 @@
 package clock
 
 import (
-	"errors"
 	"os"
 	"testing"
 	"time"
@@ -12,6 +11,9 @@ import (
 // TestSettingTheTimeIsAnnounced sets the clock to what it shows, which moves it by a
 // microsecond or so.
 func TestSettingTheTimeIsAnnounced(t *testing.T) {
+	if os.Getenv("NOWD_SET_CLOCK") != "1" {
+		t.Skip("with NOWD_SET_CLOCK=1 this sets the clock, which every nowd on this host notices")
+	}
 	w, err := WatchSteps()
 	if err != nil {
 		t.Fatal(err)
@@ -39,12 +41,7 @@ func TestSettingTheTimeIsAnnounced(t *testing.T) {
 		if err := unix.ClockGettime(unix.CLOCK_REALTIME, &now); err != nil {
 			t.Fatal(err)
 		}
-		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); errors.Is(err, unix.EPERM) {
-			if os.Getenv("CI") == "true" && os.Geteuid() == 0 {
-				t.Log("this root may not set the clock")
-			}
-			t.Skip(err)
-		} else if err != nil {
+		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
 			t.Fatal(err)
 		}
 		for deadline := time.Now().Add(10 * time.Second); !ready(); time.Sleep(time.Millisecond) {
