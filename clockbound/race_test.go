@@ -14,6 +14,10 @@ import (
 func TestReadersNeverSeeATornSnapshot(t *testing.T) {
 	m := new(memory)
 	m.store(numberedSegment(1), nil)
+	c := new(Client) // the same for all readers
+	if err := c.snapshot(m, new(segment)); err != nil {
+		t.Fatal(err)
+	}
 	var stop atomic.Bool
 	var readers, writer sync.WaitGroup
 	writer.Go(func() {
@@ -21,7 +25,6 @@ func TestReadersNeverSeeATornSnapshot(t *testing.T) {
 			m.store(numberedSegment(n), nil)
 		}
 	})
-	c := new(Client) // the same for all
 	var reads atomic.Uint64
 	for range 4 {
 		readers.Go(func() {
