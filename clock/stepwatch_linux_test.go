@@ -1,6 +1,7 @@
 package clock
 
 import (
+	"errors"
 	"os"
 	"testing"
 	"time"
@@ -8,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSettingTheTimeIsAnnounced sets the clock to what it shows, which moves it by a
+// TestStepOfTheHostsClockIsAnnounced sets the clock to what it shows, which moves it by a
 // microsecond or so.
-func TestSettingTheTimeIsAnnounced(t *testing.T) {
+func TestStepOfTheHostsClockIsAnnounced(t *testing.T) {
 	if os.Getenv("NOWD_SET_CLOCK") != "1" {
 		t.Skip("with NOWD_SET_CLOCK=1 this sets the clock, which every nowd on this host notices")
 	}
@@ -41,7 +42,9 @@ func TestSettingTheTimeIsAnnounced(t *testing.T) {
 		if err := unix.ClockGettime(unix.CLOCK_REALTIME, &now); err != nil {
 			t.Fatal(err)
 		}
-		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+		if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); errors.Is(err, unix.EPERM) {
+			t.Skip("this user may not set the clock")
+		} else if err != nil {
 			t.Fatal(err)
 		}
 		for deadline := time.Now().Add(10 * time.Second); !ready(); time.Sleep(time.Millisecond) {

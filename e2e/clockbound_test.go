@@ -149,7 +149,9 @@ func TestStepOfTheHostsClockIsSeenAtOnce(t *testing.T) {
 	for i := range 5 {
 		before := marker(t, path)
 		var now unix.Timespec
-		if err := errors.Join(unix.ClockGettime(unix.CLOCK_REALTIME, &now), unix.ClockSettime(unix.CLOCK_REALTIME, &now)); err != nil {
+		if err := errors.Join(unix.ClockGettime(unix.CLOCK_REALTIME, &now), unix.ClockSettime(unix.CLOCK_REALTIME, &now)); errors.Is(err, unix.EPERM) {
+			t.Skip("this user may not set the clock")
+		} else if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()

@@ -16,7 +16,7 @@ import (
 // as far as the kernel has Landlock (landlock(7)), to execute, to write or open
 // files but what metrics and the resolver read, to listen on TCP ports but our
 // own, and to connect over TCP. Whoever takes nowd over can do little more than
-// answer.
+// answer. The segment of NOWD_CLOCKBOUND is open and mapped already.
 func (s *Service) confine() error {
 	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("prctl PR_SET_NO_NEW_PRIVS: %w", errno)

@@ -309,7 +309,9 @@ func TestStepOfTheHostsClockIsWrittenAtOnce(t *testing.T) {
 	}
 	changesAreWritten(t, func(*clock.Clock) {
 		var now unix.Timespec
-		if err := errors.Join(unix.ClockGettime(unix.CLOCK_REALTIME, &now), unix.ClockSettime(unix.CLOCK_REALTIME, &now)); err != nil {
+		if err := errors.Join(unix.ClockGettime(unix.CLOCK_REALTIME, &now), unix.ClockSettime(unix.CLOCK_REALTIME, &now)); errors.Is(err, unix.EPERM) {
+			t.Skip("this user may not set the clock")
+		} else if err != nil {
 			t.Fatal(err)
 		}
 	})
