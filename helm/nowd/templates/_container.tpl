@@ -21,6 +21,9 @@ ports:
     protocol: {{ . }}
 {{- end }}
 {{- end }}
+{{- with include "nowd.clockbound.volumeMounts" . }}
+{{ . }}
+{{- end }}
 resources:
   {{- toYaml .Values.resources | nindent 2 }}
 securityContext:
