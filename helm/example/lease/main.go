@@ -104,7 +104,7 @@ func (p *program) acquire() (held *lease, err error) {
 			return false
 		}
 		if l.Holder != p.name {
-			fmt.Fprintf(p.out, "%s: takes the lease, %s had it; the clock is %v, ±%v\n", p.name, l.Holder, now.Status, now.Latest.Sub(now.Earliest)/2)
+			fmt.Fprintf(p.out, "%s takes the lease; the clock is %v, ±%v\n", p.name, now.Status, now.Latest.Sub(now.Earliest)/2)
 		}
 		*l = lease{p.name, now.Latest.Add(p.term)}
 		held = l
