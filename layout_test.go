@@ -22,12 +22,12 @@ var layers = [][]string{
 	{"udp", "tcp"},
 	{"answer", "upstream"},
 	{"ntp"},
-	{"guard", "clock", "reactor", "socket"},
+	{"guard", "clock", "clockbound", "reactor", "socket"},
 }
 
 // apart are the folders whose packages are not part of the program: nothing in
 // the layers imports them.
-var apart = []string{"bench", "e2e"}
+var apart = []string{"bench", "e2e", "helm"}
 
 func layerOf(name string) int {
 	return slices.IndexFunc(layers, func(names []string) bool { return slices.Contains(names, name) })

@@ -76,6 +76,12 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"query", "host:nowhere"}, 2, "", "host:nowhere"},
 		{[]string{"query", "-x"}, 2, "", "usage"},
 		{[]string{"query", "-h"}, 0, "", "usage"},
+		{[]string{"wait", "-h"}, 0, "", "usage"},
+		{[]string{"wait", "-x"}, 2, "", "usage"},
+		{[]string{"wait", "for", "me"}, 2, "", "no arguments"},
+		{[]string{"wait", "-timeout", "-1s"}, 2, "", "-timeout=-1s"},
+		{[]string{"wait", "-max-error", "0s"}, 2, "", "-max-error=0s"},
+		{[]string{"wait", "-timeout", "60ms", "-clockbound", "/no/such/segment"}, 1, "", "not within 60ms: open /no/such/segment: no such file"},
 	} {
 		var out, errs bytes.Buffer
 		if code := run(c.args, nil, &out, &errs); code != c.code || !strings.Contains(out.String(), c.out) || !strings.Contains(errs.String(), c.err) {

@@ -14,27 +14,35 @@ type Config struct {
 	Now    func() time.Time // reads the time; nil for the host's
 	Kernel Kernel           // reads the state; nil for the host's
 	Floor  time.Duration    // added to the error bounds of the kernel and of a Measurement
+
+	// Observe is called with each new Quality, by the goroutine that asked for it or
+	// changed it. It must return soon, and not call methods of the Clock.
+	Observe func(*Quality)
+
+	// Disrupted says that the clock is Disrupted from the beginning.
+	Disrupted bool
 }
 
 // A Clock reads the time and its quality. Its methods may be called from any
 // goroutine.
 type Clock struct {
-	now    func() time.Time
-	kernel Kernel
-	floor  time.Duration
-	raw    func() time.Duration // a clock that nobody steers; nil for none
-	start  time.Time            // when the clock was made
-	last   atomic.Pointer[Quality]
-	steps  atomic.Uint64
+	now     func() time.Time
+	kernel  Kernel
+	floor   time.Duration
+	observe func(*Quality)       // nil for none
+	raw     func() time.Duration // a clock that nobody steers; nil for none
+	start   time.Time            // when the clock was made
+	last    atomic.Pointer[Quality]
 
-	mu          sync.Mutex       // held while the kernel is asked, once a second
-	lastAhead   time.Duration    // step since start, at the last refresh
+	mu          sync.Mutex // held while the kernel is asked, once a second
+	steps       steps
 	measurement *heldMeasurement // nil without one that is still valid
 }
 
 // New returns the clock that c describes.
 func New(c Config) *Clock {
-	made := &Clock{now: c.Now, kernel: c.Kernel, floor: c.Floor}
+	made := &Clock{now: c.Now, kernel: c.Kernel, floor: c.Floor, observe: c.Observe}
+	made.steps.disrupted = c.Disrupted
 	if made.now == nil {
 		made.now, made.raw = time.Now, hostRaw()
 	}
@@ -47,13 +55,6 @@ func New(c Config) *Clock {
 
 // Now reads the time.
 func (c *Clock) Now() time.Time { return c.now() }
-
-// Steps returns how often the time was seen to step against the monotonic clock:
-// set by hand or by a daemon, or by a leap second. Steps are looked for whenever
-// the quality is refreshed, however seldom that is: the kernel slews both clocks
-// alike, so only a step moves one against the other. Several steps between two
-// refreshes count as one, and as none if they cancel each other out.
-func (c *Clock) Steps() uint64 { return c.steps.Load() }
 
 // Quality returns what is known of the clock. It is at most a second older than
 // now, and not from before a step that shows in now. It costs one adjtimex(2) a
@@ -68,23 +69,35 @@ func (c *Clock) Quality(now time.Time) *Quality {
 	if q := c.last.Load(); q.fresh(now) {
 		return q // another goroutine refreshed it
 	}
+	c.lookForStep()
 	return c.refresh(now)
+}
+
+// Refresh asks the kernel, however recent the last Quality is.
+func (c *Clock) Refresh() *Quality {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lookForStep()
+	return c.refresh(c.now())
 }
 
 // refresh asks the kernel. c.mu must be held.
 func (c *Clock) refresh(now time.Time) *Quality {
-	c.countSteps()
 	state, err := c.kernel.State()
-	q := &Quality{State: state, Err: err, At: now, floor: c.floor}
+	q := &Quality{State: state, Err: err, At: now, Steps: c.steps.count, LastStep: c.steps.size, floor: c.floor}
 	if m := c.measurement; m != nil {
-		if m.expired(now) || c.steps.Load() != m.steps {
+		if m.expired(now) || c.steps.count != m.steps {
 			c.measurement = nil
 		} else {
 			q.upstream = m.slewed(c.aheadOfRaw())
 		}
 	}
 	q.compareSources()
+	c.steps.judge(c.last.Load(), q)
 	c.last.Store(q)
+	if c.observe != nil {
+		c.observe(q)
+	}
 	return q
 }
 
@@ -96,29 +109,6 @@ func (q *Quality) fresh(now time.Time) bool {
 	}
 	age := now.Sub(q.At)
 	return -refreshInterval < age && age < refreshInterval && step(q.At, now).Abs() < stepSize
-}
-
-// stepSize is the least difference between the wall clock and the monotonic
-// clock that counts as a step. The two are read one after the other, and a busy
-// host may stop the process in between.
-const stepSize = 10 * time.Millisecond
-
-// step returns how far the wall clock stepped forward against the monotonic one
-// between two readings, and 0 if one of them has no monotonic part.
-func step(from, to time.Time) time.Duration {
-	return to.Round(0).Sub(from.Round(0)) - to.Sub(from)
-}
-
-// countSteps counts a step since the last refresh. c.mu must be held.
-func (c *Clock) countSteps() {
-	ahead := step(c.start, c.now())
-	if (ahead - c.lastAhead).Abs() > stepSize {
-		// Read again: the process may just have been stopped between the two clocks.
-		if ahead = step(c.start, c.now()); (ahead - c.lastAhead).Abs() > stepSize {
-			c.steps.Add(1)
-		}
-	}
-	c.lastAhead = ahead
 }
 
 // aheadOfRaw returns how far the wall clock has got ahead, since the clock was

@@ -35,11 +35,11 @@ func (m *Measurement) intervalAt(t time.Time) Interval {
 func (c *Clock) SetMeasurement(m Measurement) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.countSteps()
+	c.lookForStep()
 	c.measurement = nil
 	now := c.now()
-	if step(m.At, now).Abs() < stepSize {
-		c.measurement = &heldMeasurement{Measurement: m, steps: c.steps.Load(), ahead: c.aheadOfRaw()}
+	if step(m.At, now).Abs() < stepSize && (c.steps.count == 0 || !m.At.Before(c.steps.at)) {
+		c.measurement = &heldMeasurement{Measurement: m, steps: c.steps.count, ahead: c.aheadOfRaw()}
 	}
 	c.refresh(now)
 }

@@ -46,9 +46,13 @@ type Quality struct {
 	Err error     // why the kernel says nothing; State is empty then
 	At  time.Time // when the kernel was asked
 
+	Steps    uint64        // steps seen so far: Clock.Steps
+	LastStep time.Duration // how far the last of them moved the time; positive if forward
+
 	floor        time.Duration
 	upstream     *Measurement // nil without one that is still valid
 	contradicted bool
+	disrupted    bool
 }
 
 // MaxErrorLimit is the maximum error at which the kernel stops counting. A
@@ -78,6 +82,10 @@ func (q *Quality) Upstream() (Measurement, bool) {
 // Contradicted reports whether the kernel and the time server cannot both be
 // right.
 func (q *Quality) Contradicted() bool { return q.contradicted }
+
+// Disrupted reports whether the clock was stepped, and nobody has vouched for it
+// since: the kernel's claim has not been set anew, and no time server agrees with it.
+func (q *Quality) Disrupted() bool { return q.disrupted }
 
 // Synced reports whether the clock is synchronised: its error bound is known and
 // below MaxErrorLimit, there is no fault, and no time server contradicts the
@@ -123,6 +131,17 @@ func (q *Quality) Bounds(t time.Time) (earliest, latest time.Time, ok bool) {
 func (q *Quality) Error(t time.Time) (time.Duration, bool) {
 	i, ok := q.interval(t)
 	return max(-i.Low, i.High), ok
+}
+
+// GrowingError returns the Error as of At for those who add the drift since At
+// themselves: at any time t up to life after At, the result plus MaxDrift for each
+// second since At is at least Error(t), if there was no step. It is so even if their
+// clock for that time is late by as much as late, and drifts itself.
+func (q *Quality) GrowingError(life, late time.Duration) (time.Duration, bool) {
+	// Drift counts for each second begun, and now the next one begins. 1 is for
+	// what rounds down.
+	e, ok := q.Error(q.At.Add(1))
+	return AddSaturated(e, DriftOver(late+DriftOver(life)+q.Offset.Abs())+1), ok
 }
 
 // Trusted reports whether the clock is synchronised and, at t, its Error at most

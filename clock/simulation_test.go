@@ -1,9 +1,12 @@
 package clock
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"nowd/clockbound"
 )
 
 // world is a clock, the oscillator that drives it, a daemon that steers it and
@@ -77,8 +80,11 @@ func (w *world) step(by time.Duration) {
 // now reads the clock.
 func (w *world) now() time.Time {
 	elapsed := w.passed + w.error()
-	return reading(start.Add(elapsed), time.Hour+elapsed-w.stepped)
+	return reading(start.Add(elapsed), w.mono())
 }
+
+// mono reads the monotonic clock.
+func (w *world) mono() time.Duration { return time.Hour + w.passed + w.error() - w.stepped }
 
 func (w *world) raw() time.Duration { return w.passed + gone(w.passed, w.wander) }
 
@@ -186,4 +192,80 @@ func (w *world) disciplinedAsIs() {
 	w.offset = min(max(-w.error(), -500*ms), 500*ms)
 	w.maxError = (w.error() + w.offset).Abs() + w.upTo(ms)
 	w.told = w.maxError < MaxErrorLimit
+}
+
+// TestGrowingErrorContainsTheTrueTimeForAnyLaterReader has clients read what a
+// segment of ClockBound says of a Quality, at any age up to its end.
+func TestGrowingErrorContainsTheTrueTimeForAnyLaterReader(t *testing.T) {
+	const life, late, limit = time.Minute, clockbound.CoarseStep, 2 * time.Second
+	rng := rand.New(rand.NewPCG(80, 2))
+	var bounded, disrupted, recovered, expired int
+	for i := range states {
+		w := newWorld(rng)
+		c := &Clock{now: w.now, kernel: w, raw: w.raw, start: w.now()}
+		w.pass(w.upTo(time.Minute))
+		kind := rng.IntN(3) // of comparisons with a server: none, a right one, a wrong one
+		c.Refresh()
+		if kind > 0 {
+			c.SetMeasurement(w.measure(kind == 2))
+			w.pass(w.upTo(10 * time.Second))
+		}
+		stepped := rng.IntN(4) == 0
+		if stepped {
+			w.step(w.some([...]time.Duration{0, ms, 15 * ms, 1000 * time.Hour}[rng.IntN(4)]))
+			w.told = false // as the kernel does when the time is set
+			if rng.IntN(2) == 0 {
+				w.disciplinedAsIs()
+			}
+			c.Stepped()
+			if rng.IntN(2) == 0 {
+				w.pass(w.upTo(time.Second))
+				if rng.IntN(2) == 0 {
+					w.disciplinedAsIs()
+				}
+			}
+		}
+
+		asOf := w.mono() - w.upTo(late) // the coarse clock
+		q := c.Refresh()
+		e, _ := q.GrowingError(life, late)
+		s := clockbound.Snapshot{AsOf: asOf, Bound: e, MaxDrift: 500_000, Status: clockbound.Synchronized}
+		switch {
+		case q.Disrupted() || q.Contradicted():
+			s.Status = clockbound.Disrupted
+			disrupted++
+		case !q.Trusted(q.At, limit) || e > limit:
+			s.Status = clockbound.Unknown
+		}
+		s.VoidAfter = asOf + min(life, (limit-e)*(time.Second/MaxDrift))
+		w.pass(w.upTo([...]time.Duration{ms, time.Second, life}[rng.IntN(3)]))
+
+		now := w.now()
+		truth := now.Add(-w.error()).Round(0)
+		got, err := s.At(now, w.mono()-w.upTo(late))
+		if errors.Is(err, clockbound.ErrExpired) {
+			expired++
+		}
+		if truth.Before(got.Earliest) || truth.After(got.Latest) {
+			if kind == 2 && !q.kernelClaims() { // only the wrong server says anything
+				continue
+			}
+			t.Fatalf("state %d: the true time is %v off, said to be from %v to %v\n%+v\n%+v\n%+v", i, -w.error(), got.Earliest.Sub(now.Round(0)), got.Latest.Sub(now.Round(0)), w, q, s)
+		}
+		if !got.Status.Bounded() {
+			continue
+		}
+		bounded++
+		if stepped {
+			recovered++
+		}
+		earliest, latest, _ := q.Bounds(now)
+		if got.Earliest.After(earliest.Round(0)) || got.Latest.Before(latest.Round(0)) {
+			t.Fatalf("state %d: from %v to %v, narrower than from %v to %v", i, got.Earliest, got.Latest, earliest, latest)
+		}
+	}
+	t.Logf("%d states bounded, %d of them after a step; %d disrupted, %d expired", bounded, recovered, disrupted, expired)
+	if bounded < states/3 || recovered < states/50 || disrupted < states/10 || expired < states/1000 {
+		t.Error("the states are not what they should be")
+	}
 }

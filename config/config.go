@@ -67,6 +67,8 @@ type Config struct {
 
 	ClockErrorFloor time.Duration `env:"NOWD_CLOCK_ERROR_FLOOR" envDefault:"0s" desc:"what is added to every error bound, if the kernel is known to claim too little" want:"a time from 0s to 8760h, such as 1ms" min:"0s"`
 
+	ClockBound File `env:"NOWD_CLOCKBOUND" envDefault:"off" desc:"the file, in a volume in memory, that tells programs of this pod or host the clock's error bound: shared memory in the format of ClockBound 2" want:"the absolute path of a file in a directory that exists, or off"`
+
 	LivenessTimeout time.Duration `env:"NOWD_LIVENESS_TIMEOUT" envDefault:"500ms" desc:"how long a loop may leave /live without an answer before it can count as hung" want:"a time from 1ms to 8760h, such as 500ms" min:"1ms"`
 	DrainDelay      time.Duration `env:"NOWD_DRAIN_DELAY" envDefault:"0s" desc:"how long service goes on after SIGTERM, while /ready fails already" want:"a time from 0s to 8760h, such as 10s" min:"0s"`
 	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may then take to read their last answers" want:"a time from 0s to 8760h, such as 5s" min:"0s"`

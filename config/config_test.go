@@ -38,11 +38,13 @@ func TestGoodValues(t *testing.T) {
 	c, err := Load([]string{
 		"NOWD_UDP_LISTEN=off", "NOWD_TCP_LISTEN=[::1]:99", "NOWD_HEALTH_LISTEN=localhost:1", "NOWD_FORMAT=UnixNS", "NOWD_NEWLINE=false",
 		"NOWD_LOOPS=auto", "NOWD_POLLER=select", "NOWD_TCP_FRAMING=line", "NOWD_TCP_MAX_CONNS=256", "NOWD_TCP_IDLE_TIMEOUT=1ms", "NOWD_LOG_LEVEL=debug", "NOWD_LOG_FORMAT=json",
+		"NOWD_CLOCKBOUND=/var/run/clockbound/shm0",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.UDP.Off() || !slices.Equal(c.TCP, Listen{{"::1", 99}}) || !slices.Equal(c.Health, Listen{{"localhost", 1}}) || c.Format != answer.UnixNS || c.Newline || c.Loops < 1 || c.Framing != tcp.Line {
+	if !c.UDP.Off() || !slices.Equal(c.TCP, Listen{{"::1", 99}}) || !slices.Equal(c.Health, Listen{{"localhost", 1}}) || c.Format != answer.UnixNS || c.Newline || c.Loops < 1 || c.Framing != tcp.Line ||
+		c.ClockBound != "/var/run/clockbound/shm0" {
 		t.Errorf("%+v", c)
 	}
 }
@@ -76,6 +78,7 @@ func TestValuesOutOfRange(t *testing.T) {
 		"NOWD_TCP_FRAMING=Line", "NOWD_TCP_MAX_CONNS=0", "NOWD_TCP_MAX_CONNS=-5", "NOWD_TCP_MAX_CONNS=99999999999999999999", "NOWD_TCP_IDLE_TIMEOUT=0", "NOWD_TCP_IDLE_TIMEOUT=5", "NOWD_TCP_IDLE_TIMEOUT=-5m",
 		"NOWD_TCP_WRITE_TIMEOUT=0s", "NOWD_CLOCK_MAX_ERROR=0", "NOWD_LIVENESS_TIMEOUT=999us", "NOWD_DRAIN_DELAY=-1s", "NOWD_SHUTDOWN_TIMEOUT=soon",
 		"NOWD_RATE_LIMIT=0", "NOWD_RATE_LIMIT=1000000001", "NOWD_RATE_LIMIT=none", "NOWD_RATE_BURST=0", "NOWD_RATE_BURST=off", "NOWD_RATE_BURST=1000000001", "NOWD_LOG_LEVEL=loud", "NOWD_LOG_FORMAT=xml", "NOWD_REQUIRE_SYNC=perhaps",
+		"NOWD_CLOCKBOUND=shm0", "NOWD_CLOCKBOUND=./shm0", "NOWD_CLOCKBOUND=/", "NOWD_CLOCKBOUND=/run/clockbound/", "NOWD_CLOCKBOUND=OFF",
 	} {
 		name, value, _ := strings.Cut(bad, "=")
 		_, err := Load([]string{bad})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -42,6 +43,23 @@ func (l *Limit) UnmarshalText(text []byte) error {
 		return errors.New("out of range")
 	}
 	*l = Limit(i)
+	return nil
+}
+
+// File is the absolute path of a file; empty for none.
+type File string
+
+// UnmarshalText accepts an absolute path, or "off".
+func (f *File) UnmarshalText(text []byte) error {
+	if string(text) == "off" {
+		*f = ""
+		return nil
+	}
+	path := filepath.Clean(string(text))
+	if !filepath.IsAbs(path) || path == "/" || strings.HasSuffix(string(text), "/") {
+		return errors.New("not the path of a file")
+	}
+	*f = File(path)
 	return nil
 }
 

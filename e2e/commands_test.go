@@ -29,9 +29,15 @@ type result struct {
 // run runs nowd with an environment of its own until it ends.
 func run(t *testing.T, env []string, args ...string) result {
 	t.Helper()
+	return runProgram(t, binary, env, args...)
+}
+
+// runProgram is run for the nowd at path.
+func runProgram(t *testing.T, path string, env []string, args ...string) result {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append([]string{"TZ=UTC"}, env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

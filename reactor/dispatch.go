@@ -11,12 +11,16 @@ import (
 // wait fills l.ready. After EINTR it waits again for the rest of the time: Go's
 // scheduler sends a signal every few milliseconds to preempt goroutines.
 func (l *Loop) wait() error {
+	began := l.now
 	for {
 		ready, err := l.poller.wait(l.ready.items, l.timeout())
 		l.ready.items = ready
 		l.now = l.clock()
 		if !errors.Is(err, unix.EINTR) {
 			l.counters.Add(counterTurns, 1)
+			if l.now-began >= yieldInterval {
+				l.lastYield = l.now // others had the processor meanwhile
+			}
 			return err
 		}
 	}

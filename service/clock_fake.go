@@ -3,13 +3,19 @@
 package service
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"sync/atomic"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"nowd/clock"
-	"nowd/config"
 )
 
 // fakeTime says whether the answers may carry another time than the host's.
@@ -19,18 +25,24 @@ const fakeTime = true
 // that tests can have a synchronised one, or one that is wrong, on a machine
 // that has neither: {"max_error_ns": 5000000, "shift_ns": 200000000}. Without
 // the variable it is the host's. Only a build with the tag fakeclock has this.
-func newClock(c *config.Config) (*clock.Clock, error) {
+func newClock(c clock.Config) (*clock.Clock, error) {
 	text := os.Getenv("FAKE_CLOCK")
 	if text == "" {
-		return clock.New(clock.Config{Floor: c.ClockErrorFloor}), nil
+		return clock.New(c), nil
 	}
-	var f fakeKernel
-	if err := json.Unmarshal([]byte(text), &f); err != nil {
+	f := new(fakeKernel)
+	if err := json.Unmarshal([]byte(text), f); err != nil {
 		return nil, fmt.Errorf("FAKE_CLOCK=%q: %w", text, err)
 	}
-	now := func() time.Time { return time.Now().Add(f.Shift) }
-	return clock.New(clock.Config{Floor: c.ClockErrorFloor, Now: now, Kernel: f}), nil
+	fake.Store(f)
+	c.Now, c.Kernel = fakeNow, &fake
+	return clock.New(c), nil
 }
+
+// fake is the state of the clock; nil inside if it is the host's.
+var fake fakeState
+
+type fakeState struct{ atomic.Pointer[fakeKernel] }
 
 type fakeKernel struct {
 	MaxError time.Duration `json:"max_error_ns"`
@@ -39,8 +51,61 @@ type fakeKernel struct {
 	Leap     clock.Leap    `json:"leap"`
 	TAI      int           `json:"tai_offset_s"`
 	Shift    time.Duration `json:"shift_ns"` // of the time
+	Stepped  bool          `json:"stepped"`  // a step is announced
 }
 
-func (f fakeKernel) State() (clock.State, error) {
+func (s *fakeState) State() (clock.State, error) {
+	f := s.Load()
 	return clock.State{MaxError: f.MaxError, EstError: f.EstError, Offset: f.Offset, Leap: f.Leap, TAI: f.TAI}, nil
+}
+
+// fakeNow returns the host's time, shifted on the wall clock alone: laid out as the
+// time package describes it at time.Time.
+func fakeNow() time.Time {
+	now := time.Now()
+	wall := now.Round(0).Add(fake.Load().Shift)
+	seconds := wall.Unix() - time.Date(1885, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+	*(*uint64)(unsafe.Pointer(&now)) = 1<<63 | uint64(seconds)<<30 | uint64(wall.Nanosecond())
+	return now
+}
+
+// newStepWatch returns what announces the steps of the clock. For a fake one that is
+// the named pipe FAKE_CLOCK_EVENTS, from which new states are read; one with
+// "stepped": true is a step.
+func newStepWatch() (stepWatch, error) {
+	if fake.Load() == nil {
+		return clock.WatchSteps()
+	}
+	path := os.Getenv("FAKE_CLOCK_EVENTS")
+	if path == "" {
+		return nil, errors.ErrUnsupported
+	}
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	return fakeEvents(fd), err
+}
+
+type fakeEvents int
+
+func (e fakeEvents) FD() int      { return int(e) }
+func (e fakeEvents) Close() error { return unix.Close(int(e)) }
+
+func (e fakeEvents) Stepped() (stepped bool, err error) {
+	b := make([]byte, unix.PathMax)
+	n, err := unix.Read(int(e), b)
+	if errors.Is(err, unix.EAGAIN) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for d := json.NewDecoder(bytes.NewReader(b[:n])); ; {
+		f := new(fakeKernel)
+		if err := d.Decode(f); errors.Is(err, io.EOF) {
+			return stepped, nil
+		} else if err != nil {
+			return stepped, err
+		}
+		fake.Store(f)
+		stepped = stepped || f.Stepped
+	}
 }

@@ -22,6 +22,8 @@ import (
 //   - as far as the kernel has Landlock (landlock(7)), to execute files, to write any,
 //     to read others than metrics and the resolver need, to listen at TCP ports but
 //     nowd's own, and to connect over TCP. What is left out, it logs.
+//
+// The segment of NOWD_CLOCKBOUND is open and mapped already.
 func (s *Service) confine() error {
 	return errors.Join(forgoNewPrivileges(), dropCapabilities(s.neededCapabilities()), s.restrict())
 }

@@ -49,9 +49,9 @@ func countFiles(c *config.Config, protocols []config.Protocol, addrs [][]netip.A
 }
 
 // ownFiles is how many more are open while serving: two of Go's runtime, one that is
-// read for metrics, one more for a listener of the health endpoint while it is opened.
-// What confine opens is closed before.
-const ownFiles = 4
+// read for metrics, one more for a listener of the health endpoint while it is opened,
+// and the watch for the clock's steps. What confine opens is closed before.
+const ownFiles = 5
 
 // least returns how many files serving takes, with one client at each TCP server and
 // one probe.
@@ -102,7 +102,7 @@ func limitFiles(c *config.Config) error {
 }
 
 // otherFiles is how many files are set aside for all else: the standard streams, the
-// files of ownFiles, the health listeners, the clock's timer, and those that upstream
+// files of ownFiles, the health listeners, the segment, and those that upstream
 // opens.
 const otherFiles = 24
 

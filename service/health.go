@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -105,18 +104,5 @@ func (s *Service) healthHandler(lines health.LogStats) http.Handler {
 // checkClock returns why the clock is not trusted, or nil.
 func (s *Service) checkClock() error {
 	now := s.clock.Now()
-	q := s.clock.Quality(now)
-	bound, ok := q.Error(now)
-	switch {
-	case q.Trusted(now, s.config.ClockMaxError):
-		return nil
-	case q.Err != nil:
-		return q.Err
-	case q.Contradicted():
-		return errors.New("the clock is not what the upstream says")
-	case !ok || !q.Synced():
-		return errors.New("the clock is not synchronised")
-	default:
-		return fmt.Errorf("the clock may be off by %v, more than %v", bound, s.config.ClockMaxError)
-	}
+	return untrusted(s.clock.Quality(now), now, s.config.ClockMaxError)
 }

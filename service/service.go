@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"nowd/clock"
+	"nowd/clockbound"
 	"nowd/config"
 	"nowd/health"
 	"nowd/reactor"
@@ -36,20 +37,25 @@ type Service struct {
 	endpoints []*endpoint
 	health    *healthServer
 	low       *lowPorts
+	segment   *segment // nil if NOWD_CLOCKBOUND is off
+
+	observed struct { // of the clock, by observe
+		steps  uint64
+		status clockbound.Status
+	}
 
 	stopping atomic.Bool // a signal came: /ready fails
 	draining atomic.Bool // the drain has begun: lost sockets are not reopened
 }
 
-// New returns a service that has opened nothing yet. It logs to log, which writes
-// lines. The error names the setting that is wrong.
+// New returns a service that listens nowhere yet. It logs to log, which writes lines.
+// The error names the setting that is wrong.
 func New(c *config.Config, version string, log *slog.Logger, lines health.LogStats) (*Service, error) {
-	hostClock, err := newClock(c)
-	if err != nil {
+	s := &Service{config: c, version: version, log: log, protocols: c.Protocols()}
+	s.low = &lowPorts{first: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
+	if err := s.makeClock(); err != nil {
 		return nil, err
 	}
-	s := &Service{config: c, version: version, log: log, clock: hostClock, protocols: c.Protocols()}
-	s.low = &lowPorts{first: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
 	if err := s.lookUp(); err != nil {
 		return nil, err
 	}
@@ -62,6 +68,10 @@ func New(c *config.Config, version string, log *slog.Logger, lines health.LogSta
 	}
 	if err := s.makeWorkers(files.fitConnections(c, log)); err != nil {
 		return nil, err
+	}
+	s.watchSteps()
+	if s.segment != nil {
+		s.segment.run(s.workers[0].loop)
 	}
 	s.health = &healthServer{post: s.workers[0].loop.Post}
 	if err := s.makeEndpoints(); err != nil {
@@ -79,6 +89,23 @@ func (s *Service) lookUp() error {
 			return fmt.Errorf("%s=%q: %w", p.Setting, p.Listen, err)
 		}
 		s.addrs = append(s.addrs, addrs)
+	}
+	return nil
+}
+
+// makeClock makes the clock, and opens the segment that tells of it. The clock goes
+// on with a disruption that it finds there.
+func (s *Service) makeClock() (err error) {
+	if s.segment, err = openSegment(s.config, s.log); err != nil {
+		return err
+	}
+	c := clock.Config{Floor: s.config.ClockErrorFloor, Observe: s.observe}
+	c.Disrupted = s.segment != nil && s.segment.foundDisrupted()
+	if s.clock, err = newClock(c); err != nil {
+		return err
+	}
+	if s.segment != nil {
+		s.segment.clock = s.clock
 	}
 	return nil
 }
@@ -197,6 +224,9 @@ func (s *Service) run(signals <-chan os.Signal) error {
 		running.Wait()
 		for _, w := range s.workers {
 			_ = w.loop.Close()
+		}
+		if s.segment != nil {
+			s.segment.close()
 		}
 		s.health.close()
 	}()

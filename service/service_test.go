@@ -293,7 +293,7 @@ func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
 		t.Errorf("%d connections with 256 files; %s", conns, log.String())
 	}
 	// Each of three protocols may have as many.
-	c.Daytime, c.Time = config.Listen{}, config.Listen{}
+	c.Daytime, c.Time = config.Listen{{Port: 13}}, config.Listen{{Port: 37}}
 	if of3 := needed(t, c).fitConnections(c, slog.New(slog.DiscardHandler)); of3 > conns/3 || of3 < 1 {
 		t.Errorf("%d connections for each of three protocols, and %d for one", of3, conns)
 	}

@@ -69,7 +69,7 @@ func TestEventOfAConnectionIsBounded(t *testing.T) {
 			s.do(func() {})
 			_ = c.Close()
 			<-reading
-			eventually(t, "it is not closed", func() bool { return s.config.Counters.Stats().Open == 0 })
+			s.awaitClosed(t)
 		}
 		wantBoundedRuns(t, name, runs)
 	}

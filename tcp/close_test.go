@@ -90,7 +90,7 @@ func TestLastAnswerIsNotLostToAReset(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	eventually(t, "connections linger on", func() bool { return s.config.Counters.Stats().Open == 0 })
+	s.awaitClosed(t)
 }
 
 func TestShutdownAnswersWhatHasArrived(t *testing.T) {

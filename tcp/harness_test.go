@@ -145,6 +145,16 @@ func (s service) count(st state) (n int) {
 	return n
 }
 
+// awaitClosed waits until no connection is open. Time passes meanwhile, for clients that
+// have half-closed and have yet to acknowledge their answers.
+func (s service) awaitClosed(t testing.TB) {
+	t.Helper()
+	eventually(t, "connections are left open", func() bool {
+		s.advance(acknowledgingTimeout)
+		return s.config.Counters.Stats().Open == 0
+	})
+}
+
 // wantAnswers checks that the service has given n answers and no more.
 func (s service) wantAnswers(t testing.TB, n uint64) {
 	t.Helper()

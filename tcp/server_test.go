@@ -101,7 +101,7 @@ func TestHalfClosingClientGetsWhatItIsOwed(t *testing.T) {
 		}
 		c.end()
 	}
-	eventually(t, "connections are left open", func() bool { return s.config.Counters.Stats().Open == 0 })
+	s.awaitClosed(t)
 }
 
 func TestLongLineIsAnsweredOnce(t *testing.T) {

@@ -34,6 +34,9 @@ ports:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with include "nowd.clockbound.volumeMounts" . }}
+{{ . }}
+{{- end }}
 resources:
   {{- include "nowd.resources" . | nindent 2 }}
 securityContext:

@@ -1,0 +1,244 @@
+//go:build linux
+
+package clockbound
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestCreateRefusesWhatIsNoSegment(t *testing.T) {
+	s := segment{magic: magic, size: segmentSize, version: 3, generation: 2}
+	other := (*[segmentSize]byte)(unsafe.Pointer(&s))
+	for name, c := range map[string]struct {
+		bytes []byte
+		want  error
+	}{
+		"a text":          {[]byte("precious, and longer than a segment of eighty bytes would be, so that it could be taken for one"), ErrNoSegment},
+		"a short text":    {[]byte("precious"), ErrNoSegment},
+		"another version": {other[:], ErrVersion},
+		"cut off":         {other[:40], ErrTooShort},
+		"one byte":        {[]byte{0}, ErrTooShort},
+	} {
+		path := filepath.Join(t.TempDir(), "shm0")
+		if err := os.WriteFile(path, c.bytes, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Create(path); !errors.Is(err, c.want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, c.bytes) {
+			t.Errorf("%s: it was changed to %q, %v", name, got, err)
+		}
+	}
+	if _, err := Create(filepath.Join(t.TempDir(), "none", "shm0")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no directory: %v", err)
+	}
+	if _, err := Create(t.TempDir()); err == nil {
+		t.Error("a directory was opened")
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Create(fifo); !errors.Is(err, ErrNoSegment) {
+		t.Errorf("a pipe: %v", err)
+	}
+}
+
+func TestSegmentHasOneWriter(t *testing.T) {
+	w, path := created(t)
+	if _, err := Create(path); !errors.Is(err, ErrInUse) {
+		t.Errorf("a second writer: %v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = again.Close()
+}
+
+func TestFileCanBeReadByAll(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o077))
+	_, path := created(t)
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o644 || info.Size() != segmentSize {
+		t.Errorf("%v, %d bytes, %v", info.Mode(), info.Size(), err)
+	}
+}
+
+func TestNextWriterGoesOnInTheSameFile(t *testing.T) {
+	w, path := createdInMemory(t)
+	s := recent(t)
+	s.Marker = 7
+	if _, ok := w.Found(); ok || w.Marker() != 0 {
+		t.Error("found something in a new file")
+	}
+	written(t, w, s)
+	c := opened(t, path)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.Stat(path)
+	w, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if found, ok := w.Found(); !ok || found != s || w.Marker() != 7 {
+		t.Errorf("found %+v, %v, marker %d", found, ok, w.Marker())
+	}
+	if after, _ := os.Stat(path); !os.SameFile(before, after) {
+		t.Error("another file")
+	}
+	s.Bound = time.Second
+	written(t, w, s)
+	if now, err := c.Now(); err != nil || now.Latest.Sub(now.Earliest) < 2*time.Second {
+		t.Errorf("a client that has it mapped sees %+v, %v", now, err)
+	}
+	if h := w.mapped.memory.header(); h.generation != 4 {
+		t.Errorf("generation %d after the second update", h.generation)
+	}
+}
+
+// createdInMemory returns a Writer of a segment on a tmpfs.
+func createdInMemory(t *testing.T) (*Writer, string) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "clockbound")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "shm0")
+	w, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	return w, path
+}
+
+func TestNothingIsFoundInAFileThatMayBeFromAnEarlierBoot(t *testing.T) {
+	w, path := created(t)
+	if inMemory(w.file) {
+		t.Skip("the directory for temporary files is a tmpfs")
+	}
+	s := recent(t)
+	s.Marker = 7
+	written(t, w, s)
+	_ = w.Close()
+	w, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if found, ok := w.Found(); ok || w.Marker() != 7 {
+		t.Errorf("found %+v, marker %d", found, w.Marker())
+	}
+}
+
+func TestTruncatedFileIsAnErrorOfTheWriter(t *testing.T) {
+	w, path := created(t)
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(recent(t)); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v", err)
+	}
+	if err := os.Truncate(path, segmentSize); err != nil {
+		t.Fatal(err)
+	}
+	written(t, w, recent(t))
+	if now, err := opened(t, path).Now(); err != nil || now.Status != Synchronized {
+		t.Errorf("%+v, %v", now, err)
+	}
+}
+
+// TestWriterMayBeKilledBetweenTwoStores has another process write, which kills
+// itself after each of the stores, from the first of a new file on. Readers see no
+// mixture, and the next writer goes on.
+func TestWriterMayBeKilledBetweenTwoStores(t *testing.T) {
+	if os.Getenv("KILLED_PATH") != "" {
+		killedAfterStores(t)
+		return
+	}
+	const perUpdate = numWords + 1
+	var c *Client
+	path := filepath.Join(t.TempDir(), "shm0")
+	last := uint64(0) // the last update that was complete
+	for after := 1; after <= 3*perUpdate; after++ {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestWriterMayBeKilledBetweenTwoStores$")
+		cmd.Env = append(os.Environ(), "KILLED_PATH="+path, fmt.Sprintf("KILLED_AFTER=%d", after), fmt.Sprintf("KILLED_FROM=%d", last+1))
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		last += uint64(after / perUpdate)
+		if c == nil {
+			if c, err = Open(path); err != nil && (!errors.Is(err, ErrNotWritten) || last > 0) {
+				t.Fatalf("after %d stores: %v", after, err)
+			}
+			if c == nil {
+				continue
+			}
+		}
+		var s segment
+		switch err := c.snapshot(c.mapped.Load().memory, &s); {
+		case err != nil && (!errors.Is(err, ErrNotWritten) || last > 0):
+			t.Fatalf("after %d stores: %v", after, err)
+		case err == nil && s.snapshot() != numbered(s.marker):
+			t.Fatalf("after %d stores: torn: %+v", after, s)
+		case err == nil && s.marker > last:
+			t.Fatalf("after %d stores: update %d is seen, %d was the last complete one", after, s.marker, last)
+		case err == nil && after%perUpdate == 0 && s.marker != last:
+			t.Fatalf("after %d stores: update %d is seen, not %d", after, s.marker, last)
+		}
+	}
+	w, err := Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	before := w.mapped.memory.header().generation
+	written(t, w, numbered(1000))
+	if s := new(segment); !w.mapped.memory.load(s) || s.snapshot() != numbered(1000) || s.generation <= before {
+		t.Errorf("the next writer does not mend it: %+v", s)
+	}
+}
+
+// killedAfterStores writes update after update, and kills this process after some
+// store.
+func killedAfterStores(t *testing.T) {
+	after, _ := strconv.Atoi(os.Getenv("KILLED_AFTER"))
+	n, _ := strconv.ParseUint(os.Getenv("KILLED_FROM"), 10, 64)
+	w, err := Create(os.Getenv("KILLED_PATH"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.stored = func() {
+		if after--; after == 0 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+	for ; ; n++ {
+		written(t, w, numbered(n))
+	}
+}

@@ -1,0 +1,92 @@
+//go:build linux
+
+package service
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"nowd/clock"
+	"nowd/clockbound"
+	"nowd/config"
+)
+
+// TestWaitEndsWhenTheSegmentIsGood waits for a segment that is not there, then not
+// good, then not good enough.
+func TestWaitEndsWhenTheSegmentIsGood(t *testing.T) {
+	path := inMemory(t)
+	type result struct {
+		bound time.Duration
+		err   error
+	}
+	ended := make(chan result)
+	reasons := make(chan string)
+	go func() {
+		w := Wait{Config: &config.Config{}, Limit: 10 * time.Millisecond, ClockBound: path, Progress: func(why error) { reasons <- why.Error() }}
+		bound, err := w.Run(t.Context())
+		ended <- result{bound, err}
+	}()
+	await := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			select {
+			case why := <-reasons:
+				if strings.Contains(why, want) {
+					return
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("waits because of %q, want %q", why, want)
+				}
+			case r := <-ended:
+				t.Fatalf("ended before %q: %+v", want, r)
+			}
+		}
+	}
+	await("no such file")
+	w := segmentAt(t, path, noClaim)
+	w.update()
+	await("the clock is unknown")
+	w.updated(clock.State{MaxError: 50 * time.Millisecond})
+	await("more than 10ms")
+	w.updated(clock.State{MaxError: 5 * time.Millisecond})
+	for {
+		select {
+		case <-reasons:
+			continue
+		case r := <-ended:
+			if r.err != nil || r.bound < 5*time.Millisecond || r.bound > 10*time.Millisecond {
+				t.Errorf("%+v", r)
+			}
+		}
+		return
+	}
+}
+
+func TestWaitTellsWhatIsMissing(t *testing.T) {
+	for name, c := range map[string]struct {
+		environ []string
+		path    string
+		want    string
+	}{
+		"the upstream":   {[]string{"NOWD_UPSTREAM=127.0.0.1:1"}, "", "not been compared with NOWD_UPSTREAM"},
+		"a good clock":   {nil, "", "the clock"},
+		"the segment":    {nil, "/no/such/file", "no such file"},
+		"not a segment":  {nil, "/proc/self/exe", clockbound.ErrNoSegment.Error()},
+		"what can be so": {nil, "/", clockbound.ErrNoSegment.Error()},
+	} {
+		settings, err := config.Load(c.environ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tooLate := errors.New("too late")
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, tooLate)
+		defer cancel()
+		w := Wait{Config: settings, Limit: 1, ClockBound: c.path}
+		if _, err := w.Run(ctx); !errors.Is(err, tooLate) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
