@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"health", "query"},
 	{"udp", "tcp"},
 	{"answer", "upstream"},
-	{"ntp"},
+	{"ntp", "skew"},
 	{"guard", "clock", "reactor", "socket"},
 }
 
