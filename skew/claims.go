@@ -1,6 +1,11 @@
 package skew
 
-import "nowd/clock"
+import (
+	"math/bits"
+	"time"
+
+	"nowd/clock"
+)
 
 // compareClaims finds claimed bounds that cannot both be true.
 //
@@ -9,82 +14,95 @@ import "nowd/clock"
 // them, only what the third has drifted between the two measurements is added,
 // which is next to nothing where it has measured both in one round.
 func (g *graph) compareClaims(r *Result) {
-	for _, l := range g.links {
-		r.Clocks[l.From].Claims = r.Clocks[l.From].Claims || l.FromClaim.Known
-		r.Clocks[l.To].Claims = r.Clocks[l.To].Claims || l.ToClaim.Known
+	disputes := newPairs(len(g.Clocks))
+	var views []view
+	for i := range g.Clocks {
+		views = g.viewsOf(i, views[:0])
+		for k, a := range views {
+			if a.own.Known {
+				r.Clocks[i].Claims = true
+			}
+			if contradict(a.offset, a.own, a.claim) {
+				disputes.add(i, a.other)
+				r.Clocks[i].BoundWitnesses = append(r.Clocks[i].BoundWitnesses, a.link.index)
+			}
+			for _, b := range views[:k] {
+				apart := a.rebased.Minus(b.rebased)
+				if a.other != b.other && contradict(apart, a.claim, b.claim) && // which drift can only undo
+					contradict(apart.Widen(driftOver(between(&a, &b))), a.claim, b.claim) {
+					disputes.add(a.other, b.other)
+				}
+			}
+		}
 	}
-	disputed := make([]int, len(g.Clocks)) // the last clock, plus 1, that this one's claims contradict
 	for i := range r.Clocks {
-		v := &r.Clocks[i]
-		if !v.Claims {
-			continue
+		r.Clocks[i].BoundDisputes = disputes.of(i)
+	}
+}
+
+// contradict reports whether two claims cannot both be true, of clocks that are
+// offset from each other.
+func contradict(offset clock.Interval, a, b Claim) bool {
+	return a.Known && b.Known && offset.Disjoint(clock.Around(0, clock.AddSaturated(a.Bound, b.Bound)))
+}
+
+// view is a link as one of its clocks sees it.
+type view struct {
+	other      int
+	offset     clock.Interval // of the other clock from this one, at the moment of the measurement
+	own, claim Claim          // this clock's and the other's
+	// rebased is the offset of the other clock from where this one would be if it
+	// had not been steered. The difference of two is the offset of the other clocks
+	// from each other, but for this clock's drift in between.
+	rebased clock.Interval
+	when    moment // as this clock saw it
+	link    *agedLink
+}
+
+// viewsOf appends how a clock sees its links.
+func (g *graph) viewsOf(i int, views []view) []view {
+	for _, a := range g.arcsOf(i) {
+		l := &g.links[a.link]
+		v := view{int(a.to), l.Offset, l.FromClaim, l.ToClaim, clock.Interval{}, l.fromWhen, l}
+		if l.From != i {
+			v = view{int(a.to), l.Offset.Negated(), l.ToClaim, l.FromClaim, clock.Interval{}, l.toWhen, l}
 		}
-		for _, a := range g.arcsOf(i) {
-			first := g.seenFrom(i, a.link)
-			if !first.own.Known {
-				continue
-			}
-			if first.contradicts(first.own, first.claim) {
-				v.BoundWitnesses = append(v.BoundWitnesses, g.links[a.link].index)
-				disputed[a.to] = i + 1
-			}
-			for _, b := range g.arcsOf(int(a.to)) {
-				j := int(b.to)
-				if j == i || disputed[j] == i+1 {
-					continue
-				}
-				second := g.seenFrom(int(a.to), b.link)
-				if second.claim.Known && g.join(first, second).contradicts(first.own, second.claim) {
-					disputed[j] = i + 1
-				}
-			}
-		}
-		for _, d := range disputed {
-			if d == i+1 {
-				v.BoundDisputes++
-			}
-		}
+		v.rebased = v.offset.Plus(v.when.steered)
+		views = append(views, v)
 	}
+	return views
 }
 
-// sight is a link, or two in a row, as the clock at one end of it sees it.
-type sight struct {
-	offset     clock.Interval // of the other clock, at the moment of the measurement
-	own, claim Claim          // its own and the other's
-	near, far  moment         // as the clock and the other one saw it
-	teller     int            // the clock that made the measurement, and tells its age
-	link       *Link
+// between returns an upper bound on the time between two measurements of one
+// clock.
+func between(a, b *view) time.Duration {
+	if k, l := a.link, b.link; k.From == l.From { // both ages are from one answer
+		apart := max(k.Age-(l.Age-l.Took), l.Age-(k.Age-k.Took))
+		return apart + driftOver(apart)
+	}
+	return max(a.when.old-b.when.young, b.when.old-a.when.young)
 }
 
-// seenFrom returns how clock i sees a link of its own.
-func (g *graph) seenFrom(i int, link int32) sight {
-	l := &g.links[link]
-	if l.From == i {
-		return sight{l.Offset, l.FromClaim, l.ToClaim, l.fromWhen, l.toWhen, l.From, l.Link}
-	}
-	return sight{l.Offset.Negated(), l.ToClaim, l.FromClaim, l.toWhen, l.fromWhen, l.From, l.Link}
+// pairs is a set of pairs of clocks.
+type pairs struct {
+	words int
+	bits  []uint64 // a row for each clock
 }
 
-// join returns two sights in a row as one: the second is that of the clock at
-// the far end of the first.
-func (g *graph) join(first, second sight) sight {
-	// How far the clock in the middle has moved in between.
-	moved := second.near.steered.Minus(first.far.steered)
-	between := max(second.near.old-first.far.young, first.far.old-second.near.young)
-	if first.teller == second.teller { // both ages are from one answer
-		a, b := first.link, second.link
-		between = max(a.Age-(b.Age-b.Took), b.Age-(a.Age-a.Took))
-		between += driftOver(between)
-	}
-	first.offset = first.offset.Plus(second.offset).Plus(moved).Widen(driftOver(between))
-	return first
+func newPairs(n int) pairs {
+	words := (n + 63) / 64
+	return pairs{words, make([]uint64, n*words)}
 }
 
-// contradicts reports whether two claims of the clocks at the ends cannot both be
-// true.
-func (s sight) contradicts(own, claim Claim) bool {
-	if !own.Known || !claim.Known {
-		return false
+func (p pairs) add(i, j int) {
+	p.bits[i*p.words+j/64] |= 1 << (j % 64)
+	p.bits[j*p.words+i/64] |= 1 << (i % 64)
+}
+
+// of returns how many pairs a clock is in.
+func (p pairs) of(i int) (n int) {
+	for _, w := range p.bits[i*p.words : (i+1)*p.words] {
+		n += bits.OnesCount64(w)
 	}
-	return s.offset.Disjoint(clock.Around(0, clock.AddSaturated(own.Bound, claim.Bound)))
+	return n
 }

@@ -10,104 +10,118 @@ const unbounded = time.Duration(1) << 60
 // of Dijkstra, on weights that the potentials have made positive. Its memory is
 // used again for each.
 type search struct {
-	start []int32
-	arcs  []reducedArc
-
+	arcs [][]reducedArc // of each clock
 	// slack[v] is the length of the shortest path to v, by reduced weights.
 	slack []time.Duration
-	heap  []int32 // clocks that are still to be left, the nearest first
+	heap  []reached
 	place []int32 // of each clock in heap; -1 if it is not there
 }
 
-// reducedArc is an arc with reduced weights. They are never negative.
+// reducedArc is an arc with a reduced weight. It is never negative.
 type reducedArc struct {
-	to     int32
 	weight time.Duration
+	to     int32
+}
+
+// reached is a clock that a path leads to.
+type reached struct {
+	slack time.Duration
+	clock int32
 }
 
 // newSearch returns a search along the edges, or against them.
 func (g *graph) newSearch(against bool) *search {
 	n := len(g.Clocks)
-	s := &search{start: g.start, arcs: make([]reducedArc, len(g.arcs)), slack: make([]time.Duration, n), place: make([]int32, n)}
+	s := &search{arcs: make([][]reducedArc, n), slack: make([]time.Duration, n), place: make([]int32, n)}
+	all := make([]reducedArc, 0, len(g.arcs))
 	for i := range n {
-		for k := g.start[i]; k < g.start[i+1]; k++ {
-			a := g.arcs[k]
+		begin := len(all)
+		for _, a := range g.arcsOf(i) {
 			ahead := g.potential[a.to] - g.potential[i]
 			if against {
-				s.arcs[k] = reducedArc{a.to, a.in + ahead}
+				all = append(all, reducedArc{a.in + ahead, a.to})
 			} else {
-				s.arcs[k] = reducedArc{a.to, a.out - ahead}
+				all = append(all, reducedArc{a.out - ahead, a.to})
 			}
 		}
+		s.arcs[i] = all[begin:]
 	}
 	return s
 }
 
-// from finds the shortest paths from a clock, or to it.
+// from finds the shortest paths from a clock, or to it. Then it drops the arcs of
+// that clock that are longer than the shortest path, which no search needs.
 func (s *search) from(source int) {
 	for i := range s.slack {
 		s.slack[i], s.place[i] = unbounded, -1
 	}
 	s.slack[source] = 0
-	s.push(int32(source))
+	s.push(reached{0, int32(source)})
 	for len(s.heap) > 0 {
-		u := s.pop()
-		near := s.slack[u]
-		for _, a := range s.arcs[s.start[u]:s.start[u+1]] {
-			if d := near + a.weight; d < s.slack[a.to] {
-				s.slack[a.to] = d
-				if s.place[a.to] < 0 {
-					s.push(a.to)
-				} else {
-					s.up(s.place[a.to])
-				}
+		near := s.pop()
+		for _, a := range s.arcs[near.clock] {
+			d := near.slack + a.weight
+			if d >= s.slack[a.to] {
+				continue
+			}
+			s.slack[a.to] = d
+			if at := s.place[a.to]; at < 0 {
+				s.push(reached{d, a.to})
+			} else {
+				s.up(at, reached{d, a.to})
 			}
 		}
 	}
+	useful := s.arcs[source][:0]
+	for _, a := range s.arcs[source] {
+		if a.weight <= s.slack[a.to] {
+			useful = append(useful, a)
+		}
+	}
+	s.arcs[source] = useful
 }
 
-// The heap has four children for each parent.
+// arity is how many children an entry of the heap has.
 const arity = 4
 
-func (s *search) push(v int32) {
-	s.heap = append(s.heap, v)
-	s.place[v] = int32(len(s.heap) - 1)
-	s.up(s.place[v])
+func (s *search) push(r reached) {
+	s.heap = append(s.heap, r)
+	s.up(int32(len(s.heap)-1), r)
 }
 
-func (s *search) pop() int32 {
+// pop removes the nearest clock.
+func (s *search) pop() reached {
 	top := s.heap[0]
-	last := len(s.heap) - 1
-	s.heap[0] = s.heap[last]
-	s.heap = s.heap[:last]
-	s.place[top] = -1
-	if last > 0 {
-		s.place[s.heap[0]] = 0
-		s.down()
+	s.place[top.clock] = -1
+	last := s.heap[len(s.heap)-1]
+	if s.heap = s.heap[:len(s.heap)-1]; len(s.heap) > 0 {
+		s.down(last)
 	}
 	return top
 }
 
-func (s *search) up(at int32) {
-	v := s.heap[at]
+// up moves an entry from its place to where it belongs, towards the nearest.
+func (s *search) up(at int32, r reached) {
 	for at > 0 {
 		parent := (at - 1) / arity
 		p := s.heap[parent]
-		if s.slack[p] <= s.slack[v] {
+		if p.slack <= r.slack {
 			break
 		}
-		s.heap[at], s.place[p] = p, at
+		s.heap[at], s.place[p.clock] = p, at
 		at = parent
 	}
-	s.heap[at], s.place[v] = v, at
+	s.heap[at], s.place[r.clock] = r, at
 }
 
-func (s *search) down() {
-	v, at := s.heap[0], int32(0)
+// down moves an entry from the place of the nearest to where it belongs.
+func (s *search) down(r reached) {
+	at := int32(0)
 	for {
-		best, least := int32(-1), s.slack[v]
-		for c := at*arity + 1; c <= at*arity+arity && int(c) < len(s.heap); c++ {
-			if d := s.slack[s.heap[c]]; d < least {
+		first := at*arity + 1
+		best, least := int32(-1), r.slack
+		for c := first; c < min(first+arity, int32(len(s.heap))); c++ {
+			if d := s.heap[c].slack; d < least {
 				best, least = c, d
 			}
 		}
@@ -115,8 +129,8 @@ func (s *search) down() {
 			break
 		}
 		s.heap[at] = s.heap[best]
-		s.place[s.heap[at]] = at
+		s.place[s.heap[at].clock] = at
 		at = best
 	}
-	s.heap[at], s.place[v] = v, at
+	s.heap[at], s.place[r.clock] = r, at
 }

@@ -137,7 +137,7 @@ func (w *world) newHost(bad bool) host {
 		off, h.lies = tolerance/2-time.Duration(rng.Int64N(int64(3*ms))), 0.05+0.9*rng.Float64()
 		h.silent = false
 	case bad && rng.IntN(20) == 0:
-		off = -time.Duration(rng.Int64N(60*365*24)) * time.Hour
+		off = -time.Duration(rng.Int64N(30*365*24)) * time.Hour
 	case bad:
 		off = time.Duration(float64(tolerance) * math.Exp(rng.Float64()*math.Log(1e5)))
 		if rng.IntN(2) == 0 {
@@ -174,7 +174,7 @@ func (w *world) measure(i, j int, t float64) (l Link, ok bool) {
 		since := func(k int) time.Duration { return time.Duration(math.Round(at[k] - begin)) }
 		t1, t2, t3, t4 := from.error(at[0]), to.error(at[1])+since(1), to.error(at[2])+since(2), from.error(at[3])+since(3)
 		delay := (t4 - t1) - (t3 - t2) + 2*time.Duration(math.Round(math.Abs(from.ahead(at[3])-from.ahead(at[0]))))
-		if delay >= least || at[3] > from.asked {
+		if delay < 0 || delay >= least || at[3] > from.asked { // the other clock was set forward meanwhile; or it is too late
 			continue
 		}
 		least, ok = delay, true
