@@ -61,9 +61,11 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 	var server netip.AddrPort
 	cancelClose := func() bool { return true }
 	defer func() { cancelClose() }()
+	answer := new(answerConn)
 	options := beevik.QueryOptions{
-		Version:       MaxVersion,
-		GetSystemTime: now,
+		Version: MaxVersion,
+		// The library reads the clock before it sends and after it has received.
+		GetSystemTime: func() time.Time { return answer.arrival(now) },
 		Dialer: func(_, address string) (net.Conn, error) {
 			var d net.Dialer
 			conn, err := d.DialContext(ctx, "udp", address)
@@ -74,7 +76,11 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 			// exchange when ctx is cancelled.
 			cancelClose = context.AfterFunc(ctx, func() { _ = conn.Close() })
 			server, _ = netip.ParseAddrPort(conn.RemoteAddr().String())
-			return &answerConn{Conn: conn}, nil
+			answer.Conn, answer.dialed = conn, time.Now()
+			if udp, ok := conn.(*net.UDPConn); ok && enableTimestamps(udp) == nil {
+				answer.udp = udp
+			}
+			return answer, nil
 		},
 	}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -114,7 +120,11 @@ func newResponse(r *beevik.Response, server netip.AddrPort) *Response {
 // would make the library's arithmetic panic. It is for one goroutine.
 type answerConn struct {
 	net.Conn
-	asked Time // transmit timestamp of the request
+	asked   Time         // transmit timestamp of the request
+	udp     *net.UDPConn // Conn, if the kernel tells when it receives a datagram
+	dialed  time.Time
+	stamped time.Time // when the kernel received the answer, by the host's clock; zero where unknown
+	control [controlSize]byte
 }
 
 var _ net.Conn = (*answerConn)(nil)
@@ -130,11 +140,34 @@ func (c *answerConn) Write(b []byte) (int, error) {
 // Read returns the answer.
 func (c *answerConn) Read(b []byte) (int, error) {
 	for {
-		n, err := c.Conn.Read(b)
+		n, err := c.read(b)
 		if err != nil || c.isAnswer(b[:n]) {
 			return n, err
 		}
 	}
+}
+
+// read reads a datagram and its timestamp.
+func (c *answerConn) read(b []byte) (n int, err error) {
+	if c.udp == nil {
+		return c.Conn.Read(b)
+	}
+	n, control, _, _, err := c.udp.ReadMsgUDPAddrPort(b, c.control[:])
+	c.stamped = timestamp(c.control[:control])
+	return n, err
+}
+
+// arrival returns the time at which the answer arrived, by the clock that now
+// reads; without a timestamp of the kernel's it is the time of the call. The
+// process may have been woken late.
+func (c *answerConn) arrival(now func() time.Time) time.Time {
+	host := time.Now() // before now, so that what comes in between makes the arrival later, not earlier
+	t := now()
+	waited := host.Round(0).Sub(c.stamped)
+	if c.stamped.IsZero() || waited < 0 || waited > host.Sub(c.dialed) { // the host's clock was set
+		return t
+	}
+	return t.Add(-waited)
 }
 
 // isAnswer reports whether b answers the request. An answer with the exponent

@@ -29,17 +29,16 @@ const (
 // host is a simulated host. Times are true time in nanoseconds, since the moment
 // at which the cluster is asked.
 type host struct {
-	offset   time.Duration // error at time 0
-	drift    float64       // of its oscillator
-	steered  []steer
-	asked    float64 // when it is asked
-	phase    float64 // from its last round until then
-	jitter   float64 // of its rounds
-	silent   bool    // it claims no bound
-	lies     float64 // what it claims is its error times this; 0 for the truth
-	slack    time.Duration
-	isRight  bool
-	readings []Steering
+	offset  time.Duration // error at time 0
+	drift   float64       // of its oscillator
+	steered []steer
+	asked   float64 // when it is asked
+	phase   float64 // from its last round until then
+	jitter  float64 // of its rounds
+	silent  bool    // it claims no bound
+	lies    float64 // what it claims is its error times this; 0 for the truth
+	slack   time.Duration
+	isRight bool
 }
 
 // steer is a change of the clock by its host: a step if it takes no time.
@@ -164,7 +163,7 @@ func (w *world) measure(i, j int, t float64) (l Link, ok bool) {
 	for range 4 {
 		out, hold, back := w.delay(), 1e4+w.rng.Float64()*1e5, w.delay()
 		begin := t
-		if w.rng.Float64() < w.lossy || w.rng.Float64() < w.lossy || out+back > 1e9 {
+		if w.rng.Float64() > (1-w.lossy)*(1-w.lossy) || out+back > 1e9 {
 			t += 1e9 // the time-out
 			continue
 		}
