@@ -14,21 +14,18 @@ func driftOver(d time.Duration) time.Duration { return clock.DriftOver(d) + 1 }
 // that is between young and old before the host was asked. It returns false if
 // the readings do not go back that far. A moment after the host was asked counts
 // as that moment.
-//
-// The clock is taken to have been between two readings what it was at one of
-// them, or in between.
-func (c *Clock) steeredAt(young, old time.Duration) (clock.Interval, bool) {
-	if len(c.Steered) == 0 {
-		return clock.Interval{}, false
-	}
-	first := 0 // the oldest reading that is at most young
-	for first+1 < len(c.Steered) && c.Steered[first+1].Age <= young {
-		first++
-	}
-	hull := c.Steered[first].Ahead
-	for _, s := range c.Steered[first:] {
-		hull = hull.Hull(s.Ahead)
-		if s.Age >= old {
+func (c *Clock) steeredAt(young, old time.Duration) (hull clock.Interval, ok bool) {
+	for k := 0; k+1 < len(c.Steered); k++ {
+		window, older := c.Steered[k].Ahead, c.Steered[k+1].Age
+		switch {
+		case older < young:
+			// the window began after the moment
+		case !ok:
+			hull, ok = window, true
+		default:
+			hull = hull.Hull(window)
+		}
+		if older >= old {
 			return hull, true
 		}
 	}

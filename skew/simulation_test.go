@@ -224,13 +224,14 @@ func (w *world) cluster(offsets []int) Cluster {
 			Low:  time.Duration(h.asked - w.rng.Float64()*1e8),
 			High: time.Duration(h.asked + w.rng.Float64()*1e8),
 		}}
-		for k2, t := range at {
+		for m, t := range at {
 			read := func(t float64) clock.Interval {
 				return clock.Around(time.Duration(math.Round(h.ahead(t))), time.Duration(w.rng.IntN(2000)))
 			}
 			hull := read(t)
-			if k2+1 < len(at) { // a reading a second since the one before
-				for s := t - 1e9; s > at[k2+1] && len(h.steered) > 1; s -= 1e9 {
+			if m+1 < len(at) { // there was a reading each second since the one before
+				hull = hull.Hull(read(at[m+1]))
+				for s := t - 1e9; s > at[m+1] && len(h.steered) > 1; s -= 1e9 {
 					hull = hull.Hull(read(s))
 				}
 			}

@@ -56,8 +56,8 @@ type Clock struct {
 }
 
 // Steering is how far a clock has been moved by its host, by steps and by slews,
-// since some fixed moment: Ahead has the host's readings from the Age of the
-// Steering before this one in time until Age.
+// since some fixed moment: between which values it was, from the Age of the next
+// older Steering until this Age.
 type Steering struct {
 	Age   time.Duration // when the host was asked
 	Ahead clock.Interval

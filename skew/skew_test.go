@@ -137,7 +137,7 @@ func TestStepIsAllowedFor(t *testing.T) {
 	// Clock 1 was 80 ms ahead when clock 0 measured it, and was set right a second
 	// ago; after that it measured clock 2.
 	c.Links[0].Age = 10 * time.Second
-	set := []Steering{{0, clock.Around(-80*ms, 0)}, {time.Second, clock.Around(-80*ms, 0)}, {2 * time.Second, clock.Around(0, 0)}, {time.Hour, clock.Around(0, 0)}}
+	set := []Steering{{0, clock.Around(-80*ms, 0)}, {time.Second, clock.Interval{Low: -80 * ms}}, {2 * time.Second, clock.Around(0, 0)}, {time.Hour, clock.Around(0, 0)}}
 	if r := Prove(c); len(r.Inconsistent) != 1 {
 		t.Errorf("without a step it is consistent: %+v", r)
 	}
