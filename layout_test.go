@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"config"},
 	{"health", "query"},
 	{"udp", "tcp"},
-	{"answer", "upstream"},
+	{"answer", "upstream", "peers"},
 	{"ntp", "skew"},
 	{"guard", "clock", "reactor", "socket"},
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -18,6 +19,7 @@ import (
 	"nowd/clock"
 	"nowd/config"
 	"nowd/health"
+	"nowd/peers"
 	"nowd/reactor"
 	"nowd/tcp"
 	"nowd/upstream"
@@ -33,6 +35,7 @@ type Service struct {
 	workers   []*worker
 	endpoints []*endpoint
 	health    *healthServer
+	peers     *peers.Peers // nil if NOWD_PEERS is off
 
 	stopping atomic.Bool // a signal came: /ready fails
 	draining atomic.Bool // the drain has begun: lost sockets are not reopened
@@ -53,8 +56,25 @@ func New(c *config.Config, version string, log *slog.Logger) (*Service, error) {
 	if err := s.makeEndpoints(); err != nil {
 		return nil, err
 	}
+	if len(c.Peers) > 0 {
+		s.peers = s.newPeers()
+	}
 	s.health.http = health.NewServer(s.healthHandler(), log)
 	return s, nil
+}
+
+// newPeers returns what measures the other members of the cluster. They measure
+// this host where it serves NTP.
+func (s *Service) newPeers() *peers.Peers {
+	var listening []netip.AddrPort
+	for _, e := range s.endpoints {
+		if e.protocol.Dialect == config.NTP {
+			listening = append(listening, e.addr)
+		}
+	}
+	return peers.New(peers.Config{
+		Members: s.config.Peers, Listening: listening, Node: string(s.config.Node), Interval: s.config.PeersInterval, Clock: s.clock, Logger: s.log,
+	})
 }
 
 // makeWorkers makes the loops, and on each of them a server for each protocol.
@@ -155,6 +175,9 @@ func (s *Service) run(signals <-chan os.Signal) error {
 	if len(s.config.Upstream) > 0 {
 		checker := upstream.New(upstream.Config{Servers: s.config.Upstream, Interval: s.config.UpstreamInterval, Clock: s.clock, Logger: s.log})
 		running.Go(func() { checker.Run(ctx) })
+	}
+	if s.peers != nil {
+		running.Go(func() { s.peers.Run(ctx) })
 	}
 
 	select {
