@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"."},
 	{"service"},
 	{"config"},
-	{"health", "query"},
+	{"health", "query", "cluster"},
 	{"udp", "tcp"},
 	{"answer", "upstream", "peers"},
 	{"ntp", "skew"},

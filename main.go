@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"nowd/cluster"
 	"nowd/config"
 	"nowd/health"
 	"nowd/query"
@@ -26,6 +27,7 @@ const usage = `nowd tells the time of its host over UDP and TCP.
 Usage:
   nowd [serve]                         serve, as the environment says
   nowd query [flags] [HOST[:PORT]]...  ask hosts for the time, and compare them
+  nowd cluster [flags] TARGET...       show how far the clocks of a cluster are apart, and which are wrong
   nowd healthcheck                     ask the nowd of this environment whether it is alive
   nowd config                          show the settings, as the environment has them
   nowd version
@@ -49,8 +51,11 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
 	}
-	if command == "query" {
+	switch command {
+	case "query":
 		return query.Main(args, stdout, stderr)
+	case "cluster":
+		return cluster.Main(args, stdout, stderr)
 	}
 	commands := map[string]func() int{
 		"serve":       func() int { return serve(environ, stderr) },
