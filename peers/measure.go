@@ -26,9 +26,9 @@ const (
 
 // measurement is a link, as of its measurement.
 type measurement struct {
-	begin, end  time.Duration  // on clock.Unsteered
-	offset      clock.Interval // of the member's clock from this one
-	claim, own  Claim
+	begin, end time.Duration  // on clock.Unsteered
+	offset     clock.Interval // of the member's clock from this one
+	claim, own Claim
 }
 
 // measure measures a member's clock. The error is that of the last exchange, if
