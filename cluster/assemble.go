@@ -54,21 +54,15 @@ func assemble(responses []response, members map[netip.AddrPort]bool, threshold t
 			a.nodes = append(a.nodes, node{name: address.String(), addresses: []netip.AddrPort{address}, response: failed(responses, address)})
 		}
 	}
-	for i, r := range responses {
-		if r.document == nil && !a.knows(r.from.Addr()) {
-			a.nodes = append(a.nodes, node{name: r.from.String(), addresses: []netip.AddrPort{r.from}, response: &responses[i]})
+	for i := range responses {
+		r := &responses[i]
+		if r.document == nil && !slices.ContainsFunc(a.nodes, func(n node) bool { return n.response == r }) { // nobody knows of it
+			a.nodes = append(a.nodes, node{name: r.from.String(), addresses: []netip.AddrPort{r.from}, response: r})
 		}
 	}
 	a.nameApart()
 	a.connect(threshold)
 	return a
-}
-
-// knows reports whether a node has an address.
-func (a *assembly) knows(ip netip.Addr) bool {
-	return slices.ContainsFunc(a.nodes, func(n node) bool {
-		return slices.ContainsFunc(n.addresses, func(at netip.AddrPort) bool { return at.Addr() == ip })
-	})
 }
 
 // claimAddresses returns which response each address belongs to, and those that

@@ -162,7 +162,10 @@ func get(ctx context.Context, from netip.AddrPort) (*peers.Document, error) {
 	if err := json.NewDecoder(io.LimitReader(answer.Body, maxDocument)).Decode(&d); err != nil {
 		return nil, err
 	}
-	return &d, check(&d)
+	if err := check(&d); err != nil {
+		return nil, err
+	}
+	return &d, nil
 }
 
 // check returns an error if a document is not one that a member of this version

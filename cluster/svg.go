@@ -13,15 +13,16 @@ import (
 // The picture is a forest plot: a row for each node, and in it a bar where its
 // clock lies against the majority's. Lengths are in pixels.
 const (
-	svgWidth   = 960
+	svgWidth   = 1000
 	svgMargin  = 24
 	svgNames   = 200 // width of the column of names
-	svgValues  = 300 // width of the column of offsets and verdicts
+	svgValues  = 340 // width of the column of offsets and verdicts
 	svgRow     = 22
 	svgHead    = 84
 	svgTick    = 6
 	svgMinBar  = 3
-	svgMaxName = 26 // characters
+	svgMaxName = 26  // characters
+	svgMaxLine = 138 // characters
 )
 
 // svgStyle has the colours, for light and for dark.
@@ -40,8 +41,14 @@ func writeSVG(w io.Writer, r *Report) {
 		problems = problems[:3*maxListed]
 	}
 	lines := append(strings.Split(r.summary(), "\n"), r.Asked.UTC().Format("2006-01-02 15:04:05 UTC"))
+	classes := make([]string, len(lines))
+	for _, p := range problems {
+		for _, l := range wrap(strings.ReplaceAll(p.Kind, "_", " ")+": "+p.Text, svgMaxLine) {
+			lines, classes = append(lines, l), append(classes, p.Kind)
+		}
+	}
 	bottom := svgHead + svgRow*len(r.Nodes)
-	height := bottom + 40 + 18*(len(problems)+len(lines)) + svgMargin
+	height := bottom + 28 + 18*len(lines) + svgMargin
 	x := newAxis(r)
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="How far each clock is from the majority">`, svgWidth, height, svgWidth, height)
@@ -59,15 +66,13 @@ func writeSVG(w io.Writer, r *Report) {
 		r.Nodes[i].draw(&b, x, svgHead+svgRow*i)
 	}
 	y := bottom + 28
-	text := func(class, s string) {
-		fmt.Fprintf(&b, `<text class="%s" x="%d" y="%d">%s</text>`+"\n", class, svgMargin, y, escape(s))
+	for k, l := range lines {
+		class := classes[k]
+		if class == "" {
+			class = "faint"
+		}
+		fmt.Fprintf(&b, `<text class="%s" x="%d" y="%d">%s</text>`+"\n", class, svgMargin, y, escape(l))
 		y += 18
-	}
-	for _, l := range lines {
-		text("faint", l)
-	}
-	for _, p := range problems {
-		text(p.Kind, shorten(strings.ReplaceAll(p.Kind, "_", " ")+": "+p.Text, 140))
 	}
 	b.WriteString("</svg>\n")
 	_, _ = io.WriteString(w, b.String()) // an error of standard output has nowhere to be reported
@@ -138,9 +143,10 @@ func (x axis) place(at time.Duration) float64 {
 
 // ticks returns round offsets, the same on both sides of 0.
 func (x axis) ticks() []time.Duration {
-	step := math.Pow(10, math.Floor(math.Log10(float64(x.reach))))
+	most := float64(x.reach) / 2 // two at least on each side
+	step := math.Pow(10, math.Floor(math.Log10(most)))
 	for _, times := range []float64{5, 2} {
-		if step*times <= float64(x.reach) {
+		if step*times <= most {
 			step *= times
 			break
 		}
@@ -167,6 +173,21 @@ func shorten(s string, most int) string {
 		return string(r[:most-1]) + "…"
 	}
 	return s
+}
+
+// wrap cuts a text into lines of so many characters at most, between words where
+// it can.
+func wrap(s string, most int) (lines []string) {
+	rest := []rune(s)
+	for len(rest) > most {
+		end := most
+		for end > most/2 && rest[end] != ' ' {
+			end--
+		}
+		lines = append(lines, string(rest[:end]))
+		rest = rest[end:]
+	}
+	return append(lines, string(rest))
 }
 
 // escape returns a text as XML has it, without control characters.
