@@ -240,7 +240,6 @@ func serve(t *testing.T, documents ...*peers.Document) (targets []string) {
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
 	at := make(map[netip.AddrPort]netip.AddrPort) // each has the port of its own server
-	var servers []*httptest.Server
 	for _, d := range documents {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != peers.Path {
@@ -249,7 +248,6 @@ func serve(t *testing.T, documents ...*peers.Document) (targets []string) {
 			_ = json.NewEncoder(w).Encode(d)
 		}))
 		t.Cleanup(s.Close)
-		servers = append(servers, s)
 		port := uint16(s.Listener.Addr().(*net.TCPAddr).Port)
 		at[d.Addresses[0]] = netip.AddrPortFrom(loopback, port)
 		d.Port = port
@@ -416,7 +414,7 @@ func TestHostileMembersAreMissing(t *testing.T) {
 		"endless":     endless,
 		"silent":      func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"not found":   http.NotFound,
-		"redirect":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", 302) },
+		"redirect":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound) },
 		"no json":     text("hello"),
 		"another":     text(`{"version":2}`),
 		"overflow":    text(`{"version":1,"links":[{"age_ns":1e99}]}`),
