@@ -63,7 +63,9 @@ const (
 
 // New returns a Peers. It sends nothing before Run.
 func New(c Config) *Peers {
-	return &Peers{Config: c, resolver: resolver{names: c.Members}, links: make(map[netip.AddrPort]*measurement)}
+	p := &Peers{Config: c, resolver: resolver{names: c.Members}, links: make(map[netip.AddrPort]*measurement)}
+	p.closeWindow() // the history begins before anybody can measure this host
+	return p
 }
 
 // Run measures in each interval, until ctx is done. When it returns, all

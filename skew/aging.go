@@ -42,11 +42,11 @@ type moment struct {
 // if one of them does not vouch for its steering since.
 func (c *Cluster) moments(l *Link) (from, to moment, ok bool) {
 	i, j := &c.Clocks[l.From], &c.Clocks[l.To]
-	slack := driftOver(l.Age) // of the clock that tells the age
-	from = moment{young: l.Age - l.Took - slack, old: l.Age + slack}
+	from = moment{young: l.Age - l.Took, old: l.Age}
+	slack := 2 * driftOver(l.Age) // of the one clock's ages by the other
 	to = moment{
-		young: from.young + j.Asked.Low - i.Asked.High,
-		old:   from.old + j.Asked.High - i.Asked.Low,
+		young: from.young - slack + j.Asked.Low - i.Asked.High,
+		old:   from.old + slack + j.Asked.High - i.Asked.Low,
 	}
 	var vouched bool
 	if from.steered, ok = i.steeredAt(from.young, from.old); !ok {
@@ -59,8 +59,8 @@ func (c *Cluster) moments(l *Link) (from, to moment, ok bool) {
 // since returns how far the clock's error has changed from the moment m until
 // its host was asked.
 func (c *Clock) since(m moment) clock.Interval {
-	farthest := max(m.old, -m.young)
-	return c.Steered[0].Ahead.Minus(m.steered).Widen(driftOver(farthest))
+	age := max(m.old, -m.young)
+	return c.Steered[0].Ahead.Minus(m.steered).Widen(driftOver(age + driftOver(age)))
 }
 
 // maxOffset is an upper bound on the offsets of links that are used. Timestamps

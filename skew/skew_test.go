@@ -153,6 +153,21 @@ func TestStepIsAllowedFor(t *testing.T) {
 	}
 }
 
+// TestHistoryVouchesForWhatFollowsIt: a host reads its clock right before its first
+// measurement, whose age then has the same error as that reading's.
+func TestHistoryVouchesForWhatFollowsIt(t *testing.T) {
+	c := Cluster{clocks(2), []Link{link(0, 1, 0)}, tolerance}
+	c.Links[0].Age = time.Minute
+	c.Clocks[0].Steered = []Steering{{0, clock.Interval{}}, {time.Minute, clock.Interval{}}}
+	if r := Prove(c); len(r.Unused) > 0 {
+		t.Errorf("%+v", r)
+	}
+	c.Clocks[0].Steered[1].Age--
+	if r := Prove(c); len(r.Unused) != 1 {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestFalseLinkIsReportedWithItsCycle(t *testing.T) {
 	errs := make([]time.Duration, 12)
 	c := Cluster{clocks(12), mesh(errs...), tolerance}

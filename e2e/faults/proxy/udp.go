@@ -14,20 +14,21 @@ import (
 // Datagrams is a UDP proxy that delays datagrams, those of each direction by a time of its own. Its methods are safe for
 // use from any goroutine.
 type Datagrams struct {
-	conn     *net.UDPConn
-	upstream *net.UDPAddr
-	there    time.Duration // delay of requests
-	back     time.Duration // delay of answers
+	conn  *net.UDPConn
+	dial  func() (net.Conn, error)
+	there time.Duration // delay of requests
+	back  time.Duration // delay of answers
 
 	mu      sync.Mutex
-	clients map[netip.AddrPort]*net.UDPConn // nil once the proxy is closed
+	clients map[netip.AddrPort]net.Conn // nil once the proxy is closed
 	passes  sync.WaitGroup
 }
 
-// ListenDatagrams returns a proxy that receives datagrams at an address, and passes each on to upstream. The address may
-// be one at which a server listens that shares its port, by SO_REUSEPORT, and has no address in particular: then the
-// proxy gets what is sent to that address.
-func ListenDatagrams(address, upstream string, there, back time.Duration) (*Datagrams, error) {
+// ListenDatagrams returns a proxy that receives datagrams at an address, and passes each on to the server that dial
+// connects with; dial is called for each client, by another goroutine. The address may be one at which a server listens
+// that shares its port, by SO_REUSEPORT, and has no address in particular: then the proxy gets what is sent to that
+// address.
+func ListenDatagrams(address string, dial func() (net.Conn, error), there, back time.Duration) (*Datagrams, error) {
 	share := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		if e := raw.Control(func(fd uintptr) {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
@@ -36,15 +37,11 @@ func ListenDatagrams(address, upstream string, there, back time.Duration) (*Data
 		}
 		return err
 	}}
-	to, err := net.ResolveUDPAddr("udp", upstream)
-	if err != nil {
-		return nil, err
-	}
 	conn, err := share.ListenPacket(context.Background(), "udp", address)
 	if err != nil {
 		return nil, err
 	}
-	d := &Datagrams{conn: conn.(*net.UDPConn), upstream: to, there: there, back: back, clients: make(map[netip.AddrPort]*net.UDPConn)}
+	d := &Datagrams{conn: conn.(*net.UDPConn), dial: dial, there: there, back: back, clients: make(map[netip.AddrPort]net.Conn)}
 	d.passes.Go(d.receive)
 	return d, nil
 }
@@ -89,13 +86,13 @@ func (d *Datagrams) receive() {
 }
 
 // serverFor returns the socket by which a client's requests are passed on.
-func (d *Datagrams) serverFor(client netip.AddrPort) *net.UDPConn {
+func (d *Datagrams) serverFor(client netip.AddrPort) net.Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c, ok := d.clients[client]; ok || d.clients == nil {
 		return c
 	}
-	c, err := net.DialUDP("udp", nil, d.upstream)
+	c, err := d.dial()
 	if err != nil {
 		return nil
 	}
@@ -108,7 +105,7 @@ func (d *Datagrams) serverFor(client netip.AddrPort) *net.UDPConn {
 const idle = 10 * time.Second
 
 // answer passes answers on to a client, until none has come for a while.
-func (d *Datagrams) answer(client netip.AddrPort, server *net.UDPConn) {
+func (d *Datagrams) answer(client netip.AddrPort, server net.Conn) {
 	defer func() {
 		server.Close()
 		d.mu.Lock()

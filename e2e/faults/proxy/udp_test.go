@@ -26,7 +26,7 @@ func TestDatagramsAreDelayedOneWay(t *testing.T) {
 		}
 	}()
 	for _, c := range []struct{ there, back time.Duration }{{200 * time.Millisecond, 0}, {0, 200 * time.Millisecond}} {
-		p, err := ListenDatagrams("127.0.0.1:0", server.LocalAddr().String(), c.there, c.back)
+		p, err := ListenDatagrams("127.0.0.1:0", func() (net.Conn, error) { return net.Dial("udp", server.LocalAddr().String()) }, c.there, c.back)
 		if err != nil {
 			t.Fatal(err)
 		}
