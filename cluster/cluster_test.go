@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -299,6 +300,38 @@ func TestExitStatusSaysWhetherAllIsWell(t *testing.T) {
 	}
 }
 
+// rounds is a writer that ends a watch when it has seen so many lines.
+type rounds struct {
+	bytes.Buffer
+	left int
+	end  func()
+}
+
+func (r *rounds) Write(b []byte) (int, error) {
+	if r.left -= bytes.Count(b, []byte("\n")); r.left <= 0 {
+		r.end()
+	}
+	return r.Buffer.Write(b)
+}
+
+func TestWatchReportsUntilItIsEnded(t *testing.T) {
+	for _, c := range []struct {
+		errs []time.Duration
+		want int
+	}{{[]time.Duration{0, 0, 0}, 0}, {[]time.Duration{0, 80 * ms, 0}, 1}} {
+		o, err := parseOptions(append([]string{"-w", "-i", "1ms", "-o", "json"}, serve(t, documents(c.errs...)...)...), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		out := &rounds{left: 3, end: cancel}
+		if status := o.run(ctx, out); status != c.want || strings.Count(out.String(), "\n") != 3 {
+			t.Errorf("%d, want %d\n%s", status, c.want, out.String())
+		}
+		cancel()
+	}
+}
+
 func TestMistakesOnTheCommandLine(t *testing.T) {
 	for _, args := range [][]string{
 		nil, {"-o", "xml", "a"}, {"-max-skew", "-1s", "a"}, {"-timeout", "0", "a"}, {"a:b"}, {"a:0"}, {"a,"}, {":8086"}, {"-o", "svg", "-w", "a"}, {"-nonsense", "a"}, {"a", "-w"},
@@ -411,10 +444,12 @@ func TestHostileMembersAreMissing(t *testing.T) {
 	}
 	good := serve(t, documents(0, 0, 0, 0, 0)...)
 	for name, handler := range map[string]http.HandlerFunc{
-		"endless":     endless,
-		"silent":      func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"not found":   http.NotFound,
-		"redirect":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound) },
+		"endless":   endless,
+		"silent":    func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"not found": http.NotFound,
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
+		},
 		"no json":     text("hello"),
 		"another":     text(`{"version":2}`),
 		"overflow":    text(`{"version":1,"links":[{"age_ns":1e99}]}`),

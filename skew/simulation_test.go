@@ -373,7 +373,7 @@ func (w *world) checkPairs(c Cluster, r Result, truth []time.Duration, fail func
 // better part of an hour.
 func TestProofsAreTrue(t *testing.T) {
 	t.Parallel()
-	clusters := 1500
+	clusters := 1000
 	if testing.Short() {
 		clusters = 200
 	}
