@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func claim(bound time.Duration) peers.Claim { return peers.Claim{Synced: true, B
 
 // address returns that of a member.
 func address(i int) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 10123)
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 10123)
 }
 
 // documents returns those of members whose clocks are off as errs say, and that
@@ -482,5 +483,63 @@ func TestForgedLinksDoNotBreakTheReport(t *testing.T) {
 		if n.Has(Wrong) || n.Has(BoundFalse) {
 			t.Errorf("%+v", n)
 		}
+	}
+}
+
+// TestThousandMembersAreReportedOn asks them all, at addresses of loopback, which
+// one server has.
+func TestThousandMembersAreReportedOn(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has all of 127.0.0.0/8")
+	}
+	const n, wrong = 1000, 700
+	errs := make([]time.Duration, n)
+	errs[wrong] = 80 * ms
+	all := documents(errs...)
+	loopback := func(a netip.AddrPort) netip.AddrPort {
+		b := a.Addr().As4()
+		b[0], b[1] = 127, 1
+		return netip.AddrPortFrom(netip.AddrFrom4(b), a.Port())
+	}
+	byAddress := make(map[netip.Addr]*peers.Document)
+	for _, d := range all {
+		d.Addresses[0] = loopback(d.Addresses[0])
+		for k := range d.Members {
+			d.Members[k] = loopback(d.Members[k])
+		}
+		for k := range d.Links {
+			d.Links[k].Member = loopback(d.Links[k].Member)
+		}
+		byAddress[d.Addresses[0].Addr()] = d
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr).AddrPort()
+		_ = json.NewEncoder(w).Encode(byAddress[at.Addr().Unmap()])
+	}))
+	l, err := net.Listen("tcp4", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Listener = l
+	s.Start()
+	defer s.Close()
+	var targets []string
+	for a := range byAddress {
+		targets = append(targets, netip.AddrPortFrom(a, uint16(l.Addr().(*net.TCPAddr).Port)).String())
+	}
+	began := time.Now()
+	status, out := runMain(t, "-timeout", "30s", "-o", "json", strings.Join(targets, ","))
+	t.Logf("%d members in %v", n, time.Since(began))
+	var report reportLine
+	if err := json.Unmarshal([]byte(out), &report); err != nil || status != 1 || len(report.Nodes) != n || len(report.Partitions) != 1 {
+		t.Fatalf("%d, %v, %d nodes, %+v", status, err, len(report.Nodes), report.Problems)
+	}
+	for _, p := range report.Problems {
+		if !strings.HasPrefix(p.Text, fmt.Sprintf("node-%d", wrong)) {
+			t.Errorf("%+v", p)
+		}
+	}
+	if len(report.Problems) != 2 || *report.Most < 80*ms || *report.Least < 79*ms {
+		t.Errorf("%v to %v: %+v", *report.Least, *report.Most, report.Problems)
 	}
 }
