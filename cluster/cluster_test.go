@@ -486,15 +486,15 @@ func TestForgedLinksDoNotBreakTheReport(t *testing.T) {
 	}
 }
 
-// TestThousandMembersAreReportedOn asks them all, at addresses of loopback, which
+// TestHundredsOfMembersAreReportedOn asks them all, at addresses of loopback, which
 // one server has.
-func TestThousandMembersAreReportedOn(t *testing.T) {
+func TestHundredsOfMembersAreReportedOn(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has all of 127.0.0.0/8")
 	}
-	const n, wrong = 1000, 700
+	const n, wrong = 300, 200
 	errs := make([]time.Duration, n)
-	errs[wrong] = 80 * ms
+	errs[wrong] = time.Hour // far more than drift in however long it takes to ask them
 	all := documents(errs...)
 	loopback := func(a netip.AddrPort) netip.AddrPort {
 		b := a.Addr().As4()
@@ -539,7 +539,7 @@ func TestThousandMembersAreReportedOn(t *testing.T) {
 			t.Errorf("%+v", p)
 		}
 	}
-	if len(report.Problems) != 2 || *report.Most < 80*ms || *report.Least < 79*ms {
+	if len(report.Problems) != 2 || *report.Most < time.Hour || *report.Least < time.Hour-time.Minute {
 		t.Errorf("%v to %v: %+v", *report.Least, *report.Most, report.Problems)
 	}
 }
