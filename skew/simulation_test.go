@@ -413,3 +413,29 @@ func TestProofsAreTrue(t *testing.T) {
 		t.Errorf("of %d far off, %d are named", sum.far, sum.named)
 	}
 }
+
+// TestSmallLieIsFoundInALargeCluster has clocks that are right to within half a
+// millisecond and say so, and one that claims ±1 ms and is off by 5. Between two
+// rounds clocks may drift by more than that.
+func TestSmallLieIsFoundInALargeCluster(t *testing.T) {
+	for _, n := range []int{3, 8, 20, 100, 300} {
+		for seed := range uint64(5) {
+			w := &world{rng: rand.New(rand.NewPCG(seed, uint64(n))), least: 200e3, tail: 3, lossy: 0.01}
+			for range n {
+				h := host{drift: (2*w.rng.Float64() - 1) * 50e-6, asked: w.rng.Float64() * 3e8, phase: w.rng.Float64() * float64(interval), jitter: 1, slack: ms / 2}
+				h.offset = w.some(ms/2) - (h.error(h.asked) - h.offset)
+				w.hosts = append(w.hosts, h)
+			}
+			const liar = 2
+			h := &w.hosts[liar]
+			h.lies = 0.2
+			h.offset += 5*ms - h.error(h.asked)
+			r := Prove(w.cluster(peers.Offsets(n)))
+			for i, v := range r.Clocks {
+				if v.BoundFalse != (i == liar) || v.Wrong {
+					t.Errorf("%d hosts, seed %d: host %d contradicts the bounds of %d, %+v", n, seed, i, v.BoundDisputes, v.Offset)
+				}
+			}
+		}
+	}
+}
