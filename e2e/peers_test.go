@@ -219,7 +219,26 @@ func TestClusterProvesItsClocks(t *testing.T) {
 		c.start(t, m, off)
 	}
 	const bothNamed = "node-2 wrong+bound_false, node-5 bound_false"
-	p := c.await(t, "both named", bothNamed, patience, nil)
+	started := time.Now()
+	c.await(t, "both named", bothNamed, patience, nil)
+	// Some have measured others that had just started, and cannot vouch for their clocks at that moment any more when
+	// the measurement is older.
+	eventually(t, patience, func() error {
+		for _, m := range c.members {
+			d := m.document(t)
+			for _, l := range d.Links {
+				if l.Age > time.Since(started)-peersInterval/4 {
+					return fmt.Errorf("%s has a link that is %v old", m.name, l.Age)
+				}
+			}
+			if len(d.Links) != 2 {
+				return fmt.Errorf("%s has %d links, want 2", m.name, len(d.Links))
+			}
+		}
+		return nil
+	})
+	t.Logf("all have measured anew %.1f intervals after the start", time.Since(started).Seconds()/peersInterval.Seconds())
+	p := c.await(t, "and still", bothNamed, patience, nil)
 	if *p.Least < 75*time.Millisecond || *p.Least > 80*time.Millisecond || *p.Most < 80*time.Millisecond {
 		t.Errorf("%+v", p)
 	}
@@ -344,10 +363,13 @@ func (c *peersCluster) delayOneWay(t *testing.T, m *clusterMember, want string) 
 	}
 	defer d.Close()
 	for begin := time.Now(); time.Since(begin) < 3*peersInterval; time.Sleep(peersInterval / 8) {
-		if p := c.prove(t); p.verdicts() != want {
-			t.Errorf("40 ms one way, and none back: %s: %+v", p.verdicts(), p.Problems)
+		for _, n := range c.prove(t).Nodes { // a busy host may be too slow to prove what it should, but proves nothing else
+			if len(n.Verdicts) > 0 && !strings.Contains(want, n.Name) && (slices.Contains(n.Verdicts, "wrong") || slices.Contains(n.Verdicts, "bound_false")) {
+				t.Errorf("40 ms one way, and none back: %+v", n)
+			}
 		}
 	}
+	c.await(t, "40 ms one way, and none back", want, patience, nil)
 	// All that measure it are delayed.
 	delayed := 0
 	for _, other := range c.members {
@@ -366,6 +388,7 @@ func (c *peersCluster) delayOneWay(t *testing.T, m *clusterMember, want string) 
 type document struct {
 	Links []struct {
 		Member string        `json:"member"`
+		Age    time.Duration `json:"age_ns"`
 		Min    time.Duration `json:"offset_min_ns"`
 		Max    time.Duration `json:"offset_max_ns"`
 	} `json:"links"`
