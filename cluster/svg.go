@@ -22,7 +22,7 @@ const (
 	svgTick    = 6
 	svgMinBar  = 3
 	svgMaxName = 26  // characters
-	svgMaxLine = 138 // characters
+	svgMaxLine = 130 // characters
 )
 
 // svgStyle has the colours, for light and for dark.
@@ -143,12 +143,12 @@ func (x axis) place(at time.Duration) float64 {
 
 // ticks returns round offsets, the same on both sides of 0.
 func (x axis) ticks() []time.Duration {
-	most := float64(x.reach) / 2 // two at least on each side
-	step := math.Pow(10, math.Floor(math.Log10(most)))
-	for _, times := range []float64{5, 2} {
-		if step*times <= most {
-			step *= times
-			break
+	const most = 3.5 // on each side
+	power := math.Pow(10, math.Floor(math.Log10(float64(x.reach)/most)))
+	step := power
+	for _, times := range []float64{2, 5, 10} {
+		if float64(x.reach)/step > most {
+			step = times * power
 		}
 	}
 	ticks := []time.Duration{0}
