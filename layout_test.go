@@ -18,10 +18,10 @@ var layers = [][]string{
 	{"."},
 	{"service"},
 	{"config"},
-	{"health", "query"},
+	{"health", "query", "cluster"},
 	{"udp", "tcp"},
-	{"answer", "upstream"},
-	{"ntp"},
+	{"answer", "upstream", "peers"},
+	{"ntp", "skew"},
 	{"guard", "clock", "clockbound", "reactor", "socket"},
 }
 

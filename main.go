@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/term"
 
+	"nowd/cluster"
 	"nowd/config"
 	"nowd/health"
 	"nowd/query"
@@ -30,6 +31,7 @@ const usage = `nowd tells the time of its host over UDP and TCP.
 Usage:
   nowd [serve]                         serve, as the environment says
   nowd query [flags] [HOST[:PORT]]...  ask hosts for the time, and compare them
+  nowd cluster [flags] TARGET...       show how far the clocks of a cluster are apart, and which are wrong
   nowd wait [flags]                    wait until the clock of this host is trusted
   nowd healthcheck [-ready]            ask the nowd of this environment whether it is alive, or ready
   nowd config                          show the settings, as the environment has them
@@ -57,6 +59,8 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	switch command {
 	case "query":
 		return query.Main(args, stdout, stderr)
+	case "cluster":
+		return cluster.Main(args, stdout, stderr)
 	case "wait":
 		return wait(args, environ, stdout, stderr)
 	}

@@ -75,6 +75,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"query", "127.0.0.1", "-n", "2"}, 2, "", "flags come before hosts"},
 		{[]string{"query", "host:nowhere"}, 2, "", "host:nowhere"},
 		{[]string{"query", "-x"}, 2, "", "usage"},
+		{[]string{"cluster", "-x"}, 2, "", "usage"},
+		{[]string{"cluster"}, 2, "", "TARGET"},
 		{[]string{"query", "-h"}, 0, "", "usage"},
 		{[]string{"wait", "-h"}, 0, "", "usage"},
 		{[]string{"wait", "-x"}, 2, "", "usage"},

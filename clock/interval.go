@@ -32,6 +32,17 @@ func (i Interval) Widen(d time.Duration) Interval {
 	return Interval{AddSaturated(i.Low, -d), AddSaturated(i.High, d)}
 }
 
+// Plus returns the interval of the sums of an offset in i and one in j.
+func (i Interval) Plus(j Interval) Interval {
+	return Interval{AddSaturated(i.Low, j.Low), AddSaturated(i.High, j.High)}
+}
+
+// Minus returns the interval of the differences of an offset in i and one in j.
+func (i Interval) Minus(j Interval) Interval { return i.Plus(j.Negated()) }
+
+// Negated returns the interval of the offsets in i with the opposite sign.
+func (i Interval) Negated() Interval { return Interval{-i.High, -i.Low} }
+
 // Middle returns the offset halfway between the ends, rounded down.
 func (i Interval) Middle() time.Duration {
 	return i.Low + AddSaturated(i.High, -i.Low)/2

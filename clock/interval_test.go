@@ -35,6 +35,16 @@ func TestIntervalArithmetic(t *testing.T) {
 	}
 }
 
+func TestIntervalsAddUp(t *testing.T) {
+	a, b := Interval{-10, 20}, Interval{1, 3}
+	if sum, difference := a.Plus(b), a.Minus(b); sum != (Interval{-9, 23}) || difference != (Interval{-13, 19}) {
+		t.Errorf("%v, %v", sum, difference)
+	}
+	if got := a.Negated(); got != (Interval{-20, 10}) {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestIntervalsSaturate(t *testing.T) {
 	const most = math.MaxInt64
 	if got := Around(most-1, 10); got != (Interval{most - 11, most}) {

@@ -62,6 +62,10 @@ type Config struct {
 	Upstream         Servers       `env:"NOWD_UPSTREAM" envDefault:"off" desc:"NTP servers against which this host's clock is checked; it is never set" want:"HOST or HOST:PORT, or several separated by commas, or off"`
 	UpstreamInterval time.Duration `env:"NOWD_UPSTREAM_INTERVAL" envDefault:"64s" desc:"how often" want:"a time from 1s to 8760h, such as 64s" min:"1s"`
 
+	Peers         Members       `env:"NOWD_PEERS" envDefault:"off" desc:"members of a cluster whose clocks are measured against each other, over NTP; each address that a name stands for is one; needs NOWD_NTP_LISTEN and NOWD_HEALTH_LISTEN" want:"HOST:PORT, or several separated by commas, or off"`
+	PeersInterval time.Duration `env:"NOWD_PEERS_INTERVAL" envDefault:"16s" desc:"how often the members of NOWD_PEERS are measured" want:"a time from 1s to 8760h, such as 16s" min:"1s"`
+	Node          NodeName      `env:"NOWD_NODE" envDefault:"auto" desc:"the name of this member of NOWD_PEERS, for people" want:"up to 253 letters, digits, dots, hyphens or underscores, or auto for the host's name"`
+
 	RequireSync   bool          `env:"NOWD_REQUIRE_SYNC" envDefault:"false" desc:"whether /ready fails, and daytime and time give no answer, while the clock is not trusted" want:"true or false"`
 	ClockMaxError time.Duration `env:"NOWD_CLOCK_MAX_ERROR" envDefault:"1s" desc:"the error bound above which the clock is not trusted" want:"a time above 0 and up to 8760h, such as 100ms" min:"1ns"`
 
@@ -109,7 +113,8 @@ func Load(environ []string) (*Config, error) {
 	if zone := vars["TZ"]; !isZone(strings.TrimPrefix(zone, ":")) {
 		errs = append(errs, fmt.Errorf("TZ=%q: want a time zone that this host or nowd has, such as Europe/Berlin or UTC", zone))
 	}
-	if errs = append(errs, c.conflicts()...); errs == nil && !c.servesTime() {
+	errs = append(errs, c.conflicts()...)
+	if errs = append(errs, c.missing()...); errs == nil && !c.servesTime() {
 		errs = append(errs, fmt.Errorf("NOWD_UDP_LISTEN=%q: want an address here or in NOWD_TCP_LISTEN, NOWD_DAYTIME_LISTEN, NOWD_TIME_LISTEN or NOWD_NTP_LISTEN; with all of them off there is nothing to do", c.UDP))
 	}
 	if errs != nil {

@@ -91,6 +91,36 @@ func TestValuesOutOfRange(t *testing.T) {
 	}
 }
 
+func TestMembersOfACluster(t *testing.T) {
+	for _, bad := range []string{"node", "node:0", ":123", "a:1,", "a:1;b:2", "10.0.0.1", "224.0.0.1:123"} {
+		if _, err := Load([]string{"NOWD_NTP_LISTEN=:123", "NOWD_PEERS=" + bad}); err == nil || !strings.HasPrefix(err.Error(), `NOWD_PEERS="`+bad+`": want `) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	c, err := Load([]string{"NOWD_NTP_LISTEN=:123", "NOWD_PEERS=nowd.example:123, [2001:db8::1]:1123,10.0.0.1:123", "NOWD_NODE=node-7"})
+	if err != nil || !slices.Equal(c.Peers, Members{"nowd.example:123", "[2001:db8::1]:1123", "10.0.0.1:123"}) || !c.Peers.HasName() || c.PeersInterval != 16*time.Second || c.Node != "node-7" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if (Members{"[2001:db8::1]:1123", "10.0.0.1:123"}).HasName() {
+		t.Error("two addresses are taken for names")
+	}
+	if c, err := Load(nil); err != nil || c.Peers != nil || c.Node == "auto" || c.Node == "" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := Load([]string{"NOWD_NODE=a b"}); err == nil {
+		t.Error("a node's name has a blank")
+	}
+}
+
+// TestMembersNeedWhatTheyAreMeasuredBy: without NTP nobody could measure this
+// host, and without the health endpoint nobody would learn what it has measured.
+func TestMembersNeedWhatTheyAreMeasuredBy(t *testing.T) {
+	_, err := Load([]string{"NOWD_PEERS=nowd.example:123", "NOWD_HEALTH_LISTEN=off"})
+	if err == nil || !strings.Contains(err.Error(), `NOWD_NTP_LISTEN="off": want`) || !strings.Contains(err.Error(), `NOWD_HEALTH_LISTEN="off": want`) {
+		t.Error(err)
+	}
+}
+
 func TestUnknownVariables(t *testing.T) {
 	got := unknown([]string{
 		"NOWD_FOO=1", "NOWD_UDP_LISTEN=off", "NOWD_SERVICE_HOST=10.0.0.1", "NOWD_SERVICE_PORT=3333", "NOWD_SERVICE_PORT_TIME=3333", "NOWD_PORT=tcp://10.0.0.1:3333", "NOWD_PORT_3333_UDP_ADDR=10.0.0.1",

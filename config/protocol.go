@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -71,6 +72,21 @@ func (c *Config) conflicts() (errs []error) {
 			break
 		}
 		taken = append(taken, p)
+	}
+	return errs
+}
+
+// missing returns an error for each setting without which another one that is on
+// means nothing.
+func (c *Config) missing() (errs []error) {
+	if len(c.Peers) == 0 {
+		return nil
+	}
+	if c.NTP.Off() {
+		errs = append(errs, errors.New(`NOWD_NTP_LISTEN="off": want an address: the members of NOWD_PEERS measure each other over NTP`))
+	}
+	if c.Health.Off() {
+		errs = append(errs, errors.New(`NOWD_HEALTH_LISTEN="off": want an address: what NOWD_PEERS finds is told there`))
 	}
 	return errs
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -100,10 +101,53 @@ func (s *Servers) UnmarshalText(text []byte) error {
 
 // HasName reports whether a server is given by a host name rather than an
 // address.
-func (s Servers) HasName() bool {
-	return slices.ContainsFunc(s, func(server string) bool {
-		_, err := netip.ParseAddr(server)
-		_, errPort := netip.ParseAddrPort(server)
-		return err != nil && errPort != nil
-	})
+func (s Servers) HasName() bool { return slices.ContainsFunc(s, isName) }
+
+func isName(host string) bool {
+	_, err := netip.ParseAddr(host)
+	_, errPort := netip.ParseAddrPort(host)
+	return err != nil && errPort != nil
+}
+
+// Members is a list of members of a cluster, each HOST:PORT.
+type Members []string
+
+// UnmarshalText accepts members separated by commas, or "off" for none.
+func (m *Members) UnmarshalText(text []byte) error {
+	*m = nil
+	if string(text) == "off" {
+		return nil
+	}
+	for member := range strings.SplitSeq(string(text), ",") {
+		member = strings.TrimSpace(member)
+		if a, err := parseAddress(member); err != nil || a.Host == "" {
+			return fmt.Errorf("%q is not a member", member)
+		}
+		*m = append(*m, member)
+	}
+	return nil
+}
+
+// HasName reports whether a member is given by a host name rather than an
+// address.
+func (m Members) HasName() bool { return slices.ContainsFunc(m, isName) }
+
+// NodeName is the name of a host. Where it is not set, it is the host's own.
+type NodeName string
+
+// UnmarshalText accepts a name, or "auto" for the host's own.
+func (n *NodeName) UnmarshalText(text []byte) error {
+	const longestName = 253 // of DNS, and of Kubernetes' nodes
+	if len(text) == 0 || len(text) > longestName || hasForbidden(string(text)) {
+		return errors.New("no name")
+	}
+	*n = NodeName(text)
+	if *n == "auto" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		*n = NodeName(host)
+	}
+	return nil
 }

@@ -85,12 +85,13 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 		}
 	}()
 	var server netip.AddrPort
-	var answers *answerConn
+	answer := new(answerConn)
 	cancelClose := func() bool { return true }
 	defer func() { cancelClose() }()
 	options := beevik.QueryOptions{
-		Version:       MaxVersion,
-		GetSystemTime: now,
+		Version: MaxVersion,
+		// The library reads the clock before it sends and after it has received.
+		GetSystemTime: func() time.Time { return answer.arrival(now) },
 		Dialer: func(_, address string) (net.Conn, error) {
 			var d net.Dialer
 			conn, err := d.DialContext(ctx, "udp", address)
@@ -101,8 +102,11 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 			// exchange when ctx is cancelled.
 			cancelClose = context.AfterFunc(ctx, func() { _ = conn.Close() })
 			server = remote(conn)
-			answers = &answerConn{Conn: conn}
-			return answers, nil
+			answer.Conn = conn
+			if udp, ok := conn.(*net.UDPConn); ok && enableTimestamps(udp) == nil {
+				answer.udp = udp
+			}
+			return answer, nil
 		},
 	}
 	if deadline, ok := ctx.Deadline(); ok {
@@ -115,8 +119,8 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 	if errors.Is(err, net.ErrClosed) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = os.ErrDeadlineExceeded // ctx was faster than the socket's own deadline
 	}
-	if answers != nil && answers.refused != nil {
-		err = fmt.Errorf("%w, and no other: %w", answers.refused, err)
+	if answer.refused != nil {
+		err = fmt.Errorf("%w, and no other: %w", answer.refused, err)
 	}
 	return nil, err
 }
@@ -145,9 +149,12 @@ func newResponse(r *beevik.Response, server netip.AddrPort) *Response {
 // answers would make the library's arithmetic panic. It is for one goroutine.
 type answerConn struct {
 	net.Conn
-	asked   Time      // transmit timestamp of the request
-	sent    time.Time // when the request was sent, by the host's clock
-	refused error     // why the last answer was dropped: an ErrImplausible, or nil
+	asked   Time         // transmit timestamp of the request
+	sent    time.Time    // when the request was sent, by the host's clock
+	refused error        // why the last answer was dropped: an ErrImplausible, or nil
+	udp     *net.UDPConn // Conn, if the kernel tells when it receives a datagram
+	stamped time.Time    // when the kernel received the answer, by the host's clock; zero where unknown
+	control [controlSize]byte
 }
 
 var _ net.Conn = (*answerConn)(nil)
@@ -164,11 +171,34 @@ func (c *answerConn) Write(b []byte) (int, error) {
 // Read returns the answer.
 func (c *answerConn) Read(b []byte) (int, error) {
 	for {
-		n, err := c.Conn.Read(b)
+		n, err := c.read(b)
 		if err != nil || c.accepts(b[:n]) {
 			return n, err
 		}
 	}
+}
+
+// read reads a datagram and its timestamp.
+func (c *answerConn) read(b []byte) (n int, err error) {
+	if c.udp == nil {
+		return c.Conn.Read(b)
+	}
+	n, control, _, _, err := c.udp.ReadMsgUDPAddrPort(b, c.control[:])
+	c.stamped = timestamp(c.control[:control])
+	return n, err
+}
+
+// arrival returns the time at which the answer arrived, by the clock that now
+// reads; without a timestamp of the kernel's it is the time of the call. The
+// process may have been woken late.
+func (c *answerConn) arrival(now func() time.Time) time.Time {
+	host := time.Now() // before now, so that what comes in between makes the arrival later, not earlier
+	t := now()
+	waited := host.Round(0).Sub(c.stamped)
+	if c.stamped.IsZero() || waited < 0 || waited > host.Sub(c.sent) { // the host's clock was set
+		return t
+	}
+	return t.Add(-waited)
 }
 
 // accepts reports whether b answers the request and is plausible.

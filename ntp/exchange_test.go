@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -207,4 +208,48 @@ func FuzzResponse(f *testing.F) {
 			t.Errorf("%x: %+v", b, response)
 		}
 	})
+}
+
+// TestArrivalIsTheKernels has an answer read late, as by a process that waits for
+// the CPU: it has not arrived any later for that.
+func TestArrivalIsTheKernels(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the kernel's timestamps are read on Linux only")
+	}
+	const late = time.Second
+	address := serve(t, func(req []byte) [][]byte { return [][]byte{with(goodAnswer(req), func(*Packet) {})} })
+	conn, err := net.Dial("udp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	udp := conn.(*net.UDPConn)
+	if err := enableTimestamps(udp); err != nil {
+		t.Fatal(err)
+	}
+	c := &answerConn{Conn: conn, udp: udp}
+	const ahead = time.Hour // the client's clock is not the host's
+	now := func() time.Time { return time.Now().Add(ahead) }
+	sent := c.arrival(now)
+	request := Packet{Version: MaxVersion, Mode: ModeClient, Transmit: 1}
+	if _, err := c.Write(request.AppendTo(nil)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(late)
+	if _, err := c.Read(make([]byte, 2048)); err != nil {
+		t.Fatal(err)
+	}
+	// The answer takes far less, and a pause of the machine does not take so long.
+	if took := c.arrival(now).Sub(sent); took < 0 || took > late/2 {
+		t.Errorf("it took %v", took)
+	}
+	// A timestamp of a clock that was set meanwhile is none.
+	for _, set := range []time.Duration{-time.Hour, time.Hour} {
+		stamped := c.stamped
+		c.stamped = stamped.Add(set)
+		if took := c.arrival(now).Sub(sent); took < late {
+			t.Errorf("set by %v, it took %v", set, took)
+		}
+		c.stamped = stamped
+	}
 }

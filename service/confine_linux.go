@@ -74,7 +74,7 @@ func (s *Service) restrict() error {
 		landlock.RODirs("/proc/self").IgnoreIfMissing(),
 		landlock.ROFiles("/proc/stat").IgnoreIfMissing(),
 	}
-	if s.config.Upstream.HasName() { // the names are looked up again and again
+	if s.config.Upstream.HasName() || s.config.Peers.HasName() { // the names are looked up again and again
 		rules = append(rules, landlock.RODirs("/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager").IgnoreIfMissing(), landlock.ConnectTCP(53))
 	}
 	for _, port := range s.tcpPorts() {

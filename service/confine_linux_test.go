@@ -27,9 +27,9 @@ func TestConfinedProcessCanDoLittle(t *testing.T) {
 		tryWhatIsGivenUp(t)
 		return
 	}
-	for _, upstream := range []string{"", "1"} {
+	for _, setting := range []string{"", "upstream", "peers"} {
 		c := exec.Command(os.Args[0], "-test.run=^TestConfinedProcessCanDoLittle$", "-test.v")
-		c.Env = append(os.Environ(), child+"="+t.TempDir(), "CONFINED_UPSTREAM="+upstream)
+		c.Env = append(os.Environ(), child+"="+t.TempDir(), "CONFINED_NAME="+setting)
 		if out, err := c.CombinedOutput(); err != nil || !strings.Contains(string(out), "all tried") {
 			t.Errorf("%v\n%s", err, out)
 		}
@@ -41,8 +41,11 @@ func tryWhatIsGivenUp(t *testing.T) {
 	s := &Service{config: c, log: slog.Default(), low: new(lowPorts), protocols: []config.Protocol{
 		{Network: socket.TCP, Listen: c.TCP}, {Network: socket.TCP, Listen: c.Health},
 	}}
-	if os.Getenv("CONFINED_UPSTREAM") != "" {
+	switch os.Getenv("CONFINED_NAME") {
+	case "upstream":
 		c.Upstream = config.Servers{"time.example"}
+	case "peers":
+		c.Peers = config.Members{"nowd.example:123"}
 	}
 	if err := s.confine(); err != nil {
 		t.Fatal(err)
@@ -82,7 +85,7 @@ func tryWhatIsGivenUp(t *testing.T) {
 		allowed bool
 	}{
 		"read a file":             {readErr, false},
-		"read the hosts":          {hostsErr, len(c.Upstream) > 0},
+		"read the hosts":          {hostsErr, os.Getenv("CONFINED_NAME") != ""},
 		"write a file":            {os.WriteFile(os.Getenv("CONFINED_CHILD")+"/x", nil, 0o600), false},
 		"execute":                 {unix.Exec("/proc/self/exe", []string{"x"}, nil), false},
 		"trace another process":   {unix.PtraceAttach(os.Getppid()), false},

@@ -10,6 +10,7 @@ import (
 
 	"nowd/config"
 	"nowd/health"
+	"nowd/peers"
 	"nowd/reactor"
 	"nowd/socket"
 )
@@ -98,7 +99,14 @@ func (s *Service) healthHandler(lines health.LogStats) http.Handler {
 	if s.config.RequireSync {
 		checks = append(checks, health.Check{Name: "clock", Check: s.checkClock})
 	}
-	return health.Handler(health.NewLoops(s.config.LivenessTimeout, loops), checks, metrics, s.log)
+	handler := health.Handler(health.NewLoops(s.config.LivenessTimeout, loops), checks, metrics, s.log)
+	if s.peers == nil {
+		return handler
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", handler)
+	mux.Handle("GET "+peers.Path, s.peers)
+	return mux
 }
 
 // checkClock returns why the clock is not trusted, or nil.

@@ -20,6 +20,7 @@ import (
 	"nowd/clockbound"
 	"nowd/config"
 	"nowd/health"
+	"nowd/peers"
 	"nowd/reactor"
 	"nowd/tcp"
 	"nowd/upstream"
@@ -36,6 +37,7 @@ type Service struct {
 	workers   []*worker
 	endpoints []*endpoint
 	health    *healthServer
+	peers     *peers.Peers // nil if NOWD_PEERS is off
 	low       *lowPorts
 	segment   *segment // nil if NOWD_CLOCKBOUND is off
 
@@ -77,6 +79,9 @@ func New(c *config.Config, version string, log *slog.Logger, lines health.LogSta
 	if err := s.makeEndpoints(); err != nil {
 		return nil, err
 	}
+	if len(c.Peers) > 0 {
+		s.peers = s.newPeers()
+	}
 	s.health.http = health.NewServer(s.healthHandler(lines), log)
 	return s, nil
 }
@@ -108,6 +113,20 @@ func (s *Service) makeClock() (err error) {
 		s.segment.clock = s.clock
 	}
 	return nil
+}
+
+// newPeers returns what measures the other members of the cluster. They measure
+// this host where it serves NTP.
+func (s *Service) newPeers() *peers.Peers {
+	var listening []netip.AddrPort
+	for _, e := range s.endpoints {
+		if e.protocol.Dialect == config.NTP {
+			listening = append(listening, e.addr)
+		}
+	}
+	return peers.New(peers.Config{
+		Members: s.config.Peers, Listening: listening, Node: string(s.config.Node), Interval: s.config.PeersInterval, Clock: s.clock, Logger: s.log,
+	})
 }
 
 // makeWorkers makes the loops, and on each of them a server for each protocol.
@@ -207,6 +226,9 @@ func (s *Service) run(signals <-chan os.Signal) error {
 	if len(s.config.Upstream) > 0 {
 		checker := upstream.New(upstream.Config{Servers: s.config.Upstream, Interval: s.config.UpstreamInterval, Clock: s.clock, Logger: s.log})
 		running.Go(func() { checker.Run(ctx) })
+	}
+	if s.peers != nil {
+		running.Go(func() { s.peers.Run(ctx) })
 	}
 
 	select {

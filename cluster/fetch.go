@@ -1,0 +1,188 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"nowd/clock"
+	"nowd/peers"
+)
+
+const (
+	// concurrent is how many members are asked at a time.
+	concurrent = 32
+
+	// maxDocument is an upper bound on what is read of an answer, in bytes.
+	maxDocument = 4 << 20
+
+	// maxEntries is an upper bound on the links and on the readings that one member
+	// may tell.
+	maxEntries = 4096
+
+	// defaultPort is that of the health endpoint.
+	defaultPort = 8086
+)
+
+// target is where members are asked: at each address that a host stands for.
+type target struct {
+	host string
+	port uint16
+}
+
+func (t target) String() string { return net.JoinHostPort(t.host, strconv.Itoa(int(t.port))) }
+
+// addresses returns the addresses of a target now.
+func (t target) addresses(ctx context.Context) (all []netip.AddrPort, err error) {
+	if ip, err := netip.ParseAddr(t.host); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), t.port)}, nil
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", t.host)
+	for _, ip := range found {
+		all = append(all, netip.AddrPortFrom(ip.Unmap(), t.port))
+	}
+	return all, err
+}
+
+// response is what came of asking one member.
+type response struct {
+	from     netip.AddrPort
+	asked    clock.Interval  // when it made its document, on the clock of whoever asked
+	document *peers.Document // without Members; nil if there is none
+	err      error           // why there is none
+}
+
+// fetcher asks members.
+type fetcher struct {
+	targets []target
+	timeout time.Duration
+
+	mu      sync.Mutex
+	members map[netip.AddrPort]bool // those of all documents of a round
+}
+
+// fetch asks all members at once, or nearly. The error is about targets that cannot
+// be looked up.
+func (f *fetcher) fetch(ctx context.Context) (responses []response, err error) {
+	f.members = make(map[netip.AddrPort]bool)
+	var addresses []netip.AddrPort
+	for _, t := range f.targets {
+		lookup, cancel := context.WithTimeout(ctx, f.timeout)
+		found, e := t.addresses(lookup)
+		cancel()
+		err = errors.Join(err, e)
+		addresses = append(addresses, found...)
+	}
+	slices.SortFunc(addresses, netip.AddrPort.Compare)
+	addresses = slices.Compact(addresses)
+	if len(addresses) > peers.MaxMembers {
+		return nil, fmt.Errorf("%d members; %d is the most", len(addresses), peers.MaxMembers)
+	}
+	responses = make([]response, len(addresses))
+	began := time.Now()
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(concurrent, len(addresses)) {
+		workers.Go(func() {
+			for i := range next {
+				responses[i] = f.ask(ctx, addresses[i], began)
+			}
+		})
+	}
+	for i := range addresses {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+	return responses, err
+}
+
+// ask asks one member.
+func (f *fetcher) ask(ctx context.Context, from netip.AddrPort, began time.Time) response {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	r := response{from: from, asked: clock.Interval{Low: time.Since(began)}}
+	r.document, r.err = get(ctx, from)
+	r.asked.High = time.Since(began)
+	if errors.Is(r.err, context.DeadlineExceeded) {
+		r.err = fmt.Errorf("no answer within %v", f.timeout)
+	}
+	if r.err != nil {
+		return r
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range slices.Concat(r.document.Members, r.document.Addresses) {
+		if len(f.members) < 2*peers.MaxMembers { // of IPv4 and of IPv6
+			f.members[m] = true
+		}
+	}
+	r.document.Members = nil // the same for all, and as long as there are members
+	return r
+}
+
+// get returns the document of a member.
+func get(ctx context.Context, from netip.AddrPort) (*peers.Document, error) {
+	// The URL has no real host: it could not have the zone of an IPv6 address.
+	client := http.Client{
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", from.String())
+			},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://nowd"+peers.Path, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, errors.Unwrap(err) // without the URL
+	}
+	defer answer.Body.Close()
+	switch answer.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("it has no %s: NOWD_PEERS is off", peers.Path)
+	default:
+		return nil, errors.New(answer.Status)
+	}
+	var d peers.Document
+	if err := json.NewDecoder(io.LimitReader(answer.Body, maxDocument)).Decode(&d); err != nil {
+		return nil, err
+	}
+	if err := check(&d); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+// check returns an error if a document is not one that a member of this version
+// can have made.
+func check(d *peers.Document) error {
+	if d.Version != peers.Version {
+		return fmt.Errorf("its document has the version %d, not %d", d.Version, peers.Version)
+	}
+	if len(d.Links) > maxEntries || len(d.Steered) > maxEntries || len(d.Members) > peers.MaxMembers || len(d.Addresses) > maxEntries || len(d.Node) > maxEntries {
+		return errors.New("its document is too long")
+	}
+	age := time.Duration(0)
+	for i, s := range d.Steered {
+		if i == 0 && s.Age != 0 || s.Age < age || s.Min > s.Max {
+			return errors.New("its document makes no sense")
+		}
+		age = s.Age
+	}
+	return nil
+}

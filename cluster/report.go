@@ -1,0 +1,255 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"nowd/clock"
+	"nowd/skew"
+)
+
+// Report is what is proved about a cluster, and what cannot be.
+type Report struct {
+	Asked time.Time // when, by the clock of whoever asked
+	Nodes []Node    // by name
+	// Most is an upper bound on how far any two clocks differ that are connected
+	// by measurements, and Least a lower bound on how far some two do.
+	Most, Least time.Duration
+	// Detects is how far a clock can be off, at most, from all that are right
+	// without being named, while these are a majority. It is 0 if no group is one.
+	Detects    time.Duration
+	Threshold  time.Duration
+	Partitions [][]int // connected nodes, the largest group first; there is one if all is well
+	Tie        bool    // clocks contradict each other, and no majority can be right
+	BoundTie   bool    // likewise claimed bounds
+	Cycles     []Cycle // of measurements that cannot all be true
+	Problems   []Problem
+}
+
+// Node is a member of the cluster.
+type Node struct {
+	Name     string
+	Address  string // at which others measure it
+	Error    string // why it told nothing; empty if it did
+	Verdicts []Verdict
+
+	Measured bool
+	// Offset is how far its clock is ahead of the majority's, the median of its
+	// group. It is unknown if the node is not measured.
+	Offset clock.Interval
+	Group  int // in Partitions, if it is measured
+
+	Synced   bool
+	HasBound bool
+	Bound    time.Duration // that it claims now
+
+	Contradicts int // how many clocks it is proven to differ from by more than the threshold
+	Disputes    int // how many nodes' claimed bounds contradict its own
+
+	Witnesses      []Witness // measurements that contradict its clock by themselves
+	BoundWitnesses []Witness // and those that contradict its bound
+}
+
+// Witness is one measurement of a node, by whoever made it.
+type Witness struct {
+	Node   int            // the other node
+	By     int            // the node that measured: the other one or itself
+	Offset clock.Interval // of the node's clock from the other's, when it was measured
+}
+
+// Verdict is what is said of a node.
+type Verdict uint8
+
+const (
+	OK         Verdict = iota
+	Wrong              // its clock contradicts more than half of the others
+	BoundFalse         // the bound that it claims contradicts those of more than half of the others
+	Disputed           // it contradicts another one, and neither is named
+	Unmeasured         // no measurement connects it with another
+	Missing            // it tells nothing
+)
+
+var verdictNames = [...]string{"ok", "wrong", "bound_false", "disputed", "unmeasured", "missing"}
+
+// String returns the verdict's name, as JSON has it.
+func (v Verdict) String() string { return verdictNames[v] }
+
+// Cycle is a cycle of measurements that cannot all be true.
+type Cycle struct {
+	Nodes []int
+	By    time.Duration // how far they are from being possible
+}
+
+// Problem is a reason why not all is well.
+type Problem struct {
+	Kind string // a verdict, or skew, partition, inconsistent, stray, lookup
+	Text string
+}
+
+// Has reports whether a verdict is among the node's.
+func (n *Node) Has(v Verdict) bool { return slices.Contains(n.Verdicts, v) }
+
+// newReport proves what follows from an assembly.
+func newReport(a *assembly, asked time.Time, maxSkew time.Duration) *Report {
+	proof := skew.Prove(a.cluster)
+	r := &Report{
+		Asked: asked, Most: proof.Most, Least: proof.Least, Detects: proof.Detects, Threshold: a.cluster.Threshold,
+		Partitions: proof.Groups, Tie: proof.Tie, BoundTie: proof.BoundTie,
+	}
+	wrong, boundFalse := 0, 0
+	for _, v := range proof.Clocks {
+		if v.Wrong {
+			wrong++
+		}
+		if v.BoundFalse {
+			boundFalse++
+		}
+	}
+	for i, n := range a.nodes {
+		v := proof.Clocks[i]
+		one := Node{
+			Name: n.name, Address: n.addresses[0].String(), Measured: v.Measured(), Offset: v.Offset, Group: v.Group,
+			Contradicts: v.Contradicts, Disputes: v.BoundDisputes,
+			Witnesses: a.witnesses(i, v.Witnesses), BoundWitnesses: a.witnesses(i, v.BoundWitnesses),
+		}
+		switch {
+		case n.response == nil:
+			one.Error = "not asked: no TARGET stands for its address"
+		case n.document == nil:
+			one.Error = n.err.Error()
+		default:
+			claim := claimOf(n.document.Claim)
+			one.Synced, one.HasBound, one.Bound = n.document.Claim.Synced, claim.Known, claim.Bound
+		}
+		one.judge(&v, wrong, boundFalse)
+		r.Nodes = append(r.Nodes, one)
+	}
+	for _, c := range proof.Inconsistent {
+		r.Cycles = append(r.Cycles, Cycle{c.Clocks, c.By})
+	}
+	r.findProblems(a, maxSkew)
+	return r
+}
+
+// judge finds the verdicts on a node, where so many are wrong, and so many bounds
+// false.
+func (n *Node) judge(v *skew.Verdict, wrong, boundFalse int) {
+	add := func(verdict Verdict, so bool) {
+		if so {
+			n.Verdicts = append(n.Verdicts, verdict)
+		}
+	}
+	add(Missing, n.Error != "")
+	add(Unmeasured, n.Error == "" && !n.Measured)
+	add(Wrong, v.Wrong)
+	add(BoundFalse, v.BoundFalse)
+	add(Disputed, !v.Wrong && v.Contradicts > wrong || !v.BoundFalse && v.BoundDisputes > boundFalse)
+	add(OK, len(n.Verdicts) == 0)
+}
+
+// witnesses returns measurements of a node, the sharpest first.
+func (a *assembly) witnesses(i int, links []int) (all []Witness) {
+	for _, k := range links {
+		l := a.cluster.Links[k]
+		w := Witness{Node: l.From, By: l.From, Offset: l.Offset}
+		if l.From == i {
+			w.Node, w.Offset = l.To, l.Offset.Negated()
+		}
+		all = append(all, w)
+	}
+	slices.SortStableFunc(all, func(v, w Witness) int {
+		return int(min(max((v.Offset.High-v.Offset.Low)-(w.Offset.High-w.Offset.Low), -1), 1))
+	})
+	return all
+}
+
+// findProblems lists why not all is well. maxSkew is how far clocks may differ; 0
+// for no limit.
+func (r *Report) findProblems(a *assembly, maxSkew time.Duration) {
+	add := func(kind, format string, args ...any) {
+		r.Problems = append(r.Problems, Problem{kind, fmt.Sprintf(format, args...)})
+	}
+	var disputed []string
+	for i := range r.Nodes {
+		n := &r.Nodes[i]
+		if n.Has(Wrong) {
+			add(Wrong.String(), "%s, %s from the majority; contradicted by %d of %d others%s", n.Name, formatOffset(n.Offset), n.Contradicts, len(r.Nodes)-1, r.testimony(n.Witnesses))
+		}
+		if n.Has(BoundFalse) {
+			add(BoundFalse.String(), "%s claims %s; contradicted by the bounds of %d others%s", n.Name, n.formatBound(), n.Disputes, r.testimony(n.BoundWitnesses))
+		}
+		if n.Has(Missing) {
+			add(Missing.String(), "%s: %s", n.Name, n.Error)
+		}
+		if n.Has(Unmeasured) {
+			add(Unmeasured.String(), "%s: no measurement connects it with another node", n.Name)
+		}
+		if n.Has(Disputed) {
+			disputed = append(disputed, n.Name)
+		}
+	}
+	switch {
+	case len(disputed) == 0:
+	case r.Tie || r.BoundTie:
+		add(Disputed.String(), "it is a tie: no majority can be right, so nobody is named: %s", list(disputed))
+	default:
+		add(Disputed.String(), "these contradict others, but not more than half, so nobody is named: %s", list(disputed))
+	}
+	if len(r.Partitions) > 1 {
+		var sizes []string
+		for _, group := range r.Partitions {
+			sizes = append(sizes, fmt.Sprint(len(group)))
+		}
+		add("partition", "no measurement connects %d groups of nodes, of %s", len(r.Partitions), strings.Join(sizes, ", "))
+	}
+	for k, c := range r.Cycles {
+		if k == maxListed {
+			add("inconsistent", "%d more cycles of measurements", len(r.Cycles)-k)
+			break
+		}
+		var names []string
+		for _, i := range c.Nodes {
+			names = append(names, r.Nodes[i].Name)
+		}
+		add("inconsistent", "the measurements between %s are %s from being possible; at least one is false", list(names), formatSeconds("%.6f", c.By))
+	}
+	for _, s := range a.strays {
+		add("stray", "what %s told as %s is not used: none of the addresses that it claims is its own", s.from, s.document.Node)
+	}
+	if maxSkew > 0 && r.Most > maxSkew {
+		add("skew", "two clocks may differ by %s, more than %s", formatSeconds("%.6f", r.Most), formatSeconds("%.6f", maxSkew))
+	}
+	if len(r.Nodes) == 0 {
+		add(Missing.String(), "there are no members")
+	}
+}
+
+// maxListed is how many witnesses or cycles are listed. The others are counted.
+const maxListed = 5
+
+// testimony returns by whose measurements something is so.
+func (r *Report) testimony(witnesses []Witness) string {
+	if len(witnesses) == 0 {
+		return ", by chains of measurements"
+	}
+	var parts []string
+	for k, w := range witnesses {
+		if k == maxListed {
+			parts = append(parts, fmt.Sprintf("%d more", len(witnesses)-k))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s (%s)", r.Nodes[w.Node].Name, formatOffset(w.Offset)))
+	}
+	return ", measured against " + strings.Join(parts, ", ")
+}
+
+// list joins names, of which it counts those that are too many.
+func list(names []string) string {
+	const most = 10
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}

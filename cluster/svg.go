@@ -1,0 +1,204 @@
+package cluster
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// The picture is a forest plot: a row for each node, and in it a bar where its
+// clock lies against the majority's. Lengths are in pixels.
+const (
+	svgWidth   = 1000
+	svgMargin  = 24
+	svgNames   = 200 // width of the column of names
+	svgValues  = 340 // width of the column of offsets and verdicts
+	svgRow     = 22
+	svgHead    = 84
+	svgTick    = 6
+	svgMinBar  = 3
+	svgMaxName = 26  // characters
+	svgMaxLine = 130 // characters
+)
+
+// svgStyle has the colours, for light and for dark.
+const svgStyle = `
+  svg { --paper: #ffffff; --ink: #1f2328; --faint: #667079; --line: #d5dae0; --ok: #2f6fb5; --wrong: #c4281c; --false: #b06a00; --disputed: #7a5195; }
+  @media (prefers-color-scheme: dark) { svg { --paper: #14181d; --ink: #e6eaee; --faint: #9aa4ae; --line: #39424c; --ok: #6aa8ec; --wrong: #ff7b6e; --false: #f0ad4e; --disputed: #c39be0; } }
+  .paper { fill: var(--paper); } text { fill: var(--ink); font: 13px system-ui, sans-serif; } .title { font-size: 16px; font-weight: 600; }
+  .faint { fill: var(--faint); } .value { font-variant-numeric: tabular-nums; } .line { stroke: var(--line); } .zero { stroke: var(--faint); }
+  .ok { fill: var(--ok); } .wrong { fill: var(--wrong); } .bound_false { fill: var(--false); } .disputed { fill: var(--disputed); } .unmeasured, .missing { fill: var(--faint); }
+`
+
+// writeSVG draws a report.
+func writeSVG(w io.Writer, r *Report) {
+	problems := r.Problems
+	if len(problems) > 3*maxListed {
+		problems = problems[:3*maxListed]
+	}
+	lines := append(strings.Split(r.summary(), "\n"), r.Asked.UTC().Format("2006-01-02 15:04:05 UTC"))
+	classes := make([]string, len(lines))
+	for _, p := range problems {
+		for _, l := range wrap(strings.ReplaceAll(p.Kind, "_", " ")+": "+p.Text, svgMaxLine) {
+			lines, classes = append(lines, l), append(classes, p.Kind)
+		}
+	}
+	bottom := svgHead + svgRow*len(r.Nodes)
+	height := bottom + 28 + 18*len(lines) + svgMargin
+	x := newAxis(r)
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="How far each clock is from the majority">`, svgWidth, height, svgWidth, height)
+	fmt.Fprintf(&b, "\n<style>%s</style>\n<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n", svgStyle)
+	fmt.Fprintf(&b, `<text class="title" x="%d" y="32">Clocks against the majority</text>`+"\n", svgMargin)
+	for _, at := range x.ticks() {
+		class := "line"
+		if at == 0 {
+			class = "zero"
+		}
+		fmt.Fprintf(&b, `<line class="%s" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text class="faint" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
+			class, x.place(at), x.place(at), svgHead-svgTick, bottom, x.place(at), svgHead-svgTick-6, formatTick(at))
+	}
+	for i := range r.Nodes {
+		r.Nodes[i].draw(&b, x, svgHead+svgRow*i)
+	}
+	y := bottom + 28
+	for k, l := range lines {
+		class := classes[k]
+		if class == "" {
+			class = "faint"
+		}
+		fmt.Fprintf(&b, `<text class="%s" x="%d" y="%d">%s</text>`+"\n", class, svgMargin, y, escape(l))
+		y += 18
+	}
+	b.WriteString("</svg>\n")
+	_, _ = io.WriteString(w, b.String()) // an error of standard output has nowhere to be reported
+}
+
+// draw draws the row of a node, whose upper edge is y.
+func (n *Node) draw(b *strings.Builder, x axis, y int) {
+	class := n.Verdicts[0].String()
+	base := y + svgRow*2/3
+	fmt.Fprintf(b, `<g><title>%s</title><text x="%d" y="%d">%s</text>`, escape(n.Name), svgMargin, base, escape(shorten(n.Name, svgMaxName)))
+	value := n.formatVerdicts()
+	if n.Measured {
+		value = formatOffset(n.Offset)
+		if class != OK.String() {
+			value += ", " + n.formatVerdicts()
+		}
+		from, to := x.place(n.Offset.Low), x.place(n.Offset.High)
+		if to-from < svgMinBar {
+			middle := (from + to) / 2
+			from, to = middle-svgMinBar/2.0, middle+svgMinBar/2.0
+		}
+		top, under := float64(y)+5, float64(y+svgRow)-5
+		fmt.Fprintf(b, `<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="1.5"/>`, class, from, top, to-from, under-top)
+		// An arrow, where the bar goes on outside.
+		if n.Offset.High > x.reach {
+			fmt.Fprintf(b, `<path class="%s" d="M%.1f %.1f l8 %.1f l-8 %.1fz"/>`, class, x.right, top-2, (under-top)/2+2, (under-top)/2+2)
+		}
+		if n.Offset.Low < -x.reach {
+			fmt.Fprintf(b, `<path class="%s" d="M%.1f %.1f l-8 %.1f l8 %.1fz"/>`, class, x.left, top-2, (under-top)/2+2, (under-top)/2+2)
+		}
+	}
+	fmt.Fprintf(b, `<text class="value %s" x="%d" y="%d">%s</text></g>`+"\n", class, svgWidth-svgValues+svgMargin/2, base, escape(value))
+}
+
+// axis maps offsets to places. It reaches as far on both sides of 0.
+type axis struct {
+	reach       time.Duration
+	left, right float64
+}
+
+// newAxis returns an axis on which all clocks that are not wrong fit, and the
+// wrong ones if they do not press the others together.
+func newAxis(r *Report) axis {
+	var good, all time.Duration
+	for i := range r.Nodes {
+		n := &r.Nodes[i]
+		if !n.Measured {
+			continue
+		}
+		far := max(-n.Offset.Low, n.Offset.High)
+		if all = max(all, far); !n.Has(Wrong) {
+			good = max(good, far)
+		}
+	}
+	const press = 20
+	reach := max(good, time.Microsecond)
+	if all/press <= reach {
+		reach = max(reach, all)
+	}
+	return axis{reach + reach/20, svgMargin + svgNames, svgWidth - svgValues - svgMargin/2}
+}
+
+func (x axis) place(at time.Duration) float64 {
+	middle := (x.left + x.right) / 2
+	part := float64(at) / float64(x.reach)
+	return middle + min(max(part, -1), 1)*(x.right-middle)
+}
+
+// ticks returns round offsets, the same on both sides of 0.
+func (x axis) ticks() []time.Duration {
+	const most = 3.5 // on each side
+	power := math.Pow(10, math.Floor(math.Log10(float64(x.reach)/most)))
+	step := power
+	for _, times := range []float64{2, 5, 10} {
+		if float64(x.reach)/step > most {
+			step = times * power
+		}
+	}
+	ticks := []time.Duration{0}
+	for at := step; at <= float64(x.reach); at += step {
+		ticks = append(ticks, time.Duration(at), -time.Duration(at))
+	}
+	return ticks
+}
+
+// formatTick returns a round offset in its unit.
+func formatTick(d time.Duration) string {
+	sign := ""
+	if d > 0 {
+		sign = "+"
+	}
+	return sign + d.String()
+}
+
+// shorten cuts a text to so many characters.
+func shorten(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+// wrap cuts a text into lines of so many characters at most, between words where
+// it can.
+func wrap(s string, most int) (lines []string) {
+	rest := []rune(s)
+	for len(rest) > most {
+		end := most
+		for end > most/2 && rest[end] != ' ' {
+			end--
+		}
+		lines = append(lines, string(rest[:end]))
+		rest = rest[end:]
+	}
+	return append(lines, string(rest))
+}
+
+// escape returns a text as XML has it, without control characters.
+func escape(s string) string {
+	s = strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return unicode.ReplacementChar
+		}
+		return c
+	}, s)
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(s)) // a Builder does not fail
+	return b.String()
+}

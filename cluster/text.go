@@ -1,0 +1,101 @@
+package cluster
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"nowd/clock"
+)
+
+// writeText writes a report for people: a row for each node, the two numbers, and
+// all problems. Two blanks or more stand between the columns.
+func writeText(w io.Writer, r *Report) {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "node\tfrom the majority\tbound\tverdict")
+	for i := range r.Nodes {
+		n := &r.Nodes[i]
+		offset := "-"
+		if n.Measured {
+			offset = formatOffset(n.Offset)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", printable(n.Name), offset, n.formatBound(), n.formatVerdicts())
+	}
+	_ = t.Flush()
+	fmt.Fprintln(w)
+	for k, group := range r.Partitions {
+		if len(r.Partitions) > 1 && k < maxListed {
+			var names []string
+			for _, i := range group {
+				names = append(names, printable(r.Nodes[i].Name))
+			}
+			fmt.Fprintf(w, "group %d: %s\n", k+1, list(names))
+		}
+	}
+	fmt.Fprintln(w, r.summary())
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "%s: %s\n", strings.ReplaceAll(p.Kind, "_", " "), printable(p.Text))
+	}
+}
+
+// summary returns the two numbers, and what they hold for.
+func (r *Report) summary() string {
+	clocks := 0
+	for _, group := range r.Partitions {
+		clocks += len(group)
+	}
+	if clocks < 2 {
+		return fmt.Sprintf("%d nodes, and no two of them are connected by measurements", len(r.Nodes))
+	}
+	within := ""
+	if len(r.Partitions) > 1 {
+		within = " within one group"
+	}
+	s := fmt.Sprintf("any two of %d clocks%s differ by at most %s; some two differ by at least %s", clocks, within, formatSeconds("%.6f", r.Most), formatSeconds("%.6f", r.Least))
+	if r.Detects > 0 {
+		s += fmt.Sprintf("\na clock that is off by more than %s is named, while a majority is right", formatSeconds("%.6f", r.Detects))
+	}
+	return s
+}
+
+func (n *Node) formatBound() string {
+	switch {
+	case n.Error != "":
+		return "-"
+	case !n.HasBound:
+		return "unsynced"
+	}
+	return "±" + formatSeconds("%.6f", n.Bound)
+}
+
+func (n *Node) formatVerdicts() string {
+	var words []string
+	for _, v := range n.Verdicts {
+		words = append(words, strings.ReplaceAll(v.String(), "_", " "))
+	}
+	return strings.Join(words, ", ")
+}
+
+// formatOffset returns the middle of an interval, and how far its ends are from
+// there.
+func formatOffset(i clock.Interval) string {
+	middle := i.Middle()
+	return formatSeconds("%+.6f", middle) + " ±" + formatSeconds("%.6f", max(clock.AddSaturated(i.High, -middle), clock.AddSaturated(middle, -i.Low)))
+}
+
+func formatSeconds(format string, d time.Duration) string {
+	return fmt.Sprintf(format, d.Seconds()) + "s"
+}
+
+// printable quotes a text with characters that are not printable, which a
+// terminal might interpret.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
+		return strconv.Quote(s)
+	}
+	return s
+}
