@@ -20,7 +20,7 @@ func TestProbesAreAnsweredAfterAcceptHasFailed(t *testing.T) {
 	for _, errno := range []string{"ENOBUFS", "EMFILE", "EPERM", "EINVAL"} {
 		t.Run(errno, func(t *testing.T) {
 			t.Parallel()
-			n := start(t, "NOWD_TCP_LISTEN=off", "NOWD_UDP_LISTEN=off")
+			n := start(t, "NOWD_TCP_LISTEN=off")
 			trace := attach(t, n, "-e", "trace=accept4", "-e", "inject=accept4:error="+errno+":when=1")
 			_, _, _ = n.get("/live", time.Second) // which may be the one that is lost with its listener
 			eventually(t, patience, func() error {

@@ -66,7 +66,7 @@ func TestTakenAddressIsWaitedForAndCostsNothing(t *testing.T) {
 				if took := cpuTime(t, n.pid()) - before; took > limit {
 					t.Errorf("%v of CPU in %v of waiting for an address", took, watch)
 				}
-				if got := strings.Count(n.stderr.String(), "address already in use"); got != len(taken) {
+				if got := strings.Count(n.stderr.String(), "cannot listen"); got != len(taken) {
 					t.Errorf("it is logged %d times that an address is in use, want once for each of %q", got, taken)
 				}
 

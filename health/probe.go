@@ -2,7 +2,6 @@ package health
 
 import (
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -66,7 +65,10 @@ func failures(body []byte) (failed []string, reason string) {
 	for _, name := range slices.Sorted(maps.Keys(results)) {
 		if result := results[name]; result != "OK" {
 			failed = append(failed, name)
-			reasons = append(reasons, fmt.Sprintf("%s: %s", name, result))
+			if !strings.HasPrefix(result, name) { // some errors name their check themselves
+				result = name + ": " + result
+			}
+			reasons = append(reasons, result)
 		}
 	}
 	return failed, strings.Join(reasons, "; ")
