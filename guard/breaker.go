@@ -46,10 +46,11 @@ import (
 // nothing that an answer has prompted is taken for unprompted.
 //
 // The table has a fixed size: 32,768 flows, 256 KiB. The flow that has been silent
-// for longest is evicted first, but those with a run of settled or more after all
-// others. So the rule holds while no more than 2,000 other flows ask within the time
-// that the service takes; while 8,000 do, a run can be a few answers longer. No
-// false sender can prolong it: that takes more datagrams than it gains answers.
+// for longest is evicted first, where one with a run of settled or more counts as
+// silent for a window less. So the rule holds while no more than 2,000 other flows
+// ask within the time that the service takes; while 8,000 do, a run can be a few
+// answers longer. No false sender can prolong it: that takes more datagrams than it
+// gains answers.
 type breaker struct {
 	longest uint32
 	key     uint64 // of a hash that nobody can predict
@@ -86,7 +87,7 @@ func (b *breaker) allow(hash uint64, port uint16, now time.Duration) bool {
 	i := f.find(tag)
 	switch {
 	case i < 0:
-		i = f.leastSettled(seen)
+		i = f.longestSilent(seen)
 		f.tag[i], f.run[i] = tag, 0
 	case int(seen-f.seen[i]) > window:
 		f.run[i] = 0
@@ -102,7 +103,7 @@ func (b *breaker) allow(hash uint64, port uint16, now time.Duration) bool {
 
 // find returns the index of a flow, or -1.
 func (f *flows) find(tag uint16) int {
-	for i, t := range f.tag {
+	for i, t := range &f.tag {
 		if t == tag {
 			return i
 		}
@@ -110,14 +111,13 @@ func (f *flows) find(tag uint16) int {
 	return -1
 }
 
-// leastSettled returns the index of the flow to evict. It has no branch for the
+// longestSilent returns the index of the flow to evict. It has no branch for the
 // processor to mispredict.
-func (f *flows) leastSettled(now uint16) int {
-	least := uint64(math.MaxUint64)
-	for i, run := range f.run {
-		silent := now - f.seen[i]
-		fresh := uint32(int32(silent)-int32(window)-1) >> 31 // 1, or 0 after a window without a datagram
-		least = min(least, uint64(fresh*min(run/settled, 1))<<32|uint64(^silent)<<8|uint64(i))
+func (f *flows) longestSilent(now uint16) int {
+	most := math.MinInt
+	for i, run := range &f.run {
+		silent := int(now-f.seen[i]) - window*int(min(run/settled, 1))
+		most = max(most, silent*ways+i)
 	}
-	return int(least & 0xff)
+	return most & (ways - 1)
 }
