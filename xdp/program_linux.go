@@ -1,0 +1,851 @@
+package xdp
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+	"unsafe"
+
+	"github.com/cilium/ebpf/asm"
+)
+
+// rules is what the program is made for. It does not change.
+type rules struct {
+	textPort, ntpPort uint16 // 0 if the program does not answer the protocol
+	ownPorts          []uint16
+	minRequest        int // the least length of a request for text, in bytes
+	before, digits    int // of a text answer's Layout
+	source, total     limit
+	cpus              int
+}
+
+// limit is a token bucket in the form of guard's: the interval between two tokens
+// and how far a bucket's time may be ahead, in nanoseconds. An interval of 0 is no
+// limit.
+type limit struct{ interval, tolerance int64 }
+
+// maxText is the length of the longest request for text that the program answers.
+// All words are longer, so such a datagram asks for the default form.
+const maxText = 3
+
+// maxPadded is the length of the longest frame that may have more bytes than its
+// IP packet: padding up to Ethernet's least length, and four bytes of a VLAN tag
+// that is gone.
+const maxPadded = 64
+
+// The registers that keep their values over calls.
+const (
+	ctx      = asm.R6 // struct xdp_md
+	udp      = asm.R7 // the UDP header in the frame
+	known    = asm.R8 // the current slot of facts
+	protocol = asm.R9 // protocolText or protocolNTP
+)
+
+// The program's stack, in bytes from its top.
+const (
+	stackAnswer     = -64 // the answer, padded with zeros
+	stackReceived   = -72 // when the program began, UTC
+	stackSent       = -80 // when the answer was made, UTC
+	stackMono       = -88 // CLOCK_MONOTONIC, in between
+	stackGeneration = -96
+	stackHeader     = -104 // offset of the UDP header in the frame: udp4 or udp6
+	stackFrame      = -112 // length of the frame
+	stackSize       = -120 // length of the answer
+	stackSource     = -128 // the source's key, as guard.Source has it
+	stackBucket     = -136 // its bucket, if it is a new one
+	stackRow        = -144 // the CPU's row of counters
+
+	maxAnswer = 64
+)
+
+// Offsets in a frame.
+const (
+	etherType = 12
+	ip        = 14
+	udp4      = ip + 20
+	udp6      = ip + 40
+)
+
+// program returns the program. facts, counts and sources are the names of its
+// maps.
+//
+// It passes to the sockets whatever it does not plainly know how to answer, as it
+// came: no byte of the frame is changed before the last check.
+func (r *rules) program() asm.Instructions {
+	return slices.Concat(
+		r.parse(),
+		r.readFacts(),
+		judgeIPv4(), judgeIPv6(),
+		r.judgeRequest(), r.judgeSource(), r.judgeRate(),
+		r.answerText(), answerNTP(),
+		check(),
+		grow(), sendIPv4(), sendIPv6(), send(),
+		r.end(),
+	)
+}
+
+// parse finds the UDP header of what is sent to one of the ports. It is all that
+// other traffic costs.
+func (r *rules) parse() asm.Instructions {
+	p := asm.Instructions{
+		asm.Mov.Reg(ctx, asm.R1),
+		asm.LoadMem(udp, ctx, 0, asm.Word),    // data
+		asm.LoadMem(asm.R2, ctx, 4, asm.Word), // data_end
+		asm.Mov.Reg(asm.R3, udp),
+		asm.Add.Imm(asm.R3, udp4+8),
+		asm.JGT.Reg(asm.R3, asm.R2, "pass"),
+		asm.LoadMem(asm.R4, udp, etherType, asm.Half),
+		asm.JEq.Imm(asm.R4, wire16(0x0800), "ipv4"),
+		asm.JNE.Imm(asm.R4, wire16(0x86dd), "pass"), // VLANs too: a tag names another link, with addresses of its own
+
+		// IPv6, UDP without extension headers.
+		asm.Mov.Reg(asm.R3, udp),
+		asm.Add.Imm(asm.R3, udp6+8),
+		asm.JGT.Reg(asm.R3, asm.R2, "pass"),
+		asm.LoadMem(asm.R4, udp, ip+6, asm.Byte),
+		asm.JNE.Imm(asm.R4, 17, "pass"),
+		asm.Add.Imm(udp, udp6),
+		asm.Mov.Imm(asm.R1, udp6),
+		asm.Ja.Label("udp"),
+
+		// IPv4 without options, UDP.
+		asm.LoadMem(asm.R4, udp, ip, asm.Byte).WithSymbol("ipv4"),
+		asm.JNE.Imm(asm.R4, 0x45, "pass"),
+		asm.LoadMem(asm.R4, udp, ip+9, asm.Byte),
+		asm.JNE.Imm(asm.R4, 17, "pass"),
+		asm.Add.Imm(udp, udp4),
+		asm.Mov.Imm(asm.R1, udp4),
+
+		asm.StoreMem(asm.RFP, stackHeader, asm.R1, asm.DWord).WithSymbol("udp"),
+		asm.LoadMem(asm.R4, udp, 2, asm.Half), // destination port
+	}
+	if r.ntpPort != 0 {
+		p = append(p,
+			asm.Mov.Imm(protocol, protocolNTP),
+			asm.JEq.Imm(asm.R4, wire16(r.ntpPort), "ours"))
+	}
+	if r.textPort != 0 {
+		p = append(p,
+			asm.Mov.Imm(protocol, protocolText),
+			asm.JEq.Imm(asm.R4, wire16(r.textPort), "ours"))
+	}
+	return append(p, asm.Ja.Label("pass"))
+}
+
+// readFacts finds the counters of the CPU, reads the clock, and finds the current
+// slot.
+func (r *rules) readFacts() asm.Instructions {
+	return asm.Instructions{
+		asm.FnGetSmpProcessorId.Call().WithSymbol("ours"),
+		asm.JGE.Imm(asm.R0, int32(r.cpus), "pass"),
+		asm.Mul.Imm(asm.R0, int32(unsafe.Sizeof(row{}))),
+		asm.LoadMapValue(asm.R1, 0, uint32(unsafe.Sizeof(counts{}))).WithReference("counts"),
+		asm.Add.Reg(asm.R1, asm.R0),
+		asm.StoreMem(asm.RFP, stackRow, asm.R1, asm.DWord),
+
+		asm.FnKtimeGetTaiNs.Call(),
+
+		// The address of the slot depends on the generation, so no CPU reads the
+		// slot first.
+		asm.LoadMapValue(known, 0, 0).WithReference("facts"),
+		asm.LoadMem(asm.R1, known, 0, asm.DWord),
+		asm.StoreMem(asm.RFP, stackGeneration, asm.R1, asm.DWord),
+		asm.And.Imm(asm.R1, 1),
+		asm.Mul.Imm(asm.R1, int32(unsafe.Sizeof(slot{}))),
+		asm.Add.Reg(known, asm.R1),
+		asm.Add.Imm(known, int32(unsafe.Offsetof(facts{}.slots))),
+
+		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
+		asm.Sub.Reg(asm.R0, asm.R1),
+		asm.StoreMem(asm.RFP, stackReceived, asm.R0, asm.DWord),
+		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.written)), asm.DWord),
+		asm.JSGT.Reg(asm.R1, asm.R0, "stale"),
+		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.expires)), asm.DWord),
+		asm.JSLE.Reg(asm.R1, asm.R0, "stale"),
+
+		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
+		asm.JEq.Imm(asm.R1, udp6, "judge ipv6"),
+	}
+}
+
+// judgeIPv4 sees to it that the packet is whole, plain, and from one host to this
+// one. It stores the source's key.
+func judgeIPv4() asm.Instructions {
+	const header = ip - udp4
+	p := asm.Instructions{
+		// The packet holds the datagram and nothing else.
+		asm.LoadMem(asm.R1, udp, header+2, asm.Half),
+		asm.HostTo(asm.BE, asm.R1, asm.Half),
+		asm.LoadMem(asm.R2, udp, 4, asm.Half),
+		asm.HostTo(asm.BE, asm.R2, asm.Half),
+		asm.Add.Imm(asm.R2, 20),
+		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
+		// No fragment: all but DF is 0.
+		asm.LoadMem(asm.R1, udp, header+6, asm.Half),
+		asm.And.Imm(asm.R1, wire16(0xbfff)),
+		asm.JNE.Imm(asm.R1, 0, "pass"),
+	}
+	// The header's checksum: RFC 1071.
+	p = append(p, asm.Mov.Imm(asm.R1, 0))
+	for off := int16(header); off < 0; off += 4 {
+		p = append(p, asm.LoadMem(asm.R2, udp, off, asm.Word), asm.Add.Reg(asm.R1, asm.R2))
+	}
+	p = append(p, fold(asm.R1, asm.R2)...)
+	p = append(p, asm.JNE.Imm(asm.R1, math.MaxUint16, "pass"))
+	p = append(p, judgeEthernet(-udp4)...)
+	p = append(p,
+		// The source is not of 0/8 or 127/8, multicast or reserved.
+		asm.LoadMem(asm.R1, udp, header+12, asm.Byte),
+		asm.JEq.Imm(asm.R1, 0, "pass"),
+		asm.JEq.Imm(asm.R1, 127, "pass"),
+		asm.JGE.Imm(asm.R1, 224, "pass"),
+		// The destination is an address of ours, and the source is none.
+		asm.LoadMem(asm.R1, udp, header+12, asm.Word),
+		asm.LoadMem(asm.R2, udp, header+16, asm.Word),
+		asm.Mov.Imm(asm.R0, 0))
+	for i := range maxAddrs {
+		addr := int16(unsafe.Offsetof(slot{}.ipv4) + uintptr(i)*unsafe.Sizeof(ipv4Addr{}))
+		serves := addr + int16(unsafe.Offsetof(ipv4Addr{}.serves))
+		p = append(p,
+			asm.LoadMem(asm.R3, known, addr, asm.Word),
+			asm.JEq.Imm(asm.R3, 0, "addressed4"),
+			asm.JEq.Reg(asm.R3, asm.R1, "pass"),
+			skip(asm.JNE.Reg(asm.R3, asm.R2, ""), 1),
+			asm.LoadMem(asm.R0, known, serves, asm.Word))
+	}
+	return append(p,
+		asm.And.Reg(asm.R0, protocol).WithSymbol("addressed4"),
+		asm.JEq.Imm(asm.R0, 0, "pass"),
+		// As guard.Source has it.
+		asm.LoadImm(asm.R2, -1<<32, asm.DWord),
+		asm.Or.Reg(asm.R1, asm.R2),
+		asm.StoreMem(asm.RFP, stackSource, asm.R1, asm.DWord),
+		asm.Ja.Label("judge request"))
+}
+
+// judgeIPv6 does the same.
+func judgeIPv6() asm.Instructions {
+	const header = ip - udp6
+	p := asm.Instructions{
+		asm.LoadMem(asm.R1, udp, header, asm.Byte).WithSymbol("judge ipv6"),
+		asm.RSh.Imm(asm.R1, 4),
+		asm.JNE.Imm(asm.R1, 6, "pass"),
+		// The packet holds the datagram and nothing else.
+		asm.LoadMem(asm.R1, udp, header+4, asm.Half),
+		asm.LoadMem(asm.R2, udp, 4, asm.Half),
+		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
+		// The checksum may not be left out.
+		asm.LoadMem(asm.R1, udp, 6, asm.Half),
+		asm.JEq.Imm(asm.R1, 0, "pass"),
+	}
+	p = append(p, judgeEthernet(-udp6)...)
+	p = append(p,
+		// The source is not of ::/64, which has the unspecified address, loopback and
+		// those of IPv4, and not multicast.
+		asm.LoadMem(asm.R1, udp, header+8, asm.Byte),
+		asm.JEq.Imm(asm.R1, 0xff, "pass"),
+		asm.LoadMem(asm.R1, udp, header+8, asm.DWord),
+		asm.JEq.Imm(asm.R1, 0, "pass"),
+		// The destination is an address of ours, and the source is none.
+		asm.LoadMem(asm.R2, udp, header+16, asm.DWord),
+		asm.LoadMem(asm.R3, udp, header+24, asm.DWord),
+		asm.LoadMem(asm.R4, udp, header+32, asm.DWord),
+		asm.Mov.Imm(asm.R0, 0))
+	for i := range maxAddrs {
+		addr := int16(unsafe.Offsetof(slot{}.ipv6) + uintptr(i)*unsafe.Sizeof(ipv6Addr{}))
+		serves := addr + int16(unsafe.Offsetof(ipv6Addr{}.serves))
+		p = append(p,
+			asm.LoadMem(asm.R5, known, addr, asm.DWord),
+			asm.JEq.Imm(asm.R5, 0, "addressed6"),
+			skip(asm.JNE.Reg(asm.R5, asm.R1, ""), 2),
+			asm.LoadMem(asm.R5, known, addr+8, asm.DWord),
+			asm.JEq.Reg(asm.R5, asm.R2, "pass"),
+			asm.LoadMem(asm.R5, known, addr, asm.DWord),
+			skip(asm.JNE.Reg(asm.R5, asm.R3, ""), 3),
+			asm.LoadMem(asm.R5, known, addr+8, asm.DWord),
+			skip(asm.JNE.Reg(asm.R5, asm.R4, ""), 1),
+			asm.LoadMem(asm.R0, known, serves, asm.DWord))
+	}
+	return append(p,
+		asm.And.Reg(asm.R0, protocol).WithSymbol("addressed6"),
+		asm.JEq.Imm(asm.R0, 0, "pass"),
+		asm.HostTo(asm.BE, asm.R1, asm.DWord),
+		asm.StoreMem(asm.RFP, stackSource, asm.R1, asm.DWord))
+}
+
+// judgeEthernet sees to it that the frame is for the interface and from one
+// station. frame is where the frame begins, from the UDP header on.
+func judgeEthernet(frame int16) asm.Instructions {
+	mac := int16(unsafe.Offsetof(slot{}.mac))
+	return asm.Instructions{
+		asm.LoadMem(asm.R1, udp, frame, asm.Word),
+		asm.LoadMem(asm.R2, known, mac, asm.Word),
+		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
+		asm.LoadMem(asm.R1, udp, frame+4, asm.Half),
+		asm.LoadMem(asm.R2, known, mac+4, asm.Half),
+		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
+		asm.LoadMem(asm.R1, udp, frame+6, asm.Byte),
+		asm.JSet.Imm(asm.R1, 1, "pass"),
+	}
+}
+
+// judgeRequest sees to it that the datagram is as long as it says and a request.
+func (r *rules) judgeRequest() asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R1, ctx).WithSymbol("judge request"),
+		asm.FnXdpGetBuffLen.Call(),
+		asm.StoreMem(asm.RFP, stackFrame, asm.R0, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
+		asm.LoadMem(asm.R2, udp, 4, asm.Half),
+		asm.HostTo(asm.BE, asm.R2, asm.Half),
+		asm.Add.Reg(asm.R1, asm.R2),
+		asm.JGT.Reg(asm.R1, asm.R0, "pass"), // it is cut off
+		skip(asm.JEq.Reg(asm.R1, asm.R0, ""), 1),
+		asm.JGT.Imm(asm.R0, maxPadded, "pass"),
+		asm.JEq.Imm(protocol, protocolNTP, "judge ntp"),
+
+		asm.JLT.Imm(asm.R2, int32(8+min(r.minRequest, maxText+1)), "pass"),
+		asm.JGT.Imm(asm.R2, 8+maxText, "pass"),
+		asm.Ja.Label("judge source"),
+
+		asm.JNE.Imm(asm.R2, 8+48, "pass").WithSymbol("judge ntp"),
+		asm.LoadMem(asm.R2, ctx, 4, asm.Word), // data_end
+		asm.Mov.Reg(asm.R3, udp),
+		asm.Add.Imm(asm.R3, 8+48),
+		asm.JGT.Reg(asm.R3, asm.R2, "pass"),
+		asm.LoadMem(asm.R1, udp, 8, asm.Byte),
+		// Version 1 without a leap indicator is white space to guard, which then reads
+		// on: what follows may be an answer as text.
+		asm.JEq.Imm(asm.R1, 1<<3|3, "pass"),
+		asm.Mov.Reg(asm.R2, asm.R1),
+		asm.And.Imm(asm.R2, 7),
+		asm.JNE.Imm(asm.R2, 3, "pass"), // no client
+		asm.RSh.Imm(asm.R1, 3),
+		asm.And.Imm(asm.R1, 7),
+		asm.JEq.Imm(asm.R1, 0, "pass"),
+		asm.JGT.Imm(asm.R1, 4, "pass"),
+	}
+}
+
+// judgeSource drops what comes from a service: guard's rules about ports.
+func (r *rules) judgeSource() asm.Instructions {
+	p := asm.Instructions{
+		asm.LoadMem(asm.R1, udp, 0, asm.Half).WithSymbol("judge source"),
+		asm.HostTo(asm.BE, asm.R1, asm.Half),
+		skip(asm.JNE.Imm(protocol, protocolNTP, ""), 1),
+		asm.JEq.Imm(asm.R1, 123, "judge rate"), // clients of NTP may ask from there
+		asm.JLT.Imm(asm.R1, 1024, "source port"),
+	}
+	for _, port := range r.ownPorts {
+		p = append(p, asm.JEq.Imm(asm.R1, int32(port), "own port"))
+	}
+	return p
+}
+
+// judgeRate takes a token from the source's bucket, and one from that of all
+// sources. Where another CPU takes one at the same moment, the sockets decide.
+func (r *rules) judgeRate() asm.Instructions {
+	p := asm.Instructions{
+		asm.FnKtimeGetNs.Call().WithSymbol("judge rate"),
+		asm.StoreMem(asm.RFP, stackMono, asm.R0, asm.DWord),
+	}
+	if r.source.interval > 0 {
+		p = append(p,
+			asm.LoadMapPtr(asm.R1, 0).WithReference("sources"),
+			asm.Mov.Reg(asm.R2, asm.RFP),
+			asm.Add.Imm(asm.R2, stackSource),
+			asm.FnMapLookupElem.Call(),
+			asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord),
+			asm.JNE.Imm(asm.R0, 0, "known source"),
+
+			// A new source, whose bucket is full.
+			asm.Add.Imm(asm.R3, int32(r.source.interval)),
+			asm.StoreMem(asm.RFP, stackBucket, asm.R3, asm.DWord),
+			asm.LoadMapPtr(asm.R1, 0).WithReference("sources"),
+			asm.Mov.Reg(asm.R2, asm.RFP),
+			asm.Add.Imm(asm.R2, stackSource),
+			asm.Mov.Reg(asm.R3, asm.RFP),
+			asm.Add.Imm(asm.R3, stackBucket),
+			asm.Mov.Imm(asm.R4, 0), // BPF_ANY
+			asm.FnMapUpdateElem.Call(),
+			asm.Ja.Label("judge total"),
+
+			asm.Mov.Reg(asm.R1, asm.R0).WithSymbol("known source"))
+		p = append(p, r.source.take("over rate limit")...)
+	}
+	p = append(p, nothing().WithSymbol("judge total"))
+	if r.total.interval > 0 {
+		p = append(p,
+			asm.LoadMapValue(asm.R1, 0, uint32(unsafe.Offsetof(counts{}.total))).WithReference("counts"),
+			asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord))
+		p = append(p, r.total.take("over total limit")...)
+	}
+	return p
+}
+
+// take takes a token from the bucket at R1 at the time R3, or jumps to over. It is
+// rate.allow of guard.
+func (l limit) take(over string) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord),
+		asm.Mov.Reg(asm.R2, asm.R0),
+		skip(asm.JSGE.Reg(asm.R2, asm.R3, ""), 1),
+		asm.Mov.Reg(asm.R2, asm.R3),
+		asm.Mov.Reg(asm.R4, asm.R2),
+		asm.Sub.Reg(asm.R4, asm.R3),
+		asm.LoadImm(asm.R5, l.tolerance, asm.DWord),
+		asm.JSGT.Reg(asm.R4, asm.R5, over),
+		asm.Add.Imm(asm.R2, int32(l.interval)),
+		asm.Mov.Reg(asm.R3, asm.R0),
+		asm.CmpXchg.Mem(asm.R1, asm.R2, asm.DWord, 0), // compares with R0
+		asm.JNE.Reg(asm.R0, asm.R3, "pass"),
+	}
+}
+
+// answerText makes an answer of what is before the fraction of the second, its
+// digits, and what is after it.
+func (r *rules) answerText() asm.Instructions {
+	var p asm.Instructions
+	for off := int16(0); off < maxAnswer; off += 8 {
+		store := asm.StoreMem(asm.RFP, stackAnswer+off, asm.R0, asm.DWord)
+		if off == 0 {
+			p = append(p, asm.Mov.Imm(asm.R0, 0))
+		}
+		p = append(p, store)
+	}
+	p = append(p,
+		asm.JEq.Imm(protocol, protocolNTP, "answer ntp"),
+		asm.FnKtimeGetTaiNs.Call(),
+		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
+		asm.Sub.Reg(asm.R0, asm.R1),
+		asm.StoreMem(asm.RFP, stackSent, asm.R0, asm.DWord),
+
+		// R0 becomes the nanoseconds, and R1 the line of the second.
+		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.text)+unsafe.Offsetof(textFacts{}.second)), asm.DWord),
+		asm.Sub.Reg(asm.R0, asm.R1),
+		asm.Mov.Reg(asm.R1, asm.R0),
+		asm.Div.Imm(asm.R1, 1e9),
+		asm.JGE.Imm(asm.R1, lineSeconds, "stale"),
+		asm.Mov.Reg(asm.R2, asm.R1),
+		asm.Mul.Imm(asm.R2, 1e9),
+		asm.Sub.Reg(asm.R0, asm.R2),
+		asm.Mul.Imm(asm.R1, int32(unsafe.Sizeof(line{}))),
+		asm.Add.Reg(asm.R1, known),
+		asm.Add.Imm(asm.R1, int32(unsafe.Offsetof(slot{}.text)+unsafe.Offsetof(textFacts{}.lines))),
+
+		asm.LoadMem(asm.R2, asm.R1, int16(unsafe.Offsetof(line{}.length)), asm.DWord),
+		asm.JEq.Imm(asm.R2, 0, "pass"),
+		asm.JGT.Imm(asm.R2, maxAnswer, "pass"),
+		asm.StoreMem(asm.RFP, stackSize, asm.R2, asm.DWord))
+	for off := 0; off < r.before; {
+		size := asm.DWord
+		for off+size.Sizeof() > r.before {
+			size = map[asm.Size]asm.Size{asm.DWord: asm.Word, asm.Word: asm.Half, asm.Half: asm.Byte}[size]
+		}
+		p = append(p,
+			asm.LoadMem(asm.R2, asm.R1, int16(int(unsafe.Offsetof(line{}.before))+off), size),
+			asm.StoreMem(asm.RFP, int16(stackAnswer+off), asm.R2, size))
+		off += size.Sizeof()
+	}
+	// R0 becomes a fixed-point number with 57 bits of fraction: its whole part is the
+	// first digit, and times ten, the next one. The factor is 2^57 / 10^8, rounded
+	// up; the error stays below the last of nine digits.
+	p = append(p,
+		asm.LoadImm(asm.R2, 1<<57/100_000_000+1, asm.DWord),
+		asm.Mul.Reg(asm.R0, asm.R2))
+	for i := range r.digits {
+		p = append(p,
+			asm.Mov.Reg(asm.R2, asm.R0),
+			asm.RSh.Imm(asm.R2, 57),
+			asm.Add.Imm(asm.R2, '0'),
+			asm.StoreMem(asm.RFP, int16(stackAnswer+r.before+i), asm.R2, asm.Byte),
+			asm.LSh.Imm(asm.R0, 7),
+			asm.RSh.Imm(asm.R0, 7),
+			asm.Mul.Imm(asm.R0, 10))
+	}
+	for i := range maxAfter {
+		p = append(p,
+			asm.LoadMem(asm.R2, asm.R1, int16(int(unsafe.Offsetof(line{}.after))+i), asm.Byte),
+			asm.StoreMem(asm.RFP, int16(stackAnswer+r.before+r.digits+i), asm.R2, asm.Byte))
+	}
+	return append(p, asm.Ja.Label("check"))
+}
+
+// maxAfter is the length of the longest After of a Layout: an offset and a
+// newline.
+const maxAfter = len("+08:00\n")
+
+// answerNTP makes the answer of RFC 5905, figure 8. The time at which it leaves is
+// read last.
+func answerNTP() asm.Instructions {
+	const request = 8
+	at := int16(unsafe.Offsetof(slot{}.ntp))
+	p := asm.Instructions{
+		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.leapMode)), asm.Byte).WithSymbol("answer ntp"),
+		asm.LoadMem(asm.R2, udp, request, asm.Byte),
+		asm.And.Imm(asm.R2, 7<<3), // the version is the client's
+		asm.Or.Reg(asm.R1, asm.R2),
+		asm.StoreMem(asm.RFP, stackAnswer, asm.R1, asm.Byte),
+		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.stratum)), asm.Byte),
+		asm.StoreMem(asm.RFP, stackAnswer+1, asm.R1, asm.Byte),
+		asm.LoadMem(asm.R1, udp, request+2, asm.Byte), // the poll interval, too
+		asm.StoreMem(asm.RFP, stackAnswer+2, asm.R1, asm.Byte),
+		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.precision)), asm.Byte),
+		asm.StoreMem(asm.RFP, stackAnswer+3, asm.R1, asm.Byte),
+		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.rootDelay)), asm.Word),
+		asm.StoreMem(asm.RFP, stackAnswer+4, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.refID)), asm.Word),
+		asm.StoreMem(asm.RFP, stackAnswer+12, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.reference)), asm.DWord),
+		asm.StoreMem(asm.RFP, stackAnswer+16, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R1, udp, request+40, asm.DWord),
+		asm.StoreMem(asm.RFP, stackAnswer+24, asm.R1, asm.DWord),
+		asm.Mov.Imm(asm.R1, 48),
+		asm.StoreMem(asm.RFP, stackSize, asm.R1, asm.DWord),
+	}
+	p = append(p, asm.LoadMem(asm.R4, asm.RFP, stackReceived, asm.DWord))
+	p = append(p, timestamp(asm.R5, asm.R4)...)
+	p = append(p,
+		asm.HostTo(asm.BE, asm.R5, asm.DWord),
+		asm.StoreMem(asm.RFP, stackAnswer+32, asm.R5, asm.DWord),
+
+		asm.FnKtimeGetTaiNs.Call(),
+		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
+		asm.Sub.Reg(asm.R0, asm.R1),
+		asm.StoreMem(asm.RFP, stackSent, asm.R0, asm.DWord))
+	p = append(p, timestamp(asm.R5, asm.R0)...)
+	p = append(p,
+		// RFC 9769 tells its modes apart by the two being different.
+		asm.HostTo(asm.BE, asm.R5, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, stackAnswer+32, asm.DWord),
+		skip(asm.JNE.Reg(asm.R5, asm.R1, ""), 3),
+		asm.HostTo(asm.BE, asm.R5, asm.DWord),
+		asm.Add.Imm(asm.R5, 1),
+		asm.HostTo(asm.BE, asm.R5, asm.DWord),
+		asm.StoreMem(asm.RFP, stackAnswer+40, asm.R5, asm.DWord),
+
+		// R1 becomes the root dispersion in nanoseconds: clock.Growth.
+		asm.Mov.Reg(asm.R1, asm.R0),
+		asm.LoadMem(asm.R2, known, at+int16(unsafe.Offsetof(ntpFacts{}.kernelAt)), asm.DWord),
+		asm.Sub.Reg(asm.R1, asm.R2),
+		asm.Div.Imm(asm.R1, 1e9),
+		asm.LoadMem(asm.R2, known, at+int16(unsafe.Offsetof(ntpFacts{}.kernelRate)), asm.DWord),
+		asm.Mul.Reg(asm.R1, asm.R2),
+		asm.LoadMem(asm.R2, known, at+int16(unsafe.Offsetof(ntpFacts{}.kernel)), asm.DWord),
+		asm.Add.Reg(asm.R1, asm.R2),
+		asm.Mov.Reg(asm.R2, asm.R0),
+		asm.LoadMem(asm.R3, known, at+int16(unsafe.Offsetof(ntpFacts{}.upstreamAt)), asm.DWord),
+		asm.Sub.Reg(asm.R2, asm.R3),
+		asm.Div.Imm(asm.R2, 1e9/5e5),
+		asm.LoadMem(asm.R3, known, at+int16(unsafe.Offsetof(ntpFacts{}.upstream)), asm.DWord),
+		asm.Add.Reg(asm.R2, asm.R3),
+		asm.LoadMem(asm.R3, known, at+int16(unsafe.Offsetof(ntpFacts{}.greater)), asm.DWord),
+		asm.JNE.Imm(asm.R3, 0, "greater"),
+		asm.JSLE.Reg(asm.R1, asm.R2, "dispersion"),
+		asm.Mov.Reg(asm.R1, asm.R2),
+		asm.Ja.Label("dispersion"),
+		asm.JSGE.Reg(asm.R1, asm.R2, "dispersion").WithSymbol("greater"),
+		asm.Mov.Reg(asm.R1, asm.R2),
+
+		// ntp.ShortOf, and at least 1.
+		asm.JSGT.Imm(asm.R1, 0, "positive").WithSymbol("dispersion"),
+		asm.Mov.Imm(asm.R1, 1),
+		asm.LoadImm(asm.R2, math.MaxUint32*1_000_000_000>>16, asm.DWord).WithSymbol("positive"),
+		asm.JLE.Reg(asm.R1, asm.R2, "short"),
+		asm.Mov.Reg(asm.R1, asm.R2),
+		asm.LSh.Imm(asm.R1, 16).WithSymbol("short"),
+		asm.Add.Imm(asm.R1, 1e9-1),
+		asm.Div.Imm(asm.R1, 1e9),
+		asm.HostTo(asm.BE, asm.R1, asm.Word),
+		asm.StoreMem(asm.RFP, stackAnswer+8, asm.R1, asm.Word))
+	return p
+}
+
+// timestamp sets dst to the NTP timestamp of the nanoseconds since 1970 in src:
+// ntp.TimeOf. It uses R1 to R3.
+func timestamp(dst, src asm.Register) asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(dst, src),
+		asm.Div.Imm(dst, 1e9),
+		asm.Mov.Reg(asm.R1, dst),
+		asm.Mul.Imm(asm.R1, 1e9),
+		asm.Mov.Reg(asm.R2, src),
+		asm.Sub.Reg(asm.R2, asm.R1), // the nanoseconds
+		asm.LSh.Imm(asm.R2, 32),
+		asm.Div.Imm(asm.R2, 1e9),
+		asm.LoadImm(asm.R3, 2208988800, asm.DWord), // 1970 since 1900
+		asm.Add.Reg(dst, asm.R3),
+		asm.LSh.Imm(dst, 32),
+		asm.Or.Reg(dst, asm.R2),
+		skip(asm.JNE.Imm(dst, 0, ""), 1),
+		asm.Mov.Imm(dst, 1), // 0 is no time
+	}
+}
+
+// check sees to it that all was read from one generation of facts, and that the
+// clock has not been stepped since they were written: the monotonic clock, read in
+// between, is between the two readings of the other one.
+func check() asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMapValue(asm.R1, 0, 0).WithReference("facts").WithSymbol("check"),
+		asm.LoadMem(asm.R1, asm.R1, 0, asm.DWord),
+		asm.LoadMem(asm.R2, asm.RFP, stackGeneration, asm.DWord),
+		asm.JNE.Reg(asm.R1, asm.R2, "stale"),
+
+		asm.LoadMem(asm.R1, asm.RFP, stackMono, asm.DWord),
+		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.taiMono)), asm.DWord),
+		asm.Add.Reg(asm.R1, asm.R2),
+		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
+		asm.Sub.Reg(asm.R1, asm.R2), // UTC by the monotonic clock
+		asm.LoadMem(asm.R2, asm.RFP, stackReceived, asm.DWord),
+		asm.LoadMem(asm.R3, asm.RFP, stackSent, asm.DWord),
+		asm.JSGT.Reg(asm.R2, asm.R3, "stale"),
+		asm.LoadMem(asm.R4, known, int16(unsafe.Offsetof(slot{}.slack)), asm.DWord),
+		asm.Sub.Reg(asm.R2, asm.R4),
+		asm.Add.Reg(asm.R3, asm.R4),
+		asm.JSGT.Reg(asm.R2, asm.R1, "stale"),
+		asm.JSLT.Reg(asm.R3, asm.R1, "stale"),
+		asm.Sub.Reg(asm.R3, asm.R2),
+		asm.JSGT.Imm(asm.R3, maxRun, "stale"),
+	}
+}
+
+// maxRun is how long the program may take, with twice the slack, in nanoseconds:
+// a step of the clock that is no longer is not seen.
+const maxRun = 1e6
+
+// grow makes the frame long enough for the answer. It never gets shorter: what an
+// answer does not fill is padding. All pointers into the frame are void then.
+func grow() asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMem(asm.R2, asm.RFP, stackHeader, asm.DWord),
+		asm.Add.Imm(asm.R2, 8),
+		asm.LoadMem(asm.R1, asm.RFP, stackSize, asm.DWord),
+		asm.Add.Reg(asm.R2, asm.R1),
+		asm.LoadMem(asm.R1, asm.RFP, stackFrame, asm.DWord),
+		asm.Sub.Reg(asm.R2, asm.R1),
+		asm.JSLE.Imm(asm.R2, 0, "grown"),
+		asm.Mov.Reg(asm.R1, ctx),
+		asm.FnXdpAdjustTail.Call(),
+		asm.JNE.Imm(asm.R0, 0, "pass"),
+
+		// The answer's part of the checksum. Zeros at its end make no difference.
+		asm.Mov.Imm(asm.R1, 0).WithSymbol("grown"),
+		asm.Mov.Imm(asm.R2, 0),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, stackAnswer),
+		asm.Mov.Imm(asm.R4, maxAnswer),
+		asm.Mov.Imm(asm.R5, 0),
+		asm.FnCsumDiff.Call(),
+		asm.Mov.Reg32(asm.R5, asm.R0),
+
+		asm.LoadMem(udp, ctx, 0, asm.Word), // data
+		asm.LoadMem(asm.R2, ctx, 4, asm.Word),
+		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
+		asm.JEq.Imm(asm.R1, udp6, "send ipv6"),
+	}
+}
+
+// sendIPv4 makes the header of the packet, as the kernel makes it for a socket.
+// R5 is the sum so far, and R4 the length of the datagram on the wire.
+func sendIPv4() asm.Instructions {
+	p := swapEthernet(udp4)
+	p = append(p,
+		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
+		asm.Add.Imm(asm.R4, 20+8),
+		asm.HostTo(asm.BE, asm.R4, asm.Half),
+		asm.StoreImm(udp, ip, int64(wire16(0x4500)), asm.Half), // version, length of the header, no traffic class
+		asm.StoreMem(udp, ip+2, asm.R4, asm.Half),
+		asm.StoreImm(udp, ip+4, 0, asm.Half),                       // identification, of which atomic datagrams need none: RFC 6864
+		asm.StoreImm(udp, ip+6, int64(wire16(0x4000)), asm.Half),   // do not fragment
+		asm.StoreImm(udp, ip+8, int64(wire16(64<<8|17)), asm.Half), // time to live, UDP
+		asm.StoreImm(udp, ip+10, 0, asm.Half),
+		asm.LoadMem(asm.R1, udp, ip+12, asm.Word),
+		asm.LoadMem(asm.R2, udp, ip+16, asm.Word),
+		asm.StoreMem(udp, ip+12, asm.R2, asm.Word),
+		asm.StoreMem(udp, ip+16, asm.R1, asm.Word),
+		asm.Add.Reg(asm.R1, asm.R2),
+		asm.Add.Reg(asm.R5, asm.R1),
+
+		asm.Mov.Imm(asm.R1, 0))
+	for off := int16(ip); off < udp4; off += 4 {
+		p = append(p, asm.LoadMem(asm.R2, udp, off, asm.Word), asm.Add.Reg(asm.R1, asm.R2))
+	}
+	p = append(p, fold(asm.R1, asm.R2)...)
+	return append(p,
+		asm.Xor.Imm(asm.R1, math.MaxUint16),
+		asm.StoreMem(udp, ip+10, asm.R1, asm.Half),
+		asm.Add.Imm(udp, udp4),
+		asm.Ja.Label("send"))
+}
+
+// sendIPv6 does the same.
+func sendIPv6() asm.Instructions {
+	p := swapEthernet(udp6)
+	p[0] = p[0].WithSymbol("send ipv6")
+	p = append(p,
+		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
+		asm.Add.Imm(asm.R4, 8),
+		asm.HostTo(asm.BE, asm.R4, asm.Half),
+		asm.StoreImm(udp, ip, int64(wire16(0x6000)), asm.Half), // version, no traffic class
+		asm.StoreImm(udp, ip+2, 0, asm.Half),                   // no flow label
+		asm.StoreMem(udp, ip+4, asm.R4, asm.Half),
+		asm.StoreImm(udp, ip+6, int64(wire16(17<<8|64)), asm.Half)) // UDP, hop limit
+	for off := int16(ip + 8); off < ip+24; off += 4 {
+		p = append(p,
+			asm.LoadMem(asm.R1, udp, off, asm.Word),
+			asm.LoadMem(asm.R2, udp, off+16, asm.Word),
+			asm.StoreMem(udp, off, asm.R2, asm.Word),
+			asm.StoreMem(udp, off+16, asm.R1, asm.Word),
+			asm.Add.Reg(asm.R5, asm.R1),
+			asm.Add.Reg(asm.R5, asm.R2))
+	}
+	return append(p, asm.Add.Imm(udp, udp6))
+}
+
+// swapEthernet turns the frame round, the headers of which are size bytes long
+// with that of UDP.
+func swapEthernet(size int32) asm.Instructions {
+	return asm.Instructions{
+		asm.Mov.Reg(asm.R1, udp),
+		asm.Add.Imm(asm.R1, size+8),
+		asm.JGT.Reg(asm.R1, asm.R2, "aborted"), // which cannot be: it was as long before
+		asm.LoadMem(asm.R1, udp, 0, asm.Word),
+		asm.LoadMem(asm.R2, udp, 4, asm.Half),
+		asm.LoadMem(asm.R3, udp, 6, asm.Word),
+		asm.LoadMem(asm.R4, udp, 10, asm.Half),
+		asm.StoreMem(udp, 0, asm.R3, asm.Word),
+		asm.StoreMem(udp, 4, asm.R4, asm.Half),
+		asm.StoreMem(udp, 6, asm.R1, asm.Word),
+		asm.StoreMem(udp, 10, asm.R2, asm.Half),
+	}
+}
+
+// send makes the UDP header, its checksum and the payload. R5 is the sum so far.
+func send() asm.Instructions {
+	p := asm.Instructions{
+		asm.LoadMem(asm.R1, udp, 0, asm.Half).WithSymbol("send"),
+		asm.LoadMem(asm.R2, udp, 2, asm.Half),
+		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
+		asm.Add.Imm(asm.R4, 8),
+		asm.HostTo(asm.BE, asm.R4, asm.Half),
+		asm.StoreMem(udp, 0, asm.R2, asm.Half),
+		asm.StoreMem(udp, 2, asm.R1, asm.Half),
+		asm.StoreMem(udp, 4, asm.R4, asm.Half),
+		// The pseudo-header has the addresses, the protocol, and the length again.
+		asm.Add.Reg(asm.R5, asm.R1),
+		asm.Add.Reg(asm.R5, asm.R2),
+		asm.Add.Reg(asm.R5, asm.R4),
+		asm.Add.Reg(asm.R5, asm.R4),
+		asm.Add.Imm(asm.R5, wire16(17)),
+	}
+	p = append(p, fold(asm.R5, asm.R1)...)
+	return append(p,
+		asm.Xor.Imm(asm.R5, math.MaxUint16),
+		skip(asm.JNE.Imm(asm.R5, 0, ""), 1),
+		asm.Mov.Imm(asm.R5, math.MaxUint16), // 0 would be no checksum
+		asm.StoreMem(udp, 6, asm.R5, asm.Half),
+
+		asm.Mov.Reg(asm.R1, ctx),
+		asm.LoadMem(asm.R2, asm.RFP, stackHeader, asm.DWord),
+		asm.Add.Imm(asm.R2, 8),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, stackAnswer),
+		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
+		asm.JGT.Imm(asm.R4, maxAnswer, "aborted"),
+		asm.JEq.Imm(asm.R4, 0, "aborted"),
+		asm.FnXdpStoreBytes.Call(),
+		asm.JNE.Imm(asm.R0, 0, "aborted"))
+}
+
+// The verdicts: enum xdp_action.
+const (
+	actionAborted = iota
+	actionDrop
+	actionPass
+	actionTX
+)
+
+// end ends the program with a verdict, most of which it counts. Of what is over a
+// limit, one of leak goes on to the sockets.
+func (r *rules) end() asm.Instructions {
+	p := slices.Concat(
+		count("answered", countAnswers, actionTX),
+		count("stale", countStale, actionPass),
+		count("source port", countSourcePort, actionDrop),
+		count("own port", countOwnPort, actionDrop))
+	for _, over := range []struct {
+		limit
+		label   string
+		counter int16
+	}{{r.source, "over rate limit", countRateLimit}, {r.total, "over total limit", countTotalLimit}} {
+		if over.interval == 0 {
+			continue
+		}
+		left := over.label + ", left to the sockets"
+		p = slices.Concat(p,
+			asm.Instructions{
+				asm.FnGetPrandomU32.Call().WithSymbol(over.label),
+				asm.Mod.Imm(asm.R0, leak),
+				asm.JEq.Imm(asm.R0, 0, left),
+			},
+			count(over.label+", dropped", over.counter, actionDrop),
+			count(left, countOver, actionPass))
+	}
+	return append(p,
+		asm.Mov.Imm(asm.R0, actionPass).WithSymbol("pass"),
+		asm.Return(),
+		asm.Mov.Imm(asm.R0, actionAborted).WithSymbol("aborted"),
+		asm.Return())
+}
+
+// count adds one to a counter of the protocol, and returns a verdict.
+func count(label string, counter int16, action int32) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMem(asm.R1, asm.RFP, stackRow, asm.DWord).WithSymbol(label),
+		skip(asm.JEq.Imm(protocol, protocolText, ""), 1),
+		asm.Add.Imm(asm.R1, 8*numCounters),
+		asm.LoadMem(asm.R2, asm.R1, 8*counter, asm.DWord),
+		asm.Add.Imm(asm.R2, 1),
+		asm.StoreMem(asm.R1, 8*counter, asm.R2, asm.DWord),
+		asm.Mov.Imm(asm.R0, action),
+		asm.Return(),
+	}
+}
+
+// leak is guard's: the share of requests over a limit that is not dropped.
+const leak = 3
+
+// fold folds the sum of 16-bit or 32-bit words in a register into 16 bits: RFC
+// 1071. It uses another register.
+func fold(sum, tmp asm.Register) asm.Instructions {
+	p := asm.Instructions{
+		asm.Mov.Reg(tmp, sum),
+		asm.RSh.Imm(tmp, 32),
+		asm.Mov.Reg32(sum, sum),
+		asm.Add.Reg(sum, tmp),
+	}
+	for range 3 {
+		p = append(p,
+			asm.Mov.Reg(tmp, sum),
+			asm.RSh.Imm(tmp, 16),
+			asm.And.Imm(sum, math.MaxUint16),
+			asm.Add.Reg(sum, tmp))
+	}
+	return p
+}
+
+// skip makes a jump skip the next n instructions, none of which is a load of 64
+// bits.
+func skip(jump asm.Instruction, n int16) asm.Instruction {
+	jump.Offset = n
+	return jump
+}
+
+// nothing is an instruction that does nothing, to carry a label.
+func nothing() asm.Instruction { return asm.Mov.Reg(ctx, ctx) }
+
+// wire16 returns n as it is read from two bytes in the order of the wire.
+func wire16(n uint16) int32 {
+	return int32(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, n)))
+}
