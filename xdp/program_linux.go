@@ -397,7 +397,7 @@ func (l limit) take(over string) asm.Instructions {
 		asm.JSGT.Reg(asm.R4, asm.R5, over),
 		asm.Add.Imm(asm.R2, int32(l.interval)),
 		asm.Mov.Reg(asm.R3, asm.R0),
-		asm.CmpXchg.Mem(asm.R1, asm.R2, asm.DWord, 0), // compares with R0
+		cmpXchg(asm.R1, asm.R2), // if the bucket still is R0
 		asm.JNE.Reg(asm.R0, asm.R3, "pass"),
 	}
 }
@@ -840,6 +840,15 @@ func fold(sum, tmp asm.Register) asm.Instructions {
 func skip(jump asm.Instruction, n int16) asm.Instruction {
 	jump.Offset = n
 	return jump
+}
+
+// cmpXchg stores src at the address in dst if R0 is there, and sets R0 to what was
+// there. Version 0.22.0 of the package encodes it as an addition unless it is given
+// the immediate value, BPF_CMPXCHG of linux/bpf.h.
+func cmpXchg(dst, src asm.Register) asm.Instruction {
+	i := asm.CmpXchg.Mem(dst, src, asm.DWord, 0)
+	i.Constant = 0xf1
+	return i
 }
 
 // nothing is an instruction that does nothing, to carry a label.
