@@ -28,6 +28,7 @@ type Config struct {
 
 	Ports      []uint16 // the service's own ports: guard.Config
 	MinRequest int      // the least length of a request for text, in bytes
+	LongestRun int      // the greatest number of answers in a run: guard.Breaker; 0 for no breaker
 	Source     Limit    // of each source
 	Total      Limit    // of all sources together
 }
@@ -35,13 +36,19 @@ type Config struct {
 // Limit is a number of answers a second, and at once. The zero Limit is none.
 type Limit struct{ Rate, Burst int }
 
-// limit returns l in the program's form.
-func (l Limit) limit() limit {
+// bucket returns l in the program's form.
+func (l Limit) bucket() limit {
 	if l.Rate == 0 {
 		return limit{}
 	}
 	interval := max(1, int64(time.Second)/int64(l.Rate))
-	return limit{interval, int64(l.Burst-1) * interval}
+	return limit{interval: interval, tolerance: int64(l.Burst-1) * interval}
+}
+
+// chance returns a limit above which chance decides: guard.Limiter.
+func (l limit) chance() limit {
+	l.reserve = l.interval + l.tolerance/4
+	return l
 }
 
 // Driver is the program on an interface, and the memory that it shares with this
@@ -108,7 +115,7 @@ func (d *Driver) attach() error {
 
 // rules returns what the program is made for.
 func (c *Config) rules(cpus int) (*rules, error) {
-	r := &rules{ownPorts: c.Ports, minRequest: c.MinRequest, source: c.Source.limit(), total: c.Total.limit(), cpus: cpus}
+	r := &rules{ownPorts: c.Ports, minRequest: c.MinRequest, longest: c.LongestRun, source: c.Source.bucket().chance(), total: c.Total.bucket(), cpus: cpus}
 	if c.NTP != nil {
 		r.ntpPort = c.NTPPort
 	}
@@ -242,9 +249,9 @@ func (d *Driver) Stats(p Protocol) (s Stats) {
 		s.Answers += load(countAnswers)
 		s.SourcePort += load(countSourcePort)
 		s.OwnPort += load(countOwnPort)
+		s.ReplyLoop += load(countReplyLoop)
 		s.RateLimit += load(countRateLimit)
 		s.TotalLimit += load(countTotalLimit)
-		s.OverLimit += load(countOver)
 		s.Stale += load(countStale)
 	}
 	return s

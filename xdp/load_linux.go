@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// numSources is how many sources have a bucket at a time: as many as of guard's
-// Limiter.
+// numSources is how many sources have a bucket, and how many flows a run, at a
+// time: as many as guard's.
 const numSources = 16384
 
 // loaded is the program in the kernel, and its memory.
@@ -40,6 +40,9 @@ func load(r *rules) (_ *loaded, err error) {
 	}
 	if r.source.interval > 0 {
 		specs = append(specs, &ebpf.MapSpec{Name: "sources", Type: ebpf.LRUHash, KeySize: 8, ValueSize: 8, MaxEntries: numSources})
+	}
+	if r.longest > 0 {
+		specs = append(specs, &ebpf.MapSpec{Name: "flows", Type: ebpf.LRUHash, KeySize: 16, ValueSize: 8, MaxEntries: numSources})
 	}
 	for _, spec := range specs {
 		m, err := ebpf.NewMap(spec)

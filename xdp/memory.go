@@ -102,11 +102,11 @@ const (
 	countAnswers = iota
 	countSourcePort
 	countOwnPort
+	countReplyLoop
 	countRateLimit
 	countTotalLimit
-	countLoop
-	countOver  // over a limit, and left to the sockets
 	countStale // left to the sockets, because the facts had expired or the clock was stepped
+	_
 	numCounters
 )
 

@@ -3,6 +3,7 @@ package xdp
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"slices"
 	"unsafe"
 
@@ -15,14 +16,18 @@ type rules struct {
 	ownPorts          []uint16
 	minRequest        int // the least length of a request for text, in bytes
 	before, digits    int // of a text answer's Layout
+	longest           int // answers in a run: guard.Breaker; 0 for no breaker
 	source, total     limit
 	cpus              int
 }
 
-// limit is a token bucket in the form of guard's: the interval between two tokens
-// and how far a bucket's time may be ahead, in nanoseconds. An interval of 0 is no
-// limit.
-type limit struct{ interval, tolerance int64 }
+// limit is a token bucket in the form of guard's: a bucket is its theoretical
+// arrival time (TAT). All are nanoseconds. An interval of 0 is no limit.
+type limit struct {
+	interval  int64 // between two tokens
+	tolerance int64 // how far the TAT may be ahead of the time
+	reserve   int64 // how far it may be ahead of that, by chance: guard.Limiter
+}
 
 // maxText is the length of the longest request for text that the program answers.
 // All words are longer, so such a datagram asks for the default form.
@@ -51,9 +56,11 @@ const (
 	stackHeader     = -104 // offset of the UDP header in the frame: udp4 or udp6
 	stackFrame      = -112 // length of the frame
 	stackSize       = -120 // length of the answer
-	stackSource     = -128 // the source's key, as guard.Source has it
-	stackBucket     = -136 // its bucket, if it is a new one
-	stackRow        = -144 // the CPU's row of counters
+	stackRow        = -128 // the CPU's row of counters
+	stackPort       = -136 // the source's port; with stackSource the key of a flow
+	stackSource     = -144 // the source's key, as guard.Source has it
+	stackValue      = -152 // of a new source or flow
+	stackSaved      = -176 // three registers, over a call
 
 	maxAnswer = 64
 )
@@ -76,7 +83,7 @@ func (r *rules) program() asm.Instructions {
 		r.parse(),
 		r.readFacts(),
 		judgeIPv4(), judgeIPv6(),
-		r.judgeRequest(), r.judgeSource(), r.judgeRate(),
+		r.judgeRequest(), r.judgeSource(), r.judgeFlow(), r.judgeRate(),
 		r.answerText(), answerNTP(),
 		check(),
 		grow(), sendIPv4(), sendIPv6(), send(),
@@ -332,74 +339,166 @@ func (r *rules) judgeSource() asm.Instructions {
 	p := asm.Instructions{
 		asm.LoadMem(asm.R1, udp, 0, asm.Half).WithSymbol("judge source"),
 		asm.HostTo(asm.BE, asm.R1, asm.Half),
+		asm.StoreMem(asm.RFP, stackPort, asm.R1, asm.DWord),
 		skip(asm.JNE.Imm(protocol, protocolNTP, ""), 1),
-		asm.JEq.Imm(asm.R1, 123, "judge rate"), // clients of NTP may ask from there
+		asm.JEq.Imm(asm.R1, 123, "judge flow"), // clients of NTP may ask from there
 		asm.JLT.Imm(asm.R1, 1024, "source port"),
 	}
 	for _, port := range r.ownPorts {
 		p = append(p, asm.JEq.Imm(asm.R1, int32(port), "own port"))
 	}
-	return p
+	return append(p,
+		asm.FnKtimeGetNs.Call().WithSymbol("judge flow"),
+		asm.StoreMem(asm.RFP, stackMono, asm.R0, asm.DWord))
 }
+
+// judgeFlow ends conversations without end: guard.Breaker. The state of a flow is
+// seen in the upper half and run in the lower.
+func (r *rules) judgeFlow() asm.Instructions {
+	if r.longest == 0 {
+		return nil
+	}
+	return slices.Concat(lookUp("flows", stackSource, "known flow"), asm.Instructions{
+		asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord),
+		asm.RSh.Imm(asm.R3, seenUnit),
+		asm.LSh.Imm(asm.R3, 32),
+		asm.Add.Imm(asm.R3, 1),
+		asm.StoreMem(asm.RFP, stackValue, asm.R3, asm.DWord),
+	}, insert("flows", stackSource), asm.Instructions{
+		asm.Ja.Label("judge rate"),
+
+		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord).WithSymbol("known flow"),
+		asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord),
+		asm.RSh.Imm(asm.R3, seenUnit),
+		asm.Mov.Reg(asm.R2, asm.R1),
+		asm.RSh.Imm(asm.R2, 32),
+		asm.Mov.Reg(asm.R4, asm.R3),
+		asm.Sub.Reg32(asm.R4, asm.R2), // how long ago it was seen
+		asm.Mov.Reg32(asm.R1, asm.R1), // the run
+		asm.LSh.Imm(asm.R3, 32),
+		skip(asm.JLE.Imm(asm.R4, window, ""), 1),
+		asm.Mov.Imm(asm.R1, 0),
+		asm.JLT.Imm(asm.R1, int32(r.longest/2), "answer flow"),
+
+		// Withhold with the probability 1/(longest - run + 1).
+		asm.StoreMem(asm.RFP, stackSaved, asm.R0, asm.DWord),
+		asm.StoreMem(asm.RFP, stackSaved+8, asm.R1, asm.DWord),
+		asm.StoreMem(asm.RFP, stackSaved+16, asm.R3, asm.DWord),
+		asm.FnGetPrandomU32.Call(),
+		asm.Mov.Reg(asm.R4, asm.R0),
+		asm.LoadMem(asm.R0, asm.RFP, stackSaved, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, stackSaved+8, asm.DWord),
+		asm.LoadMem(asm.R3, asm.RFP, stackSaved+16, asm.DWord),
+		asm.Mov.Imm(asm.R2, int32(r.longest)+1),
+		asm.Sub.Reg(asm.R2, asm.R1),
+		asm.Mod.Reg(asm.R4, asm.R2),
+		asm.JNE.Imm(asm.R4, 0, "answer flow"),
+		asm.StoreMem(asm.R0, 0, asm.R3, asm.DWord), // a run of 0
+		asm.Ja.Label("reply loop"),
+
+		asm.Add.Reg(asm.R3, asm.R1).WithSymbol("answer flow"),
+		asm.Add.Imm(asm.R3, 1),
+		asm.StoreMem(asm.R0, 0, asm.R3, asm.DWord),
+	})
+}
+
+// As guard has them: the unit of seen is 2^26 ns, and the window 10 s.
+const (
+	seenUnit = 26
+	window   = 10_000_000_000>>seenUnit + 1
+)
 
 // judgeRate takes a token from the source's bucket, and one from that of all
 // sources. Where another CPU takes one at the same moment, the sockets decide.
 func (r *rules) judgeRate() asm.Instructions {
-	p := asm.Instructions{
-		asm.FnKtimeGetNs.Call().WithSymbol("judge rate"),
-		asm.StoreMem(asm.RFP, stackMono, asm.R0, asm.DWord),
-	}
+	p := asm.Instructions{nothing().WithSymbol("judge rate")}
 	if r.source.interval > 0 {
-		p = append(p,
-			asm.LoadMapPtr(asm.R1, 0).WithReference("sources"),
-			asm.Mov.Reg(asm.R2, asm.RFP),
-			asm.Add.Imm(asm.R2, stackSource),
-			asm.FnMapLookupElem.Call(),
+		p = slices.Concat(p, lookUp("sources", stackSource, "known source"), asm.Instructions{
 			asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord),
-			asm.JNE.Imm(asm.R0, 0, "known source"),
-
-			// A new source, whose bucket is full.
 			asm.Add.Imm(asm.R3, int32(r.source.interval)),
-			asm.StoreMem(asm.RFP, stackBucket, asm.R3, asm.DWord),
-			asm.LoadMapPtr(asm.R1, 0).WithReference("sources"),
-			asm.Mov.Reg(asm.R2, asm.RFP),
-			asm.Add.Imm(asm.R2, stackSource),
-			asm.Mov.Reg(asm.R3, asm.RFP),
-			asm.Add.Imm(asm.R3, stackBucket),
-			asm.Mov.Imm(asm.R4, 0), // BPF_ANY
-			asm.FnMapUpdateElem.Call(),
+			asm.StoreMem(asm.RFP, stackValue, asm.R3, asm.DWord),
+		}, insert("sources", stackSource), asm.Instructions{
 			asm.Ja.Label("judge total"),
 
-			asm.Mov.Reg(asm.R1, asm.R0).WithSymbol("known source"))
-		p = append(p, r.source.take("over rate limit")...)
+			asm.Mov.Reg(asm.R1, asm.R0).WithSymbol("known source"),
+		}, r.source.take("over rate limit"))
 	}
 	p = append(p, nothing().WithSymbol("judge total"))
 	if r.total.interval > 0 {
-		p = append(p,
-			asm.LoadMapValue(asm.R1, 0, uint32(unsafe.Offsetof(counts{}.total))).WithReference("counts"),
-			asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord))
+		p = append(p, asm.LoadMapValue(asm.R1, 0, uint32(unsafe.Offsetof(counts{}.total))).WithReference("counts"))
 		p = append(p, r.total.take("over total limit")...)
 	}
 	return p
 }
 
-// take takes a token from the bucket at R1 at the time R3, or jumps to over. It is
-// rate.allow of guard.
-func (l limit) take(over string) asm.Instructions {
+// lookUp looks the key on the stack up in a map. If it is there, R0 becomes the
+// address of its value, and the program jumps to known.
+func lookUp(name string, key int32, known string) asm.Instructions {
 	return asm.Instructions{
+		asm.LoadMapPtr(asm.R1, 0).WithReference(name),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, key),
+		asm.FnMapLookupElem.Call(),
+		asm.JNE.Imm(asm.R0, 0, known),
+	}
+}
+
+// insert puts the key on the stack into a map, with stackValue. The key that was
+// used least recently makes room.
+func insert(name string, key int32) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMapPtr(asm.R1, 0).WithReference(name),
+		asm.Mov.Reg(asm.R2, asm.RFP),
+		asm.Add.Imm(asm.R2, key),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, stackValue),
+		asm.Mov.Imm(asm.R4, 0), // BPF_ANY
+		asm.FnMapUpdateElem.Call(),
+	}
+}
+
+// take takes a token from the bucket at R1, or jumps to over: guard.Limiter.
+func (l limit) take(over string) asm.Instructions {
+	lucky, take := over+", lucky", over+", not"
+	p := asm.Instructions{
+		asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord),
 		asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord),
-		asm.Mov.Reg(asm.R2, asm.R0),
+		asm.Mov.Reg(asm.R2, asm.R0), // becomes max(TAT, now)
 		skip(asm.JSGE.Reg(asm.R2, asm.R3, ""), 1),
 		asm.Mov.Reg(asm.R2, asm.R3),
-		asm.Mov.Reg(asm.R4, asm.R2),
+		asm.Mov.Reg(asm.R4, asm.R2), // becomes over
 		asm.Sub.Reg(asm.R4, asm.R3),
 		asm.LoadImm(asm.R5, l.tolerance, asm.DWord),
-		asm.JSGT.Reg(asm.R4, asm.R5, over),
-		asm.Add.Imm(asm.R2, int32(l.interval)),
+		asm.Sub.Reg(asm.R4, asm.R5),
+		asm.JSLE.Imm(asm.R4, 0, take),
+	}
+	if l.reserve == 0 {
+		p = append(p, asm.Ja.Label(over))
+	} else {
+		// Both are made so small that the product fits.
+		shift := max(0, bits.Len64(uint64(l.reserve))-31)
+		p = append(p,
+			asm.LoadImm(asm.R5, l.reserve, asm.DWord),
+			asm.JSGE.Reg(asm.R4, asm.R5, over),
+			asm.StoreMem(asm.RFP, stackSaved, asm.R1, asm.DWord),
+			asm.StoreMem(asm.RFP, stackSaved+8, asm.R2, asm.DWord),
+			asm.StoreMem(asm.RFP, stackSaved+16, asm.R4, asm.DWord),
+			asm.FnGetPrandomU32.Call(),
+			asm.Mul.Imm(asm.R0, int32(l.reserve>>shift)),
+			asm.RSh.Imm(asm.R0, 32),
+			asm.LoadMem(asm.R4, asm.RFP, stackSaved+16, asm.DWord),
+			asm.RSh.Imm(asm.R4, int32(shift)),
+			asm.JGE.Reg(asm.R0, asm.R4, lucky),
+			asm.Ja.Label(over),
+			asm.LoadMem(asm.R1, asm.RFP, stackSaved, asm.DWord).WithSymbol(lucky),
+			asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord),
+			asm.LoadMem(asm.R2, asm.RFP, stackSaved+8, asm.DWord))
+	}
+	return append(p,
+		asm.Add.Imm(asm.R2, int32(l.interval)).WithSymbol(take),
 		asm.Mov.Reg(asm.R3, asm.R0),
 		cmpXchg(asm.R1, asm.R2), // if the bucket still is R0
-		asm.JNE.Reg(asm.R0, asm.R3, "pass"),
-	}
+		asm.JNE.Reg(asm.R0, asm.R3, "pass"))
 }
 
 // answerText makes an answer of what is before the fraction of the second, its
@@ -766,31 +865,21 @@ const (
 	actionTX
 )
 
-// end ends the program with a verdict, most of which it counts. Of what is over a
-// limit, one of leak goes on to the sockets.
+// end ends the program with a verdict, most of which it counts.
 func (r *rules) end() asm.Instructions {
 	p := slices.Concat(
 		count("answered", countAnswers, actionTX),
 		count("stale", countStale, actionPass),
 		count("source port", countSourcePort, actionDrop),
 		count("own port", countOwnPort, actionDrop))
-	for _, over := range []struct {
-		limit
-		label   string
-		counter int16
-	}{{r.source, "over rate limit", countRateLimit}, {r.total, "over total limit", countTotalLimit}} {
-		if over.interval == 0 {
-			continue
-		}
-		left := over.label + ", left to the sockets"
-		p = slices.Concat(p,
-			asm.Instructions{
-				asm.FnGetPrandomU32.Call().WithSymbol(over.label),
-				asm.Mod.Imm(asm.R0, leak),
-				asm.JEq.Imm(asm.R0, 0, left),
-			},
-			count(over.label+", dropped", over.counter, actionDrop),
-			count(left, countOver, actionPass))
+	if r.longest > 0 {
+		p = append(p, count("reply loop", countReplyLoop, actionDrop)...)
+	}
+	if r.source.interval > 0 {
+		p = append(p, count("over rate limit", countRateLimit, actionDrop)...)
+	}
+	if r.total.interval > 0 {
+		p = append(p, count("over total limit", countTotalLimit, actionDrop)...)
 	}
 	return append(p,
 		asm.Mov.Imm(asm.R0, actionPass).WithSymbol("pass"),
@@ -812,9 +901,6 @@ func count(label string, counter int16, action int32) asm.Instructions {
 		asm.Return(),
 	}
 }
-
-// leak is guard's: the share of requests over a limit that is not dropped.
-const leak = 3
 
 // fold folds the sum of 16-bit or 32-bit words in a register into 16 bits: RFC
 // 1071. It uses another register.

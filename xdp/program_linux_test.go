@@ -265,6 +265,7 @@ func TestSourcesAreLimited(t *testing.T) {
 			t.Fatalf("question %d of a burst of %d: verdict %d", i, burst, verdict)
 		}
 	}
+	// A quarter more has a chance, which gets smaller with each answer.
 	const more = 3000
 	var verdicts [4]int
 	for range more {
@@ -274,14 +275,10 @@ func TestSourcesAreLimited(t *testing.T) {
 		}
 		verdicts[verdict]++
 	}
-	if n := verdicts[actionTX]; n > 1+int(time.Since(began)/time.Second) {
+	if n := verdicts[actionTX]; n < 1 || n > burst/4+2+int(time.Since(began)/time.Second) {
 		t.Errorf("%d were answered over the limit", n)
 	}
-	if n := verdicts[actionPass]; n < more/leak*8/10 || n > more/leak*12/10 {
-		t.Errorf("%d of %d went on to the sockets, want about a third", n, more)
-	}
-	c := b.sum()[0]
-	if c[countRateLimit] != uint64(verdicts[actionDrop]) || c[countOver] != uint64(verdicts[actionPass]) || verdicts[actionAborted] > 0 {
+	if c := b.sum()[0]; c[countRateLimit] != uint64(verdicts[actionDrop]) || verdicts[actionAborted]+verdicts[actionPass] > 0 {
 		t.Errorf("%v, counted %v", verdicts, c)
 	}
 	// Another source, and another network of IPv6, have buckets of their own.
@@ -296,14 +293,14 @@ func TestSourcesAreLimited(t *testing.T) {
 		}
 	}
 	// Other addresses of the same network share one.
-	for range burst {
+	for range 100 * burst {
 		b.run(frame(netip.MustParseAddrPort("[2001:db8:0:1::2]:40000"), netip.AddrPortFrom(ours6, textPort), nil))
 	}
 	answered := b.sum()[0][countAnswers]
 	for range 20 {
 		b.run(frame(netip.MustParseAddrPort("[2001:db8:0:1::3]:40000"), netip.AddrPortFrom(ours6, textPort), nil))
 	}
-	if n := b.sum()[0][countAnswers] - answered; n > 1+uint64(time.Since(began)/time.Second) {
+	if n := b.sum()[0][countAnswers] - answered; n > 2+uint64(time.Since(began)/time.Second) {
 		t.Errorf("%d were answered over the limit of a network", n)
 	}
 }
@@ -320,7 +317,7 @@ func TestAllSourcesTogetherAreLimited(t *testing.T) {
 	if n := c[countAnswers] + c[countStale]; n < burst || n > burst+1+uint64(time.Since(began)/time.Second) {
 		t.Errorf("%d were answered, want %d", n, burst)
 	}
-	if c[countAnswers]+c[countTotalLimit]+c[countOver] != 1000 || c[countOver] < 200 || c[countOver] > 450 {
+	if c[countAnswers]+c[countTotalLimit] != 1000 {
 		t.Errorf("%v", c)
 	}
 }
@@ -341,6 +338,79 @@ func TestFloodOfSourcesLeavesTheMemoryAsItIs(t *testing.T) {
 			b.refresh()
 			if b.expect(honest) == nil {
 				t.Fatal("an honest client got no answer")
+			}
+		}
+	}
+}
+
+// TestChanceDecidesOverTheLimit: of a flood from one source, as much is answered as
+// its rate is, and of each request the same share.
+func TestChanceDecidesOverTheLimit(t *testing.T) {
+	l := Limit{1000, 100}.bucket().chance()
+	if l != (limit{1e6, 99e6, 1e6 + 99e6/4}) {
+		t.Errorf("%+v", l)
+	}
+	b := newBench(t, answer.DateTime, func(c *Config) { c.Source = Limit{1000, 100} })
+	f := ask(false, textPort, nil)
+	for range 2000 { // until over has settled
+		b.run(f)
+	}
+	began, answered, asked := time.Now(), 0, 0
+	var byHalf [2]int // of requests at even and at odd places
+	for time.Since(began) < 500*time.Millisecond {
+		for i := range 2 {
+			if verdict, _ := b.run(f); verdict == actionTX {
+				answered++
+				byHalf[i]++
+			}
+			asked++
+		}
+		if asked%1000 == 0 {
+			b.refresh()
+		}
+	}
+	want := int(1000 * time.Since(began).Seconds())
+	if answered < want*7/10 || answered > want*13/10+30 {
+		t.Errorf("%d of %d were answered, want about %d", answered, asked, want)
+	}
+	if byHalf[0] < answered/3 || byHalf[1] < answered/3 {
+		t.Errorf("%v were answered: not by chance", byHalf)
+	}
+}
+
+// TestConversationsEnd: a run of answers to one port of a source ends after half
+// of the longest to all of it, each about as often as the others.
+func TestConversationsEnd(t *testing.T) {
+	const longest = 20
+	b := newBench(t, answer.DateTime, func(c *Config) { c.LongestRun = longest })
+	f := ask(false, textPort, nil)
+	var ends [longest + 1]int
+	const runs = 2200
+	for run := range runs {
+		n := 0
+		for verdict := uint32(actionTX); verdict == actionTX; n++ {
+			if verdict, _ = b.run(f); n > longest {
+				t.Fatalf("a run of %d answers", n)
+			}
+		}
+		ends[n-1]++
+		if run%200 == 0 {
+			b.refresh()
+		}
+	}
+	for n, times := range ends {
+		if n < longest/2 && times > 0 || n >= longest/2 && (times < runs/11/2 || times > runs/11*2) {
+			t.Errorf("%d runs of %d answers: %v", times, n, ends)
+		}
+	}
+	if c := b.sum()[0]; c[countReplyLoop] != runs {
+		t.Errorf("%v", c)
+	}
+	// Others have runs of their own: another port, another source.
+	for port := range uint16(100) {
+		for range longest/2 - 1 {
+			if b.expect(frame(netip.AddrPortFrom(theirs6, 20000+port), netip.AddrPortFrom(ours6, textPort), nil)) == nil {
+				t.Fatal("no answer")
 			}
 		}
 	}

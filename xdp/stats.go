@@ -6,12 +6,14 @@ type Stats struct {
 	Answers uint64
 
 	// Dropped, for guard's reasons.
-	SourcePort, OwnPort, RateLimit, TotalLimit uint64
+	SourcePort, OwnPort, ReplyLoop, RateLimit, TotalLimit uint64
 
-	// Passed on to the sockets.
-	OverLimit uint64 // over a limit
-	Stale     uint64 // the facts had expired, or the clock was stepped
+	// Passed on to the sockets, because the facts had expired or the clock was
+	// stepped.
+	Stale uint64
 }
 
 // Drops returns the number of datagrams that were dropped.
-func (s *Stats) Drops() uint64 { return s.SourcePort + s.OwnPort + s.RateLimit + s.TotalLimit }
+func (s *Stats) Drops() uint64 {
+	return s.SourcePort + s.OwnPort + s.ReplyLoop + s.RateLimit + s.TotalLimit
+}
