@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"service"},
 	{"config"},
 	{"health", "query"},
-	{"udp", "tcp"},
+	{"udp", "tcp", "xdp"},
 	{"answer", "upstream"},
 	{"ntp"},
 	{"guard", "clock", "reactor", "socket"},

@@ -10,31 +10,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
-
-	"nowd/answer"
-	"nowd/clock"
 )
-
-// Config configures a Driver.
-type Config struct {
-	Interface string
-	Generic   bool // the kernel runs the program, not the driver
-
-	Clock    *clock.Clock // of the host
-	Text     *answer.Text // nil if the program is not to answer it
-	TextPort uint16
-	NTP      *answer.NTP // likewise
-	NTPPort  uint16
-
-	Ports      []uint16 // the service's own ports: guard.Config
-	MinRequest int      // the least length of a request for text, in bytes
-	LongestRun int      // the greatest number of answers in a run: guard.Breaker; 0 for no breaker
-	Source     Limit    // of each source
-	Total      Limit    // of all sources together
-}
-
-// Limit is a number of answers a second, and at once. The zero Limit is none.
-type Limit struct{ Rate, Burst int }
 
 // bucket returns l in the program's form.
 func (l Limit) bucket() limit {
@@ -54,15 +30,14 @@ func (l limit) chance() limit {
 // Driver is the program on an interface, and the memory that it shares with this
 // process. Its methods belong to one goroutine, but for Stats and Attached.
 type Driver struct {
-	config    Config
-	index     int // of the interface
-	loaded    *loaded
-	link      link.Link
-	writer    writer
-	monitor   int // the descriptor
-	station   station
-	endpoints []Endpoint
-	attached  atomic.Bool
+	config   Config
+	index    int // of the interface
+	loaded   *loaded
+	link     link.Link
+	writer   writer
+	monitor  int // the descriptor
+	station  station
+	attached atomic.Bool
 }
 
 // Attach has the driver of an interface run the program, until Close, or until the
@@ -104,6 +79,9 @@ func (d *Driver) attach() error {
 	}
 	if d.loaded, err = load(r); err != nil {
 		return explain(err)
+	}
+	if err := d.selfTest(r); err != nil {
+		return err
 	}
 	flags := link.XDPDriverMode
 	if d.config.Generic {
@@ -212,7 +190,7 @@ func (d *Driver) Changed() bool {
 // Attached reports whether the interface is still there. Any goroutine may call it.
 func (d *Driver) Attached() bool { return d.attached.Load() }
 
-// Interface returns the interface's name, and the mode, as people write them.
+// String returns the interface's name, and the mode, as settings have them.
 func (d *Driver) String() string {
 	if d.config.Generic {
 		return d.config.Interface + ",generic"

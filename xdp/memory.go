@@ -86,6 +86,10 @@ type line struct {
 	length int64 // of an answer in bytes; 0 if the program cannot make one
 }
 
+// maxAfter is the length of the longest After of a Layout: an offset and a
+// newline.
+const maxAfter = len("+08:00\n")
+
 // counts is the beginning of the memory that the program writes and the service
 // reads. A row for each CPU follows.
 type counts struct {

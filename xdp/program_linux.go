@@ -570,10 +570,6 @@ func (r *rules) answerText() asm.Instructions {
 	return append(p, asm.Ja.Label("check"))
 }
 
-// maxAfter is the length of the longest After of a Layout: an offset and a
-// newline.
-const maxAfter = len("+08:00\n")
-
 // answerNTP makes the answer of RFC 5905, figure 8. The time at which it leaves is
 // read last.
 func answerNTP() asm.Instructions {

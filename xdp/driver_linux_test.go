@@ -1,0 +1,141 @@
+package xdp
+
+import (
+	"errors"
+	"net/netip"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/answer"
+)
+
+// inNamespace has the test go on in a network namespace of its own, which has a
+// pair of interfaces, veth0 and veth1. The thread ends with the test.
+func inNamespace(t *testing.T) {
+	t.Helper()
+	newBench(t, answer.DateTime, nil) // skips the test without root
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip link set lo up")
+	run(t, "ip link add veth0 type veth peer name veth1")
+	for _, name := range []string{"veth0", "veth1"} {
+		run(t, "ip link set "+name+" up")
+	}
+	run(t, "ip addr add 192.0.2.1/24 dev veth0")
+	run(t, "ip addr add 2001:db8::1/64 dev veth0 nodad")
+}
+
+func run(t *testing.T, command string) {
+	t.Helper()
+	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+}
+
+func testConfig(name string, generic bool) Config {
+	b := &bench{zone: time.UTC, form: answer.DateTime}
+	w := b.newWriter(time.Now())
+	return Config{Interface: name, Generic: generic, Clock: w.clock, Text: w.text, TextPort: textPort, NTP: w.ntp, NTPPort: ntpPort, Ports: []uint16{textPort}}
+}
+
+func TestAttachesToAnInterfaceAndLeavesNothing(t *testing.T) {
+	inNamespace(t)
+	for _, generic := range []bool{false, true, false} { // nothing is left, or the next one could not attach
+		d, err := Attach(testConfig("veth0", generic))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, second := range []bool{false, true} {
+			if _, err := Attach(testConfig("veth0", second)); !errors.Is(err, errTaken) {
+				t.Errorf("generic %v, and then %v: %v", generic, second, err)
+			}
+		}
+		if !d.Attached() || d.Stats(NTP) != (Stats{}) || d.Stats(Text) != (Stats{}) {
+			t.Errorf("attached %v, %+v", d.Attached(), d.Stats(NTP))
+		}
+		d.Close()
+	}
+}
+
+func TestErrorsOfAttachSayWhatToDo(t *testing.T) {
+	inNamespace(t)
+	if _, err := Attach(testConfig("veth7", false)); err == nil || err.Error() != "there is no such interface" {
+		t.Error(err)
+	}
+	run(t, "ip link add link veth1 name macvlan0 type macvlan")
+	if _, err := Attach(testConfig("macvlan0", false)); !errors.Is(err, errDriver) {
+		t.Errorf("macvlan has no XDP: %v", err)
+	}
+	if d, err := Attach(testConfig("macvlan0", true)); err != nil {
+		t.Errorf("generic: %v", err)
+	} else {
+		d.Close()
+	}
+	if _, err := Attach(testConfig("lo", true)); err == nil || err.Error() != "it is no Ethernet interface" {
+		t.Error(err)
+	}
+	c := testConfig("veth0", false)
+	c.NTP, c.Text = nil, nil
+	if _, err := Attach(c); err == nil {
+		t.Error("attached with nothing to answer")
+	}
+}
+
+func TestAddressesAreFollowed(t *testing.T) {
+	inNamespace(t)
+	d, err := Attach(testConfig("veth0", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	has := func(addr string) bool {
+		return slices.ContainsFunc(d.station.addrs, func(a netip.Addr) bool { return a.String() == addr })
+	}
+	if !has("192.0.2.1") || !has("2001:db8::1") {
+		t.Errorf("%v", d.station.addrs)
+	}
+	change := func(command string, want bool) {
+		t.Helper()
+		run(t, command)
+		poll := []unix.PollFd{{Fd: int32(d.Monitor()), Events: unix.POLLIN}}
+		if n, _ := unix.Poll(poll, 0); (n == 1) != want {
+			t.Errorf("%s: the monitor is readable: %v", command, n == 1)
+		}
+		if got := d.Changed(); got != want {
+			t.Errorf("%s: changed %v", command, got)
+		}
+	}
+	for d.Changed() {
+	}
+	change("ip addr add 192.0.2.9/24 dev veth0", true)
+	if !has("192.0.2.9") {
+		t.Errorf("%v", d.station.addrs)
+	}
+	change("ip addr del 192.0.2.9/24 dev veth0", true)
+	change("ip addr add 2001:db8::9/64 dev veth0 nodad", true)
+	if has("192.0.2.9") || !has("2001:db8::9") {
+		t.Errorf("%v", d.station.addrs)
+	}
+	change("ip link set veth0 address 02:00:00:00:00:77", true)
+	if d.station.mac != [6]byte{2, 0, 0, 0, 0, 0x77} {
+		t.Errorf("%v", d.station.mac)
+	}
+	run(t, "ip link add veth2 type veth peer name veth3")
+	if d.Changed() {
+		t.Error("another interface counts")
+	}
+	change("ip link del veth0", true)
+	if d.Attached() || len(d.station.addrs) > 0 {
+		t.Errorf("attached to an interface that is gone: %v", d.station.addrs)
+	}
+	if d.Changed() {
+		t.Error("an interface that is gone changes")
+	}
+}
