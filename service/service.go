@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"nowd/answer"
 	"nowd/clock"
 	"nowd/config"
 	"nowd/health"
@@ -33,6 +34,8 @@ type Service struct {
 	workers   []*worker
 	endpoints []*endpoint
 	health    *healthServer
+	ntp       *answer.NTP // nil if it is not served
+	driver    *driver     // nil without NOWD_XDP
 
 	stopping atomic.Bool // a signal came: /ready fails
 	draining atomic.Bool // the drain has begun: lost sockets are not reopened
@@ -46,12 +49,23 @@ func New(c *config.Config, version string, log *slog.Logger) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{config: c, version: version, log: log, clock: hostClock, protocols: c.Protocols()}
+	if !c.NTP.Off {
+		s.ntp = answer.NewNTP(s.clock, c.NTPStratum, c.NTPRefID)
+	}
+	if c.XDP.Interface != "" {
+		s.driver = &driver{service: s}
+	}
 	if err := s.makeWorkers(); err != nil {
 		return nil, err
 	}
 	s.health = &healthServer{post: s.workers[0].loop.Post}
 	if err := s.makeEndpoints(); err != nil {
 		return nil, err
+	}
+	if s.driver != nil {
+		if err := s.driver.attach(); err != nil {
+			return nil, fmt.Errorf("NOWD_XDP=%q: %w", c.XDP, err)
+		}
 	}
 	s.health.http = health.NewServer(s.healthHandler(), log)
 	return s, nil
@@ -96,7 +110,7 @@ func (s *Service) makeEndpoints() error {
 					return fmt.Errorf("%s=%q: %v is %s's already", p.Setting, p.Listen, addr, other.protocol.Setting)
 				}
 			}
-			e := &endpoint{protocol: p, addr: addr, first: first, log: s.log, draining: &s.draining}
+			e := &endpoint{protocol: p, addr: addr, first: first, log: s.log, draining: &s.draining, changed: s.endpointChanged}
 			e.fail(errors.New("not opened yet"))
 			if p.Dialect == config.Health {
 				e.places = []*place{{post: first.Post, server: s.health}}

@@ -21,6 +21,10 @@ const (
 	// leapMargin is how long before the end of a day with a leap second the sockets
 	// take over. A second that is left out ends the day a second early.
 	leapMargin = 2 * time.Second
+
+	// sameClock is how far apart two readings of the same clock may be, one after the
+	// other.
+	sameClock = 50 * time.Millisecond
 )
 
 // Protocol is what the program answers, as a bit.
@@ -61,7 +65,7 @@ type writer struct {
 // they do not hold: the answers have another clock than the program.
 func (w *writer) slot(c clocks, st station, endpoints []Endpoint) (s slot) {
 	now := w.clock.Now()
-	if (now.Sub(time.Unix(0, c.utc).Round(0))).Abs() > lifetime {
+	if now.Sub(time.Unix(0, c.utc)).Abs() > sameClock {
 		return slot{}
 	}
 	s.written, s.expires = c.utc, c.utc+int64(lifetime)
