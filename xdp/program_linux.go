@@ -46,21 +46,22 @@ const (
 	protocol = asm.R9 // protocolText or protocolNTP
 )
 
-// The program's stack, in bytes from its top.
+// The program's stack, in bytes from its top. The answer's headers end where the
+// answer begins.
 const (
-	stackAnswer     = -64 // the answer, padded with zeros
-	stackReceived   = -72 // when the program began, UTC
-	stackSent       = -80 // when the answer was made, UTC
-	stackMono       = -88 // CLOCK_MONOTONIC, in between
-	stackGeneration = -96
-	stackHeader     = -104 // offset of the UDP header in the frame: udp4 or udp6
-	stackFrame      = -112 // length of the frame
-	stackSize       = -120 // length of the answer
-	stackRow        = -128 // the CPU's row of counters
-	stackPort       = -136 // the source's port; with stackSource the key of a flow
-	stackSource     = -144 // the source's key, as guard.Source has it
-	stackValue      = -152 // of a new source or flow
-	stackSaved      = -176 // three registers, over a call
+	stackAnswer     = -64  // the answer, padded with zeros
+	stackReceived   = -136 // when the program began, UTC
+	stackSent       = -144 // when the answer was made, UTC
+	stackMono       = -152 // CLOCK_MONOTONIC, in between
+	stackGeneration = -160
+	stackHeader     = -168 // offset of the UDP header in the frame: udp4 or udp6
+	stackFrame      = -176 // length of the frame
+	stackSize       = -184 // length of the answer
+	stackRow        = -192 // the CPU's row of counters
+	stackPort       = -200 // the source's port; with stackSource the key of a flow
+	stackSource     = -208 // the source's key, as guard.Source has it
+	stackValue      = -216 // of a new source or flow
+	stackSaved      = -240 // three registers, over a call
 
 	maxAnswer = 64
 )
@@ -77,7 +78,8 @@ const (
 // maps.
 //
 // It passes to the sockets whatever it does not plainly know how to answer, as it
-// came: no byte of the frame is changed before the last check.
+// came: no byte of the frame is changed before the last check. The answer is made
+// on the stack, and copied into the frame at last.
 func (r *rules) program() asm.Instructions {
 	return slices.Concat(
 		r.parse(),
@@ -86,7 +88,7 @@ func (r *rules) program() asm.Instructions {
 		r.judgeRequest(), r.judgeSource(), r.judgeFlow(), r.judgeRate(),
 		r.answerText(), answerNTP(),
 		check(),
-		grow(), sendIPv4(), sendIPv6(), send(),
+		headIPv4(), headIPv6(), send(),
 		r.end(),
 	)
 }
@@ -702,6 +704,9 @@ func check() asm.Instructions {
 		asm.JSLT.Reg(asm.R3, asm.R1, "stale"),
 		asm.Sub.Reg(asm.R3, asm.R2),
 		asm.JSGT.Imm(asm.R3, maxRun, "stale"),
+
+		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
+		asm.JEq.Imm(asm.R1, udp6, "head ipv6"),
 	}
 }
 
@@ -709,148 +714,136 @@ func check() asm.Instructions {
 // a step of the clock that is no longer is not seen.
 const maxRun = 1e6
 
-// grow makes the frame long enough for the answer. It never gets shorter: what an
-// answer does not fill is padding. All pointers into the frame are void then.
-func grow() asm.Instructions {
-	return asm.Instructions{
-		asm.LoadMem(asm.R2, asm.RFP, stackHeader, asm.DWord),
-		asm.Add.Imm(asm.R2, 8),
-		asm.LoadMem(asm.R1, asm.RFP, stackSize, asm.DWord),
-		asm.Add.Reg(asm.R2, asm.R1),
-		asm.LoadMem(asm.R1, asm.RFP, stackFrame, asm.DWord),
-		asm.Sub.Reg(asm.R2, asm.R1),
-		asm.JSLE.Imm(asm.R2, 0, "grown"),
-		asm.Mov.Reg(asm.R1, ctx),
-		asm.FnXdpAdjustTail.Call(),
-		asm.JNE.Imm(asm.R0, 0, "pass"),
-
-		// The answer's part of the checksum. Zeros at its end make no difference.
-		asm.Mov.Imm(asm.R1, 0).WithSymbol("grown"),
-		asm.Mov.Imm(asm.R2, 0),
-		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, stackAnswer),
-		asm.Mov.Imm(asm.R4, maxAnswer),
-		asm.Mov.Imm(asm.R5, 0),
-		asm.FnCsumDiff.Call(),
-		asm.Mov.Reg32(asm.R5, asm.R0),
-
-		asm.LoadMem(udp, ctx, 0, asm.Word), // data
-		asm.LoadMem(asm.R2, ctx, 4, asm.Word),
-		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
-		asm.JEq.Imm(asm.R1, udp6, "send ipv6"),
-	}
-}
-
-// sendIPv4 makes the header of the packet, as the kernel makes it for a socket.
-// R5 is the sum so far, and R4 the length of the datagram on the wire.
-func sendIPv4() asm.Instructions {
-	p := swapEthernet(udp4)
-	p = append(p,
+// headIPv4 makes the answer's headers, as the kernel makes them for a socket, but
+// for that of UDP. Then R3 and R4 are the address and the length of what the
+// checksum of UDP is made of: the addresses, the UDP header and the answer.
+func headIPv4() asm.Instructions {
+	const header, request = stackAnswer - 8 - 20, ip - udp4
+	p := slices.Concat(head(stackAnswer-udp4-8, -udp4, 0x0800), asm.Instructions{
 		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
 		asm.Add.Imm(asm.R4, 20+8),
 		asm.HostTo(asm.BE, asm.R4, asm.Half),
-		asm.StoreImm(udp, ip, int64(wire16(0x4500)), asm.Half), // version, length of the header, no traffic class
-		asm.StoreMem(udp, ip+2, asm.R4, asm.Half),
-		asm.StoreImm(udp, ip+4, 0, asm.Half),                       // identification, of which atomic datagrams need none: RFC 6864
-		asm.StoreImm(udp, ip+6, int64(wire16(0x4000)), asm.Half),   // do not fragment
-		asm.StoreImm(udp, ip+8, int64(wire16(64<<8|17)), asm.Half), // time to live, UDP
-		asm.StoreImm(udp, ip+10, 0, asm.Half),
-		asm.LoadMem(asm.R1, udp, ip+12, asm.Word),
-		asm.LoadMem(asm.R2, udp, ip+16, asm.Word),
-		asm.StoreMem(udp, ip+12, asm.R2, asm.Word),
-		asm.StoreMem(udp, ip+16, asm.R1, asm.Word),
-		asm.Add.Reg(asm.R1, asm.R2),
-		asm.Add.Reg(asm.R5, asm.R1),
-
-		asm.Mov.Imm(asm.R1, 0))
-	for off := int16(ip); off < udp4; off += 4 {
-		p = append(p, asm.LoadMem(asm.R2, udp, off, asm.Word), asm.Add.Reg(asm.R1, asm.R2))
+		asm.StoreImm(asm.RFP, header, int64(wire16(0x4500)), asm.Half), // version, length of the header, no traffic class
+		asm.StoreMem(asm.RFP, header+2, asm.R4, asm.Half),
+		asm.StoreImm(asm.RFP, header+4, 0, asm.Half),                       // identification, of which atomic datagrams need none: RFC 6864
+		asm.StoreImm(asm.RFP, header+6, int64(wire16(0x4000)), asm.Half),   // do not fragment
+		asm.StoreImm(asm.RFP, header+8, int64(wire16(64<<8|17)), asm.Half), // time to live, UDP
+		asm.StoreImm(asm.RFP, header+10, 0, asm.Half),
+		asm.LoadMem(asm.R1, udp, request+12, asm.Word),
+		asm.StoreMem(asm.RFP, header+16, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, udp, request+16, asm.Word),
+		asm.StoreMem(asm.RFP, header+12, asm.R1, asm.Word),
+		asm.Mov.Imm(asm.R1, 0),
+	})
+	for off := int16(header); off < header+20; off += 4 {
+		p = append(p, asm.LoadMem(asm.R2, asm.RFP, off, asm.Word), asm.Add.Reg(asm.R1, asm.R2))
 	}
-	p = append(p, fold(asm.R1, asm.R2)...)
-	return append(p,
+	return slices.Concat(p, fold(asm.R1, asm.R2), asm.Instructions{
 		asm.Xor.Imm(asm.R1, math.MaxUint16),
-		asm.StoreMem(udp, ip+10, asm.R1, asm.Half),
-		asm.Add.Imm(udp, udp4),
-		asm.Ja.Label("send"))
-}
-
-// sendIPv6 does the same.
-func sendIPv6() asm.Instructions {
-	p := swapEthernet(udp6)
-	p[0] = p[0].WithSymbol("send ipv6")
-	p = append(p,
-		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
-		asm.Add.Imm(asm.R4, 8),
-		asm.HostTo(asm.BE, asm.R4, asm.Half),
-		asm.StoreImm(udp, ip, int64(wire16(0x6000)), asm.Half), // version, no traffic class
-		asm.StoreImm(udp, ip+2, 0, asm.Half),                   // no flow label
-		asm.StoreMem(udp, ip+4, asm.R4, asm.Half),
-		asm.StoreImm(udp, ip+6, int64(wire16(17<<8|64)), asm.Half)) // UDP, hop limit
-	for off := int16(ip + 8); off < ip+24; off += 4 {
-		p = append(p,
-			asm.LoadMem(asm.R1, udp, off, asm.Word),
-			asm.LoadMem(asm.R2, udp, off+16, asm.Word),
-			asm.StoreMem(udp, off, asm.R2, asm.Word),
-			asm.StoreMem(udp, off+16, asm.R1, asm.Word),
-			asm.Add.Reg(asm.R5, asm.R1),
-			asm.Add.Reg(asm.R5, asm.R2))
-	}
-	return append(p, asm.Add.Imm(udp, udp6))
-}
-
-// swapEthernet turns the frame round, the headers of which are size bytes long
-// with that of UDP.
-func swapEthernet(size int32) asm.Instructions {
-	return asm.Instructions{
-		asm.Mov.Reg(asm.R1, udp),
-		asm.Add.Imm(asm.R1, size+8),
-		asm.JGT.Reg(asm.R1, asm.R2, "aborted"), // which cannot be: it was as long before
-		asm.LoadMem(asm.R1, udp, 0, asm.Word),
-		asm.LoadMem(asm.R2, udp, 4, asm.Half),
-		asm.LoadMem(asm.R3, udp, 6, asm.Word),
-		asm.LoadMem(asm.R4, udp, 10, asm.Half),
-		asm.StoreMem(udp, 0, asm.R3, asm.Word),
-		asm.StoreMem(udp, 4, asm.R4, asm.Half),
-		asm.StoreMem(udp, 6, asm.R1, asm.Word),
-		asm.StoreMem(udp, 10, asm.R2, asm.Half),
-	}
-}
-
-// send makes the UDP header, its checksum and the payload. R5 is the sum so far.
-func send() asm.Instructions {
-	p := asm.Instructions{
-		asm.LoadMem(asm.R1, udp, 0, asm.Half).WithSymbol("send"),
-		asm.LoadMem(asm.R2, udp, 2, asm.Half),
-		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
-		asm.Add.Imm(asm.R4, 8),
-		asm.HostTo(asm.BE, asm.R4, asm.Half),
-		asm.StoreMem(udp, 0, asm.R2, asm.Half),
-		asm.StoreMem(udp, 2, asm.R1, asm.Half),
-		asm.StoreMem(udp, 4, asm.R4, asm.Half),
-		// The pseudo-header has the addresses, the protocol, and the length again.
-		asm.Add.Reg(asm.R5, asm.R1),
-		asm.Add.Reg(asm.R5, asm.R2),
-		asm.Add.Reg(asm.R5, asm.R4),
-		asm.Add.Reg(asm.R5, asm.R4),
-		asm.Add.Imm(asm.R5, wire16(17)),
-	}
-	p = append(p, fold(asm.R5, asm.R1)...)
-	return append(p,
-		asm.Xor.Imm(asm.R5, math.MaxUint16),
-		skip(asm.JNE.Imm(asm.R5, 0, ""), 1),
-		asm.Mov.Imm(asm.R5, math.MaxUint16), // 0 would be no checksum
-		asm.StoreMem(udp, 6, asm.R5, asm.Half),
-
-		asm.Mov.Reg(asm.R1, ctx),
-		asm.LoadMem(asm.R2, asm.RFP, stackHeader, asm.DWord),
-		asm.Add.Imm(asm.R2, 8),
+		asm.StoreMem(asm.RFP, header+10, asm.R1, asm.Half),
 		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, stackAnswer),
+		asm.Add.Imm(asm.R3, header+12),
+		asm.Mov.Imm(asm.R4, 2*4+8+maxAnswer),
+		asm.Ja.Label("send"),
+	})
+}
+
+// headIPv6 does the same.
+func headIPv6() asm.Instructions {
+	const header, request = stackAnswer - 8 - 40, ip - udp6
+	p := slices.Concat(head(stackAnswer-udp6-8, -udp6, 0x86dd), asm.Instructions{
 		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
-		asm.JGT.Imm(asm.R4, maxAnswer, "aborted"),
-		asm.JEq.Imm(asm.R4, 0, "aborted"),
-		asm.FnXdpStoreBytes.Call(),
-		asm.JNE.Imm(asm.R0, 0, "aborted"))
+		asm.Add.Imm(asm.R4, 8),
+		asm.HostTo(asm.BE, asm.R4, asm.Half),
+		asm.StoreImm(asm.RFP, header, int64(wire16(0x6000)), asm.Half), // version, no traffic class
+		asm.StoreImm(asm.RFP, header+2, 0, asm.Half),                   // no flow label
+		asm.StoreMem(asm.RFP, header+4, asm.R4, asm.Half),
+		asm.StoreImm(asm.RFP, header+6, int64(wire16(17<<8|64)), asm.Half), // UDP, hop limit
+	})
+	for off := int16(0); off < 16; off += 8 {
+		p = append(p,
+			asm.LoadMem(asm.R1, udp, request+8+off, asm.DWord),
+			asm.StoreMem(asm.RFP, header+24+off, asm.R1, asm.DWord),
+			asm.LoadMem(asm.R1, udp, request+24+off, asm.DWord),
+			asm.StoreMem(asm.RFP, header+8+off, asm.R1, asm.DWord))
+	}
+	p[0] = p[0].WithSymbol("head ipv6")
+	return append(p,
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.Add.Imm(asm.R3, header+8),
+		asm.Mov.Imm(asm.R4, 2*16+8+maxAnswer))
+}
+
+// head makes the Ethernet header at an address on the stack, of that of the request,
+// which is at frame from its UDP header on.
+func head(at, frame int16, etherType uint16) asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMem(asm.R1, udp, frame+6, asm.Half),
+		asm.StoreMem(asm.RFP, at, asm.R1, asm.Half),
+		asm.LoadMem(asm.R1, udp, frame+8, asm.Word),
+		asm.StoreMem(asm.RFP, at+2, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, udp, frame, asm.Word),
+		asm.StoreMem(asm.RFP, at+6, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, udp, frame+4, asm.Half),
+		asm.StoreMem(asm.RFP, at+10, asm.R1, asm.Half),
+		asm.StoreImm(asm.RFP, at+12, int64(wire16(etherType)), asm.Half),
+	}
+}
+
+// send makes the UDP header, and has the answer take the request's place. A frame
+// grows at its beginning, where drivers keep room; at its end some have none. It
+// never gets shorter: what an answer does not fill is padding.
+func send() asm.Instructions {
+	const header = stackAnswer - 8
+	return slices.Concat(asm.Instructions{
+		asm.LoadMem(asm.R1, udp, 0, asm.Half).WithSymbol("send"),
+		asm.StoreMem(asm.RFP, header+2, asm.R1, asm.Half),
+		asm.LoadMem(asm.R1, udp, 2, asm.Half),
+		asm.StoreMem(asm.RFP, header, asm.R1, asm.Half),
+		asm.LoadMem(asm.R5, asm.RFP, stackSize, asm.DWord),
+		asm.Add.Imm(asm.R5, 8),
+		asm.HostTo(asm.BE, asm.R5, asm.Half),
+		asm.StoreMem(asm.RFP, header+4, asm.R5, asm.Half),
+		asm.StoreImm(asm.RFP, header+6, 0, asm.Half),
+
+		// The checksum is of the addresses, the datagram, and, once more, its length
+		// and protocol. The zeros that pad the answer make no difference.
+		asm.Add.Imm(asm.R5, wire16(17)),
+		asm.Mov.Imm(asm.R1, 0),
+		asm.Mov.Imm(asm.R2, 0),
+		asm.FnCsumDiff.Call(),
+		asm.Mov.Reg32(asm.R0, asm.R0),
+	}, fold(asm.R0, asm.R1), asm.Instructions{
+		asm.Xor.Imm(asm.R0, math.MaxUint16),
+		skip(asm.JNE.Imm(asm.R0, 0, ""), 1),
+		asm.Mov.Imm(asm.R0, math.MaxUint16), // 0 would be no checksum
+		asm.StoreMem(asm.RFP, header+6, asm.R0, asm.Half),
+
+		asm.LoadMem(asm.R3, asm.RFP, stackHeader, asm.DWord),
+		asm.Add.Imm(asm.R3, 8),
+		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
+		asm.Add.Reg(asm.R3, asm.R4),
+		asm.LoadMem(asm.R2, asm.RFP, stackFrame, asm.DWord),
+		asm.Sub.Reg(asm.R2, asm.R3),
+		asm.JSGE.Imm(asm.R2, 0, "grown"),
+		asm.Mov.Reg(asm.R1, ctx),
+		asm.FnXdpAdjustHead.Call(),
+		asm.JNE.Imm(asm.R0, 0, "pass"),
+
+		asm.Mov.Reg(asm.R1, ctx).WithSymbol("grown"),
+		asm.Mov.Imm(asm.R2, 0),
+		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
+		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.LoadMem(asm.R5, asm.RFP, stackHeader, asm.DWord),
+		asm.JEq.Imm(asm.R5, udp6, "store ipv6"),
+		asm.Add.Imm(asm.R3, stackAnswer-udp4-8),
+		asm.Add.Imm(asm.R4, udp4+8),
+		asm.Ja.Label("store"),
+		asm.Add.Imm(asm.R3, stackAnswer-udp6-8).WithSymbol("store ipv6"),
+		asm.Add.Imm(asm.R4, udp6+8),
+		asm.FnXdpStoreBytes.Call().WithSymbol("store"),
+		asm.JNE.Imm(asm.R0, 0, "aborted"), // which cannot be: the frame is long enough
+	})
 }
 
 // The verdicts: enum xdp_action.
