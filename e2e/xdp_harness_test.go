@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -106,9 +107,27 @@ func (w *wire) dial(t *testing.T, network, addr string) (conn net.Conn) {
 	return conn
 }
 
-// wake asks until the driver answers, whom nobody has told the time while there was no traffic.
+// wake keeps the driver awake until the test ends: it asks the sockets, so that the driver is told the time. It returns
+// when the driver answers.
 func (w *wire) wake(t *testing.T, n *nowd) {
 	t.Helper()
+	sockets := w.dial(t, "udp", server4+":3333")
+	ticker := time.NewTicker(300 * time.Millisecond)
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		ticker.Stop()
+		close(done)
+	})
+	go func() {
+		for {
+			_, _ = sockets.Write([]byte("unix")) // a word: the driver leaves it to the sockets
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
 	conn := w.dial(t, "udp", server4+":3333")
 	before := n.driverAnswers(t)
 	eventually(t, patience, func() error {

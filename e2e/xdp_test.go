@@ -42,6 +42,7 @@ func TestDriverAnswersClients(t *testing.T) {
 			t.Parallel()
 			w := newWire(t)
 			n := w.start(t, xdpSettings(mode))
+			w.wake(t, n)
 			for _, host := range []string{server4, server6} {
 				for _, c := range xdpClients {
 					if host == server6 && c.program == "nc.traditional" {
@@ -54,7 +55,6 @@ func TestDriverAnswersClients(t *testing.T) {
 					c.command = strings.NewReplacer("HOST", host, "BRACKETED", bracketed).Replace(c.command)
 					t.Run(c.command, func(t *testing.T) {
 						tool(t, c.program)
-						w.wake(t, n)
 						before := n.driverAnswers(t)
 						var r result
 						s := during(func() { r = runIn(t, w.client, c.command, c.stdin) })
@@ -78,7 +78,6 @@ func TestDriverAnswersClients(t *testing.T) {
 
 // checkLibrary has beevik's library ask over NTP.
 func (w *wire) checkLibrary(t *testing.T, n *nowd, host string) {
-	w.wake(t, n)
 	before := n.driverAnswers(t)
 	r, err := ntp.QueryWithOptions(host, ntp.QueryOptions{Timeout: patience, Dialer: func(_, remote string) (net.Conn, error) {
 		return w.dial(t, "udp", remote), nil
@@ -124,6 +123,7 @@ func TestDriversTimesAreWithinTheClientsWindow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWire(t)
 			n := w.start(t, xdpSettings(mode, "NOWD_FORMAT=rfc3339"))
+			w.wake(t, n)
 			answered := n.driverAnswers(t)
 			for _, host := range []string{server4, server6} {
 				text, packets := w.dial(t, "udp", net.JoinHostPort(host, "3333")), w.dial(t, "udp", net.JoinHostPort(host, "123"))

@@ -17,16 +17,16 @@ import (
 // xdp. The sockets answer all else, and everything while the driver does not know
 // the time well enough.
 //
-// The driver forgets the time within seconds. While there is traffic, it is told
-// once a second. Without traffic it is not, so an idle service does nothing; the
-// next datagram goes to the sockets then, whose servers notice it.
+// While there is traffic, the driver is told the time once a second. After a second
+// without any it is made to forget the time, so that an idle service does nothing.
+// Then the next datagram goes to the sockets, whose servers notice it.
 //
 // It belongs to the first loop's goroutine, but for notice.
 type driver struct {
 	service  *Service
 	loop     *reactor.Loop
 	xdp      *xdp.Driver
-	timer    *reactor.Timer // set while there is traffic
+	timer    *reactor.Timer // set while the driver knows the time
 	answered uint64         // by the driver, at the last refresh
 	failed   bool           // the last refresh: it is logged once
 	noticed  atomic.Bool    // the sockets got a datagram since the last refresh
@@ -71,7 +71,7 @@ func (d *driver) Ready(_ int, ev reactor.Events) reactor.Events {
 		if !d.xdp.Attached() {
 			d.service.log.Warn("the interface is gone, so the driver does not answer any more; the sockets do", "interface", d.xdp.String())
 		}
-		d.refresh()
+		d.refreshIfAwake()
 	}
 	return ev
 }
@@ -103,12 +103,14 @@ func (d *driver) notice() {
 	}
 }
 
-// tick tells the driver the time if there was traffic since the last time.
+// tick tells the driver the time, or makes it forget the time if there was no
+// traffic since the last tick.
 func (d *driver) tick() {
 	text, ntp := d.xdp.Stats(xdp.Text), d.xdp.Stats(xdp.NTP)
 	answered := text.Answers + ntp.Answers
 	if noticed := d.noticed.Swap(false); !noticed && answered == d.answered {
 		d.timer.Stop()
+		d.xdp.Forget()
 		d.awake.Store(false)
 		return
 	}
@@ -123,6 +125,13 @@ func (d *driver) refresh() {
 		d.service.log.Error("the driver cannot be told the time; the sockets answer", "error", err)
 	}
 	d.failed = err != nil
+}
+
+// refreshIfAwake writes it, unless the driver has forgotten the time anyway.
+func (d *driver) refreshIfAwake() {
+	if d.awake.Load() {
+		d.refresh()
+	}
 }
 
 // endpoints returns where sockets serve what the driver can answer. What they do not
@@ -150,7 +159,7 @@ func driverProtocol(p config.Protocol) (xdp.Protocol, bool) {
 // endpointChanged tells the driver that an endpoint is served now, or not any more.
 func (s *Service) endpointChanged() {
 	if s.driver != nil && s.driver.xdp.Attached() {
-		s.driver.refresh()
+		s.driver.refreshIfAwake()
 	}
 }
 

@@ -160,6 +160,9 @@ func (d *Driver) Refresh(endpoints []Endpoint) error {
 	return nil
 }
 
+// Forget has the program answer nothing until the next Refresh.
+func (d *Driver) Forget() { d.loaded.facts.write(slot{}) }
+
 // write writes the slot that is not current, and makes it so.
 func (f *facts) write(s slot) {
 	next := f.generation + 1
