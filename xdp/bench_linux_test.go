@@ -27,8 +27,9 @@ func BenchmarkProgram(b *testing.B) {
 				if i%10_000 == 0 {
 					h.refresh()
 				}
+				stale := h.stale()
 				verdict, d, err := h.program.Benchmark(frame, 1, nil)
-				if err != nil || (verdict == actionTX) == (name == "others") {
+				if err != nil || (verdict == actionTX) == (name == "others") && h.stale() == stale {
 					b.Fatal(verdict, err)
 				}
 				took = append(took, d)

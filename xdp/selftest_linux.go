@@ -24,7 +24,7 @@ func (d *Driver) selfTest(r *rules) error {
 		clear(d.loaded.rows)
 	}()
 	frame := testFrame(r)
-	for range 3 { // the machine may stop the program between its readings of the clock
+	for range 10 { // the machine may stop the program between its readings of the clock
 		if err := d.Refresh([]Endpoint{{Text | NTP, netip.IPv4Unspecified()}}); err != nil {
 			return err
 		}
