@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -277,6 +280,98 @@ func TestWhatKeepsTheDriverFromAnsweringIsSaidAtStart(t *testing.T) {
 		r := runIn(t, w.server, c.command+"env "+env.String()+binary, "")
 		if r.status != 2 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "NOWD_XDP") {
 			t.Errorf("%s%s: exit status %d, want 2 and %q\n%s", c.command, c.setting, r.status, want, r.stderr)
+		}
+	}
+}
+
+// TestTwoCapabilitiesAreEnough: root without all others, at ports that take none.
+func TestTwoCapabilitiesAreEnough(t *testing.T) {
+	t.Parallel()
+	w := newWire(t)
+	path, err := fakeBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &nowd{udp: server4 + ":3333", health: "127.0.0.1:8086", ns: w.server,
+		args: []string{"--bounding-set=-all,+bpf,+net_admin", "--inh-caps=-all", path}}
+	n.run(t, tool(t, "setpriv"), xdpSettings("", "NOWD_NTP_LISTEN=:1123"))
+	n.awaitReady(t, 200)
+	w.wake(t, n)
+}
+
+// TestIdleDriverMakesNoSystemCall: what is told the driver while there is traffic, it
+// is not told without.
+func TestIdleDriverMakesNoSystemCall(t *testing.T) {
+	t.Parallel()
+	w := newWire(t)
+	n := w.start(t, xdpSettings(""))
+	conn := w.dial(t, "udp", server4+":3333")
+	trace := attach(t, n)
+	eventually(t, patience, func() error {
+		before := n.driverAnswers(t)
+		askOn(t, conn, "")
+		if n.driverAnswers(t) == before {
+			return errors.New("the driver does not answer")
+		}
+		return nil
+	})
+	loop := trace.awaitWait(t, n, socketAt(t, n, 3333))
+	eventually(t, patience, func() error { // its last tick
+		before := trace.read(t)
+		time.Sleep(3 * time.Second)
+		if calls := trace.read(t)[len(before):].of(loop); !undisturbed(calls) {
+			return fmt.Errorf("the loop made system calls without traffic:\n%s", strings.Join(calls, "\n"))
+		}
+		return nil
+	})
+}
+
+// socketAt returns the descriptor of nowd's at a UDP port of IPv4.
+func socketAt(t *testing.T, n *nowd, port int) int {
+	t.Helper()
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/udp", n.pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		f := strings.Fields(line)
+		if len(f) < 10 || !strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+			continue
+		}
+		fds, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", n.pid()))
+		for _, path := range fds {
+			if to, _ := os.Readlink(path); to == "socket:["+f[9]+"]" {
+				fd, _ := strconv.Atoi(filepath.Base(path))
+				return fd
+			}
+		}
+	}
+	t.Fatalf("nothing is at port %d:\n%s", port, table)
+	return -1
+}
+
+// TestNothingOfTheDriverRunsWithoutIt: no descriptor of a program, a map or a netlink
+// socket is open.
+func TestNothingOfTheDriverRunsWithoutIt(t *testing.T) {
+	t.Parallel()
+	n := start(t)
+	n.checkTime(t, "udp")
+	netlink, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/netlink", n.pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(netlink)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == strconv.Itoa(n.pid()) {
+			t.Errorf("a netlink socket: %s", line)
+		}
+	}
+	fds, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", n.pid()))
+	if err != nil || len(fds) == 0 {
+		t.Fatal(fds, err)
+	}
+	for _, path := range fds {
+		if to, _ := os.Readlink(path); strings.Contains(to, "bpf") {
+			t.Errorf("%s is open", to)
 		}
 	}
 }

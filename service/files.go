@@ -76,12 +76,19 @@ func loopFiles(c *config.Config, protocols []config.Protocol) (files, servers in
 // and what is read for metrics. What confine opens is closed before.
 const leastFiles = 6
 
+// driverFiles is how many files it takes to have a driver answer: while the program
+// is loaded, it and its maps; then it, its link and what tells of changes.
+const driverFiles = 6
+
 // CheckFiles returns an error if the process may not open the files that serving
 // takes. Without it confine would end the process, in a build with cgo, and
 // otherwise an endpoint would never be served.
 func CheckFiles(c *config.Config) error {
 	needed, _ := loopFiles(c, c.Protocols())
 	needed += leastFiles
+	if c.XDP.Interface != "" {
+		needed += driverFiles
+	}
 	var fds []int
 	defer func() {
 		for _, fd := range fds {
