@@ -8,9 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// numSources is how many sources have a bucket, and how many flows a run, at a
-// time: as many as guard's.
-const numSources = 16384
+// How many sources have a bucket, and how many flows a run, at a time: as many as
+// guard's. The one that was seen least recently makes room, as the kernel has it,
+// more or less.
+const (
+	numSources = 16384
+	numFlows   = 32768
+)
 
 // loaded is the program in the kernel, and its memory.
 type loaded struct {
@@ -42,7 +46,7 @@ func load(r *rules) (_ *loaded, err error) {
 		specs = append(specs, &ebpf.MapSpec{Name: "sources", Type: ebpf.LRUHash, KeySize: 8, ValueSize: 8, MaxEntries: numSources})
 	}
 	if r.longest > 0 {
-		specs = append(specs, &ebpf.MapSpec{Name: "flows", Type: ebpf.LRUHash, KeySize: 16, ValueSize: 8, MaxEntries: numSources})
+		specs = append(specs, &ebpf.MapSpec{Name: "flows", Type: ebpf.LRUHash, KeySize: 16, ValueSize: 8, MaxEntries: numFlows})
 	}
 	for _, spec := range specs {
 		m, err := ebpf.NewMap(spec)
