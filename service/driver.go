@@ -65,6 +65,16 @@ func (d *driver) attach() error {
 	return nil
 }
 
+// sharers returns how many share the limit of all sources: the loops, and the
+// driver if it answers by itself.
+func (s *Service) sharers() int {
+	n := int(s.config.Loops)
+	if s.driver != nil {
+		n++
+	}
+	return n
+}
+
 // Ready takes note that something about the interface has changed.
 func (d *driver) Ready(_ int, ev reactor.Events) reactor.Events {
 	if d.xdp.Changed() {

@@ -66,16 +66,6 @@ func (s *Service) newWorker(loop *reactor.Loop, i, maxConns int, sources *tcp.So
 	return w
 }
 
-// sharers returns how many share the limit of all sources: the loops, and the
-// driver if it answers by itself.
-func (s *Service) sharers() int {
-	n := int(s.config.Loops)
-	if s.driver != nil {
-		n++
-	}
-	return n
-}
-
 // dialects are those of one loop that are spoken over both UDP and TCP.
 type dialects struct {
 	text    *answer.Text
