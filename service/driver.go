@@ -81,7 +81,7 @@ func (d *driver) Ready(_ int, ev reactor.Events) reactor.Events {
 		if !d.xdp.Attached() {
 			d.service.log.Warn("the interface is gone, so the driver does not answer any more; the sockets do", "interface", d.xdp.String())
 		}
-		d.refreshIfAwake()
+		d.update()
 	}
 	return ev
 }
@@ -120,7 +120,7 @@ func (d *driver) tick() {
 	answered := text.Answers + ntp.Answers
 	if noticed := d.noticed.Swap(false); !noticed && answered == d.answered {
 		d.timer.Stop()
-		d.xdp.Forget()
+		d.xdp.Forget(d.endpoints())
 		d.awake.Store(false)
 		return
 	}
@@ -137,10 +137,12 @@ func (d *driver) refresh() {
 	d.failed = err != nil
 }
 
-// refreshIfAwake writes it, unless the driver has forgotten the time anyway.
-func (d *driver) refreshIfAwake() {
+// update tells the driver where it may answer, and, if it is awake, the time.
+func (d *driver) update() {
 	if d.awake.Load() {
 		d.refresh()
+	} else {
+		d.xdp.Forget(d.endpoints())
 	}
 }
 
@@ -168,8 +170,8 @@ func driverProtocol(p config.Protocol) (xdp.Protocol, bool) {
 
 // endpointChanged tells the driver that an endpoint is served now, or not any more.
 func (s *Service) endpointChanged() {
-	if s.driver != nil && s.driver.xdp.Attached() {
-		s.driver.refreshIfAwake()
+	if s.driver != nil {
+		s.driver.update()
 	}
 }
 

@@ -160,8 +160,13 @@ func (d *Driver) Refresh(endpoints []Endpoint) error {
 	return nil
 }
 
-// Forget has the program answer nothing until the next Refresh.
-func (d *Driver) Forget() { d.loaded.facts.write(slot{}) }
+// Forget has the program answer nothing until the next Refresh. It still knows where
+// the protocols are served, so that it can count what it leaves to the sockets.
+func (d *Driver) Forget(endpoints []Endpoint) {
+	var s slot
+	s.setStation(d.station, endpoints)
+	d.loaded.facts.write(s)
+}
 
 // write writes the slot that is not current, and makes it so.
 func (f *facts) write(s slot) {

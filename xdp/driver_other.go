@@ -11,7 +11,7 @@ type Driver struct{}
 func Attach(Config) (*Driver, error) { return nil, errors.New("only Linux has XDP") }
 
 func (d *Driver) Refresh([]Endpoint) error { return nil }
-func (d *Driver) Forget()                  {}
+func (d *Driver) Forget([]Endpoint)        {}
 func (d *Driver) Monitor() int             { return -1 }
 func (d *Driver) Changed() bool            { return false }
 func (d *Driver) Attached() bool           { return false }

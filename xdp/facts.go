@@ -61,12 +61,13 @@ type writer struct {
 	ntp   *answer.NTP  // likewise
 }
 
-// slot returns the facts at a reading of the clocks. It returns the zero slot if
-// they do not hold: the answers have another clock than the program.
+// slot returns the facts at a reading of the clocks. They have expired already if
+// the sockets' answers have another clock than the program.
 func (w *writer) slot(c clocks, st station, endpoints []Endpoint) (s slot) {
 	now := w.clock.Now()
+	s.setStation(st, endpoints)
 	if now.Sub(time.Unix(0, c.utc)).Abs() > sameClock {
-		return slot{}
+		return s
 	}
 	s.written, s.expires = c.utc, c.utc+int64(lifetime)
 	if w.clock.Quality(now).Leap != clock.LeapNone {
@@ -74,8 +75,6 @@ func (w *writer) slot(c clocks, st station, endpoints []Endpoint) (s slot) {
 	}
 	s.taiUTC = time.Duration(c.tai - c.utc).Round(time.Second).Nanoseconds()
 	s.taiMono, s.slack = c.tai-c.mono, c.slack
-	copy(s.mac[:], st.mac[:])
-	s.setAddrs(st.addrs, endpoints)
 	if w.ntp != nil {
 		s.ntp.set(w.ntp.Header(now))
 	}
@@ -91,10 +90,11 @@ func endOfDay(t time.Time) time.Time {
 	return t.UTC().Truncate(day).Add(day)
 }
 
-// setAddrs sets the addresses at which something is served.
-func (s *slot) setAddrs(addrs []netip.Addr, endpoints []Endpoint) {
+// setStation sets the addresses of the interface, and what is served there.
+func (s *slot) setStation(st station, endpoints []Endpoint) {
+	copy(s.mac[:], st.mac[:])
 	v4, v6 := s.ipv4[:0], s.ipv6[:0]
-	for _, a := range addrs {
+	for _, a := range st.addrs {
 		var serves Protocol
 		for _, e := range endpoints {
 			if e.Addr == a || e.Addr.IsUnspecified() && e.Addr.Is4() == a.Is4() {

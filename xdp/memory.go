@@ -13,7 +13,7 @@ type facts struct {
 
 // slot is what the program has to know. Times are nanoseconds since 1970, UTC.
 // Ports, addresses and what goes over the wire have the order of the wire. The
-// zero slot has expired.
+// zero slot has no addresses, and has expired.
 type slot struct {
 	written int64 // when
 	expires int64 // from when on the program answers nothing

@@ -85,7 +85,7 @@ func (r *rules) program() asm.Instructions {
 		r.parse(),
 		r.readFacts(),
 		judgeIPv4(), judgeIPv6(),
-		r.judgeRequest(), r.judgeSource(), r.judgeFlow(), r.judgeRate(),
+		r.judgeRequest(), judgeFacts(), r.judgeSource(), r.judgeFlow(), r.judgeRate(),
 		r.answerText(), answerNTP(),
 		check(),
 		headIPv4(), headIPv6(), send(),
@@ -167,10 +167,6 @@ func (r *rules) readFacts() asm.Instructions {
 		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
 		asm.StoreMem(asm.RFP, stackReceived, asm.R0, asm.DWord),
-		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.written)), asm.DWord),
-		asm.JSGT.Reg(asm.R1, asm.R0, "stale"),
-		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.expires)), asm.DWord),
-		asm.JSLE.Reg(asm.R1, asm.R0, "stale"),
 
 		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
 		asm.JEq.Imm(asm.R1, udp6, "judge ipv6"),
@@ -315,7 +311,7 @@ func (r *rules) judgeRequest() asm.Instructions {
 
 		asm.JLT.Imm(asm.R2, int32(8+min(r.minRequest, maxText+1)), "pass"),
 		asm.JGT.Imm(asm.R2, 8+maxText, "pass"),
-		asm.Ja.Label("judge source"),
+		asm.Ja.Label("judge facts"),
 
 		asm.JNE.Imm(asm.R2, 8+48, "pass").WithSymbol("judge ntp"),
 		asm.LoadMem(asm.R2, ctx, 4, asm.Word), // data_end
@@ -336,10 +332,21 @@ func (r *rules) judgeRequest() asm.Instructions {
 	}
 }
 
+// judgeFacts sees to it that the facts hold. From here on the datagram counts.
+func judgeFacts() asm.Instructions {
+	return asm.Instructions{
+		asm.LoadMem(asm.R1, asm.RFP, stackReceived, asm.DWord).WithSymbol("judge facts"),
+		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.written)), asm.DWord),
+		asm.JSGT.Reg(asm.R2, asm.R1, "stale"),
+		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.expires)), asm.DWord),
+		asm.JSLE.Reg(asm.R2, asm.R1, "stale"),
+	}
+}
+
 // judgeSource drops what comes from a service: guard's rules about ports.
 func (r *rules) judgeSource() asm.Instructions {
 	p := asm.Instructions{
-		asm.LoadMem(asm.R1, udp, 0, asm.Half).WithSymbol("judge source"),
+		asm.LoadMem(asm.R1, udp, 0, asm.Half),
 		asm.HostTo(asm.BE, asm.R1, asm.Half),
 		asm.StoreMem(asm.RFP, stackPort, asm.R1, asm.DWord),
 		skip(asm.JNE.Imm(protocol, protocolNTP, ""), 1),
