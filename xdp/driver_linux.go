@@ -136,13 +136,18 @@ func isVerifierError(err error) bool {
 }
 
 // checkKernel returns an error if the kernel does not have all that the program
-// calls: bpf_ktime_get_tai_ns, bpf-helpers(7).
+// calls.
 func checkKernel() error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
 		return err
 	}
-	release := unix.ByteSliceToString(u.Release[:])
+	return checkRelease(unix.ByteSliceToString(u.Release[:]))
+}
+
+// checkRelease returns an error if Linux of a release has no bpf_ktime_get_tai_ns:
+// bpf-helpers(7).
+func checkRelease(release string) error {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err == nil && (major < 6 || major == 6 && minor < 1) {
 		return fmt.Errorf("%w: %s", errKernel, release)

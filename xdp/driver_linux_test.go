@@ -138,3 +138,14 @@ func TestAddressesAreFollowed(t *testing.T) {
 		t.Error("an interface that is gone changes")
 	}
 }
+
+func TestOldKernelsAreRefused(t *testing.T) {
+	for release, old := range map[string]bool{
+		"5.15.0-91-generic": true, "6.0.19": true, "4.18.0-513.el8.x86_64": true,
+		"6.1.0": false, "6.1.0-13-amd64": false, "6.18.44": false, "10.0.1": false, "strange": false,
+	} {
+		if err := checkRelease(release); errors.Is(err, errKernel) != old {
+			t.Errorf("%s: %v", release, err)
+		}
+	}
+}
