@@ -8,6 +8,7 @@ import (
 
 	"nowd/answer"
 	"nowd/clock"
+	"nowd/ntp"
 )
 
 func TestTextIsAnsweredAsBySockets(t *testing.T) {
@@ -413,5 +414,51 @@ func TestConversationsEnd(t *testing.T) {
 				t.Fatal("no answer")
 			}
 		}
+	}
+}
+
+// TestFactsAreReadWhole: while the facts are written all the time, an answer is of
+// one of them or there is none.
+func TestFactsAreReadWhole(t *testing.T) {
+	b := newBench(t, answer.DateTime, nil)
+	fresh := b.facts.slots[b.facts.generation%2]
+	var all [2]slot
+	for i := range all {
+		all[i] = fresh
+		all[i].ntp.stratum = uint8(3 + i)
+		all[i].ntp.refID = [4]byte{byte(3 + i), byte(3 + i), byte(3 + i), byte(3 + i)}
+		all[i].ntp.reference = [8]byte{7: byte(3 + i)}
+	}
+	b.facts.write(all[0])
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				b.facts.write(all[i/7%2]) // several in a row are alike, so there is something to answer
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		<-stopped
+	}()
+	f, answered := ask(false, ntpPort, ntpRequest(4)), 0
+	for range 30_000 {
+		verdict, out := b.runOnce(f)
+		if verdict != actionTX {
+			continue
+		}
+		answered++
+		p, _ := ntp.Parse(out[42:])
+		if p.RefID[0] != p.Stratum || byte(p.Reference) != p.Stratum {
+			t.Fatalf("%+v", p)
+		}
+	}
+	if answered == 0 {
+		t.Error("nothing was answered")
 	}
 }
