@@ -234,8 +234,8 @@ func (d *Driver) Close() {
 
 // Stats returns the counts of a protocol. Any goroutine may call it.
 func (d *Driver) Stats(p Protocol) (s Stats) {
-	for i := range d.loaded.rows {
-		c := &d.loaded.rows[i][p>>1]
+	for i := range d.loaded.cpus {
+		c := &d.loaded.cpus[i].counters[p>>1]
 		load := func(counter int) uint64 { return atomic.LoadUint64(&c[counter]) }
 		s.Answers += load(countAnswers)
 		s.SourcePort += load(countSourcePort)

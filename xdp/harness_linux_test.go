@@ -206,10 +206,10 @@ func (b *bench) expect(frame []byte) []byte {
 
 // sum returns the counters of all CPUs together.
 func (b *bench) sum() (s row) {
-	for i := range b.rows {
+	for i := range b.cpus {
 		for p := range s {
 			for c := range s[p] {
-				s[p][c] += b.rows[i][p][c]
+				s[p][c] += b.cpus[i].counters[p][c]
 			}
 		}
 	}

@@ -21,7 +21,7 @@ type loaded struct {
 	program *ebpf.Program
 	facts   *facts
 	counts  *counts
-	rows    []row
+	cpus    []cpu
 	mapped  [][]byte
 }
 
@@ -37,7 +37,7 @@ func load(r *rules) (_ *loaded, err error) {
 			l.close()
 		}
 	}()
-	countsSize := unsafe.Sizeof(counts{}) + uintptr(r.cpus)*unsafe.Sizeof(row{})
+	countsSize := unsafe.Sizeof(counts{}) + uintptr(r.cpus)*unsafe.Sizeof(cpu{})
 	specs := []*ebpf.MapSpec{
 		{Name: "facts", Type: ebpf.Array, KeySize: 4, ValueSize: uint32(unsafe.Sizeof(facts{})), MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE},
 		{Name: "counts", Type: ebpf.Array, KeySize: 4, ValueSize: uint32(countsSize), MaxEntries: 1, Flags: unix.BPF_F_MMAPABLE},
@@ -76,7 +76,7 @@ func load(r *rules) (_ *loaded, err error) {
 		return nil, err
 	}
 	l.counts = (*counts)(memory)
-	l.rows = unsafe.Slice((*row)(unsafe.Add(memory, unsafe.Sizeof(counts{}))), r.cpus)
+	l.cpus = unsafe.Slice((*cpu)(unsafe.Add(memory, unsafe.Sizeof(counts{}))), r.cpus)
 	return l, nil
 }
 

@@ -91,10 +91,17 @@ type line struct {
 const maxAfter = len("+08:00\n")
 
 // counts is the beginning of the memory that the program writes and the service
-// reads. A row for each CPU follows.
+// reads. What belongs to each CPU follows.
 type counts struct {
 	total int64 // the bucket of the limit for all sources: see limit
 	_     [cacheLine - 8]byte
+}
+
+// cpu is what belongs to one CPU, on which one run of the program ends before the
+// next one begins.
+type cpu struct {
+	counters row
+	work     work
 }
 
 // row has the counters of one CPU, by protocol.
@@ -114,7 +121,31 @@ const (
 	numCounters
 )
 
-// A row fills one cacheLine, so no two CPUs write to the same.
+// work is memory for one run of the program. It is not on the stack, because there
+// the first store to a place takes 7 ns if the process that loads the program has no
+// CAP_PERFMON: the kernel keeps the processor from speculating on what was there
+// before.
+type work struct {
+	// The answer's frame: headers that end where the answer begins, and the answer,
+	// padded with zeros.
+	headers [64]byte
+	answer  [maxAnswer]byte
+
+	received   int64    // when the program began, UTC
+	sent       int64    // when the answer was made, UTC
+	mono       int64    // CLOCK_MONOTONIC, in between
+	generation uint64   // of the facts
+	frame      int64    // length of the frame
+	size       int64    // length of the answer
+	flow       [2]int64 // the source's key, as guard.Source has it, and its port
+	value      int64    // of a new source or flow
+	_          [7]int64
+}
+
+// maxAnswer is an upper bound on the length of an answer.
+const maxAnswer = 64
+
+// A cacheLine, or a few, is each CPU's alone: no two write to the same.
 const cacheLine = 128
 
 // The protocols, as bits of serves, and by their indexes in a row.

@@ -40,30 +40,33 @@ const maxPadded = 64
 
 // The registers that keep their values over calls.
 const (
-	ctx      = asm.R6 // struct xdp_md
-	udp      = asm.R7 // the UDP header in the frame
-	known    = asm.R8 // the current slot of facts
-	protocol = asm.R9 // protocolText or protocolNTP
+	ctx   = asm.R6 // struct xdp_md
+	udp   = asm.R7 // the UDP header in the frame
+	known = asm.R8 // the current slot of facts
+	mine  = asm.R9 // what belongs to the CPU
 )
 
-// The program's stack, in bytes from its top. The answer's headers end where the
-// answer begins.
+// The program's stack, in bytes from its top. It is for what the verifier has to
+// know the value of: which way the program has gone.
 const (
-	stackAnswer     = -64  // the answer, padded with zeros
-	stackReceived   = -136 // when the program began, UTC
-	stackSent       = -144 // when the answer was made, UTC
-	stackMono       = -152 // CLOCK_MONOTONIC, in between
-	stackGeneration = -160
-	stackHeader     = -168 // offset of the UDP header in the frame: udp4 or udp6
-	stackFrame      = -176 // length of the frame
-	stackSize       = -184 // length of the answer
-	stackRow        = -192 // the CPU's row of counters
-	stackPort       = -200 // the source's port; with stackSource the key of a flow
-	stackSource     = -208 // the source's key, as guard.Source has it
-	stackValue      = -216 // of a new source or flow
-	stackSaved      = -240 // three registers, over a call
+	stackHeader   = -8  // offset of the UDP header in the frame: udp4 or udp6
+	stackProtocol = -16 // protocolText or protocolNTP
+	stackSaved    = -40 // three registers, over a call
+)
 
-	maxAnswer = 64
+// Offsets of what belongs to the CPU.
+const (
+	workHeaders    = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.headers))
+	workAnswer     = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.answer))
+	workReceived   = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.received))
+	workSent       = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.sent))
+	workMono       = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.mono))
+	workGeneration = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.generation))
+	workFrame      = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.frame))
+	workSize       = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.size))
+	workSource     = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.flow))
+	workPort       = workSource + 8
+	workValue      = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.value))
 )
 
 // Offsets in a frame.
@@ -79,7 +82,7 @@ const (
 //
 // It passes to the sockets whatever it does not plainly know how to answer, as it
 // came: no byte of the frame is changed before the last check. The answer is made
-// on the stack, and copied into the frame at last.
+// in memory of the CPU's, and copied into the frame at last.
 func (r *rules) program() asm.Instructions {
 	return slices.Concat(
 		r.parse(),
@@ -130,12 +133,12 @@ func (r *rules) parse() asm.Instructions {
 	}
 	if r.ntpPort != 0 {
 		p = append(p,
-			asm.Mov.Imm(protocol, protocolNTP),
+			asm.Mov.Imm(asm.R1, protocolNTP),
 			asm.JEq.Imm(asm.R4, wire16(r.ntpPort), "ours"))
 	}
 	if r.textPort != 0 {
 		p = append(p,
-			asm.Mov.Imm(protocol, protocolText),
+			asm.Mov.Imm(asm.R1, protocolText),
 			asm.JEq.Imm(asm.R4, wire16(r.textPort), "ours"))
 	}
 	return append(p, asm.Ja.Label("pass"))
@@ -145,12 +148,12 @@ func (r *rules) parse() asm.Instructions {
 // slot.
 func (r *rules) readFacts() asm.Instructions {
 	return asm.Instructions{
-		asm.FnGetSmpProcessorId.Call().WithSymbol("ours"),
+		asm.StoreMem(asm.RFP, stackProtocol, asm.R1, asm.DWord).WithSymbol("ours"),
+		asm.FnGetSmpProcessorId.Call(),
 		asm.JGE.Imm(asm.R0, int32(r.cpus), "pass"),
-		asm.Mul.Imm(asm.R0, int32(unsafe.Sizeof(row{}))),
-		asm.LoadMapValue(asm.R1, 0, uint32(unsafe.Sizeof(counts{}))).WithReference("counts"),
-		asm.Add.Reg(asm.R1, asm.R0),
-		asm.StoreMem(asm.RFP, stackRow, asm.R1, asm.DWord),
+		asm.Mul.Imm(asm.R0, int32(unsafe.Sizeof(cpu{}))),
+		asm.LoadMapValue(mine, 0, uint32(unsafe.Sizeof(counts{}))).WithReference("counts"),
+		asm.Add.Reg(mine, asm.R0),
 
 		asm.FnKtimeGetTaiNs.Call(),
 
@@ -158,7 +161,7 @@ func (r *rules) readFacts() asm.Instructions {
 		// slot first.
 		asm.LoadMapValue(known, 0, 0).WithReference("facts"),
 		asm.LoadMem(asm.R1, known, 0, asm.DWord),
-		asm.StoreMem(asm.RFP, stackGeneration, asm.R1, asm.DWord),
+		asm.StoreMem(mine, workGeneration, asm.R1, asm.DWord),
 		asm.And.Imm(asm.R1, 1),
 		asm.Mul.Imm(asm.R1, int32(unsafe.Sizeof(slot{}))),
 		asm.Add.Reg(known, asm.R1),
@@ -166,7 +169,7 @@ func (r *rules) readFacts() asm.Instructions {
 
 		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
-		asm.StoreMem(asm.RFP, stackReceived, asm.R0, asm.DWord),
+		asm.StoreMem(mine, workReceived, asm.R0, asm.DWord),
 
 		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
 		asm.JEq.Imm(asm.R1, udp6, "judge ipv6"),
@@ -219,12 +222,13 @@ func judgeIPv4() asm.Instructions {
 			asm.LoadMem(asm.R0, known, serves, asm.Word))
 	}
 	return append(p,
-		asm.And.Reg(asm.R0, protocol).WithSymbol("addressed4"),
+		asm.LoadMem(asm.R5, asm.RFP, stackProtocol, asm.DWord).WithSymbol("addressed4"),
+		asm.And.Reg(asm.R0, asm.R5),
 		asm.JEq.Imm(asm.R0, 0, "pass"),
 		// As guard.Source has it.
 		asm.LoadImm(asm.R2, -1<<32, asm.DWord),
 		asm.Or.Reg(asm.R1, asm.R2),
-		asm.StoreMem(asm.RFP, stackSource, asm.R1, asm.DWord),
+		asm.StoreMem(mine, workSource, asm.R1, asm.DWord),
 		asm.Ja.Label("judge request"))
 }
 
@@ -272,10 +276,11 @@ func judgeIPv6() asm.Instructions {
 			asm.LoadMem(asm.R0, known, serves, asm.DWord))
 	}
 	return append(p,
-		asm.And.Reg(asm.R0, protocol).WithSymbol("addressed6"),
+		asm.LoadMem(asm.R5, asm.RFP, stackProtocol, asm.DWord).WithSymbol("addressed6"),
+		asm.And.Reg(asm.R0, asm.R5),
 		asm.JEq.Imm(asm.R0, 0, "pass"),
 		asm.HostTo(asm.BE, asm.R1, asm.DWord),
-		asm.StoreMem(asm.RFP, stackSource, asm.R1, asm.DWord))
+		asm.StoreMem(mine, workSource, asm.R1, asm.DWord))
 }
 
 // judgeEthernet sees to it that the frame is for the interface and from one
@@ -299,7 +304,7 @@ func (r *rules) judgeRequest() asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R1, ctx).WithSymbol("judge request"),
 		asm.FnXdpGetBuffLen.Call(),
-		asm.StoreMem(asm.RFP, stackFrame, asm.R0, asm.DWord),
+		asm.StoreMem(mine, workFrame, asm.R0, asm.DWord),
 		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
 		asm.LoadMem(asm.R2, udp, 4, asm.Half),
 		asm.HostTo(asm.BE, asm.R2, asm.Half),
@@ -307,7 +312,8 @@ func (r *rules) judgeRequest() asm.Instructions {
 		asm.JGT.Reg(asm.R1, asm.R0, "pass"), // it is cut off
 		skip(asm.JEq.Reg(asm.R1, asm.R0, ""), 1),
 		asm.JGT.Imm(asm.R0, maxPadded, "pass"),
-		asm.JEq.Imm(protocol, protocolNTP, "judge ntp"),
+		asm.LoadMem(asm.R3, asm.RFP, stackProtocol, asm.DWord),
+		asm.JEq.Imm(asm.R3, protocolNTP, "judge ntp"),
 
 		asm.JLT.Imm(asm.R2, int32(8+min(r.minRequest, maxText+1)), "pass"),
 		asm.JGT.Imm(asm.R2, 8+maxText, "pass"),
@@ -335,7 +341,7 @@ func (r *rules) judgeRequest() asm.Instructions {
 // judgeFacts sees to it that the facts hold. From here on the datagram counts.
 func judgeFacts() asm.Instructions {
 	return asm.Instructions{
-		asm.LoadMem(asm.R1, asm.RFP, stackReceived, asm.DWord).WithSymbol("judge facts"),
+		asm.LoadMem(asm.R1, mine, workReceived, asm.DWord).WithSymbol("judge facts"),
 		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.written)), asm.DWord),
 		asm.JSGT.Reg(asm.R2, asm.R1, "stale"),
 		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.expires)), asm.DWord),
@@ -348,8 +354,9 @@ func (r *rules) judgeSource() asm.Instructions {
 	p := asm.Instructions{
 		asm.LoadMem(asm.R1, udp, 0, asm.Half),
 		asm.HostTo(asm.BE, asm.R1, asm.Half),
-		asm.StoreMem(asm.RFP, stackPort, asm.R1, asm.DWord),
-		skip(asm.JNE.Imm(protocol, protocolNTP, ""), 1),
+		asm.StoreMem(mine, workPort, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R2, asm.RFP, stackProtocol, asm.DWord),
+		skip(asm.JNE.Imm(asm.R2, protocolNTP, ""), 1),
 		asm.JEq.Imm(asm.R1, 123, "judge flow"), // clients of NTP may ask from there
 		asm.JLT.Imm(asm.R1, 1024, "source port"),
 	}
@@ -358,7 +365,7 @@ func (r *rules) judgeSource() asm.Instructions {
 	}
 	return append(p,
 		asm.FnKtimeGetNs.Call().WithSymbol("judge flow"),
-		asm.StoreMem(asm.RFP, stackMono, asm.R0, asm.DWord))
+		asm.StoreMem(mine, workMono, asm.R0, asm.DWord))
 }
 
 // judgeFlow ends conversations without end: guard.Breaker. The state of a flow is
@@ -367,17 +374,17 @@ func (r *rules) judgeFlow() asm.Instructions {
 	if r.longest == 0 {
 		return nil
 	}
-	return slices.Concat(lookUp("flows", stackSource, "known flow"), asm.Instructions{
-		asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord),
+	return slices.Concat(lookUp("flows", "known flow"), asm.Instructions{
+		asm.LoadMem(asm.R3, mine, workMono, asm.DWord),
 		asm.RSh.Imm(asm.R3, seenUnit),
 		asm.LSh.Imm(asm.R3, 32),
 		asm.Add.Imm(asm.R3, 1),
-		asm.StoreMem(asm.RFP, stackValue, asm.R3, asm.DWord),
-	}, insert("flows", stackSource), asm.Instructions{
+		asm.StoreMem(mine, workValue, asm.R3, asm.DWord),
+	}, insert("flows"), asm.Instructions{
 		asm.Ja.Label("judge rate"),
 
 		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord).WithSymbol("known flow"),
-		asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord),
+		asm.LoadMem(asm.R3, mine, workMono, asm.DWord),
 		asm.RSh.Imm(asm.R3, seenUnit),
 		asm.Mov.Reg(asm.R2, asm.R1),
 		asm.RSh.Imm(asm.R2, 32),
@@ -422,11 +429,11 @@ const (
 func (r *rules) judgeRate() asm.Instructions {
 	p := asm.Instructions{nothing().WithSymbol("judge rate")}
 	if r.source.interval > 0 {
-		p = slices.Concat(p, lookUp("sources", stackSource, "known source"), asm.Instructions{
-			asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord),
+		p = slices.Concat(p, lookUp("sources", "known source"), asm.Instructions{
+			asm.LoadMem(asm.R3, mine, workMono, asm.DWord),
 			asm.Add.Imm(asm.R3, int32(r.source.interval)),
-			asm.StoreMem(asm.RFP, stackValue, asm.R3, asm.DWord),
-		}, insert("sources", stackSource), asm.Instructions{
+			asm.StoreMem(mine, workValue, asm.R3, asm.DWord),
+		}, insert("sources"), asm.Instructions{
 			asm.Ja.Label("judge total"),
 
 			asm.Mov.Reg(asm.R1, asm.R0).WithSymbol("known source"),
@@ -440,27 +447,27 @@ func (r *rules) judgeRate() asm.Instructions {
 	return p
 }
 
-// lookUp looks the key on the stack up in a map. If it is there, R0 becomes the
+// lookUp looks the source, or its flow, up in a map. If it is there, R0 becomes the
 // address of its value, and the program jumps to known.
-func lookUp(name string, key int32, known string) asm.Instructions {
+func lookUp(name, known string) asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMapPtr(asm.R1, 0).WithReference(name),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, key),
+		asm.Mov.Reg(asm.R2, mine),
+		asm.Add.Imm(asm.R2, int32(workSource)),
 		asm.FnMapLookupElem.Call(),
 		asm.JNE.Imm(asm.R0, 0, known),
 	}
 }
 
-// insert puts the key on the stack into a map, with stackValue. The key that was
-// used least recently makes room.
-func insert(name string, key int32) asm.Instructions {
+// insert puts the source, or its flow, into a map, with the new value. The one that
+// was used least recently makes room.
+func insert(name string) asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMapPtr(asm.R1, 0).WithReference(name),
-		asm.Mov.Reg(asm.R2, asm.RFP),
-		asm.Add.Imm(asm.R2, key),
-		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, stackValue),
+		asm.Mov.Reg(asm.R2, mine),
+		asm.Add.Imm(asm.R2, int32(workSource)),
+		asm.Mov.Reg(asm.R3, mine),
+		asm.Add.Imm(asm.R3, int32(workValue)),
 		asm.Mov.Imm(asm.R4, 0), // BPF_ANY
 		asm.FnMapUpdateElem.Call(),
 	}
@@ -470,7 +477,7 @@ func insert(name string, key int32) asm.Instructions {
 func (l limit) take(over string) asm.Instructions {
 	lucky, take := over+", lucky", over+", not"
 	p := asm.Instructions{
-		asm.LoadMem(asm.R3, asm.RFP, stackMono, asm.DWord),
+		asm.LoadMem(asm.R3, mine, workMono, asm.DWord),
 		asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord),
 		asm.Mov.Reg(asm.R2, asm.R0), // becomes max(TAT, now)
 		skip(asm.JSGE.Reg(asm.R2, asm.R3, ""), 1),
@@ -513,20 +520,17 @@ func (l limit) take(over string) asm.Instructions {
 // answerText makes an answer of what is before the fraction of the second, its
 // digits, and what is after it.
 func (r *rules) answerText() asm.Instructions {
-	var p asm.Instructions
+	p := asm.Instructions{asm.Mov.Imm(asm.R0, 0)}
 	for off := int16(0); off < maxAnswer; off += 8 {
-		store := asm.StoreMem(asm.RFP, stackAnswer+off, asm.R0, asm.DWord)
-		if off == 0 {
-			p = append(p, asm.Mov.Imm(asm.R0, 0))
-		}
-		p = append(p, store)
+		p = append(p, asm.StoreMem(mine, workAnswer+off, asm.R0, asm.DWord))
 	}
 	p = append(p,
-		asm.JEq.Imm(protocol, protocolNTP, "answer ntp"),
+		asm.LoadMem(asm.R1, asm.RFP, stackProtocol, asm.DWord),
+		asm.JEq.Imm(asm.R1, protocolNTP, "answer ntp"),
 		asm.FnKtimeGetTaiNs.Call(),
 		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
-		asm.StoreMem(asm.RFP, stackSent, asm.R0, asm.DWord),
+		asm.StoreMem(mine, workSent, asm.R0, asm.DWord),
 
 		// R0 becomes the nanoseconds, and R1 the line of the second.
 		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.text)+unsafe.Offsetof(textFacts{}.second)), asm.DWord),
@@ -544,16 +548,11 @@ func (r *rules) answerText() asm.Instructions {
 		asm.LoadMem(asm.R2, asm.R1, int16(unsafe.Offsetof(line{}.length)), asm.DWord),
 		asm.JEq.Imm(asm.R2, 0, "pass"),
 		asm.JGT.Imm(asm.R2, maxAnswer, "pass"),
-		asm.StoreMem(asm.RFP, stackSize, asm.R2, asm.DWord))
-	for off := 0; off < r.before; {
-		size := asm.DWord
-		for off+size.Sizeof() > r.before {
-			size = map[asm.Size]asm.Size{asm.DWord: asm.Word, asm.Word: asm.Half, asm.Half: asm.Byte}[size]
-		}
+		asm.StoreMem(mine, workSize, asm.R2, asm.DWord))
+	for off := int16(0); off < int16(unsafe.Sizeof(line{}.before)); off += 8 {
 		p = append(p,
-			asm.LoadMem(asm.R2, asm.R1, int16(int(unsafe.Offsetof(line{}.before))+off), size),
-			asm.StoreMem(asm.RFP, int16(stackAnswer+off), asm.R2, size))
-		off += size.Sizeof()
+			asm.LoadMem(asm.R2, asm.R1, int16(unsafe.Offsetof(line{}.before))+off, asm.DWord),
+			asm.StoreMem(mine, workAnswer+off, asm.R2, asm.DWord))
 	}
 	// R0 becomes a fixed-point number with 57 bits of fraction: its whole part is the
 	// first digit, and times ten, the next one. The factor is 2^57 / 10^8, rounded
@@ -561,22 +560,21 @@ func (r *rules) answerText() asm.Instructions {
 	p = append(p,
 		asm.LoadImm(asm.R2, 1<<57/100_000_000+1, asm.DWord),
 		asm.Mul.Reg(asm.R0, asm.R2))
-	for i := range r.digits {
+	fraction := workAnswer + int16(r.before)
+	for i := range int16(r.digits) {
 		p = append(p,
 			asm.Mov.Reg(asm.R2, asm.R0),
 			asm.RSh.Imm(asm.R2, 57),
 			asm.Add.Imm(asm.R2, '0'),
-			asm.StoreMem(asm.RFP, int16(stackAnswer+r.before+i), asm.R2, asm.Byte),
+			asm.StoreMem(mine, fraction+i, asm.R2, asm.Byte),
 			asm.LSh.Imm(asm.R0, 7),
 			asm.RSh.Imm(asm.R0, 7),
 			asm.Mul.Imm(asm.R0, 10))
 	}
-	for i := range maxAfter {
-		p = append(p,
-			asm.LoadMem(asm.R2, asm.R1, int16(int(unsafe.Offsetof(line{}.after))+i), asm.Byte),
-			asm.StoreMem(asm.RFP, int16(stackAnswer+r.before+r.digits+i), asm.R2, asm.Byte))
-	}
-	return append(p, asm.Ja.Label("check"))
+	return append(p,
+		asm.LoadMem(asm.R2, asm.R1, int16(unsafe.Offsetof(line{}.after)), asm.DWord),
+		asm.StoreMem(mine, fraction+int16(r.digits), asm.R2, asm.DWord),
+		asm.Ja.Label("check"))
 }
 
 // answerNTP makes the answer of RFC 5905, figure 8. The time at which it leaves is
@@ -589,44 +587,44 @@ func answerNTP() asm.Instructions {
 		asm.LoadMem(asm.R2, udp, request, asm.Byte),
 		asm.And.Imm(asm.R2, 7<<3), // the version is the client's
 		asm.Or.Reg(asm.R1, asm.R2),
-		asm.StoreMem(asm.RFP, stackAnswer, asm.R1, asm.Byte),
+		asm.StoreMem(mine, workAnswer, asm.R1, asm.Byte),
 		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.stratum)), asm.Byte),
-		asm.StoreMem(asm.RFP, stackAnswer+1, asm.R1, asm.Byte),
+		asm.StoreMem(mine, workAnswer+1, asm.R1, asm.Byte),
 		asm.LoadMem(asm.R1, udp, request+2, asm.Byte), // the poll interval, too
-		asm.StoreMem(asm.RFP, stackAnswer+2, asm.R1, asm.Byte),
+		asm.StoreMem(mine, workAnswer+2, asm.R1, asm.Byte),
 		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.precision)), asm.Byte),
-		asm.StoreMem(asm.RFP, stackAnswer+3, asm.R1, asm.Byte),
+		asm.StoreMem(mine, workAnswer+3, asm.R1, asm.Byte),
 		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.rootDelay)), asm.Word),
-		asm.StoreMem(asm.RFP, stackAnswer+4, asm.R1, asm.Word),
+		asm.StoreMem(mine, workAnswer+4, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.refID)), asm.Word),
-		asm.StoreMem(asm.RFP, stackAnswer+12, asm.R1, asm.Word),
+		asm.StoreMem(mine, workAnswer+12, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.reference)), asm.DWord),
-		asm.StoreMem(asm.RFP, stackAnswer+16, asm.R1, asm.DWord),
+		asm.StoreMem(mine, workAnswer+16, asm.R1, asm.DWord),
 		asm.LoadMem(asm.R1, udp, request+40, asm.DWord),
-		asm.StoreMem(asm.RFP, stackAnswer+24, asm.R1, asm.DWord),
+		asm.StoreMem(mine, workAnswer+24, asm.R1, asm.DWord),
 		asm.Mov.Imm(asm.R1, 48),
-		asm.StoreMem(asm.RFP, stackSize, asm.R1, asm.DWord),
+		asm.StoreMem(mine, workSize, asm.R1, asm.DWord),
 	}
-	p = append(p, asm.LoadMem(asm.R4, asm.RFP, stackReceived, asm.DWord))
+	p = append(p, asm.LoadMem(asm.R4, mine, workReceived, asm.DWord))
 	p = append(p, timestamp(asm.R5, asm.R4)...)
 	p = append(p,
 		asm.HostTo(asm.BE, asm.R5, asm.DWord),
-		asm.StoreMem(asm.RFP, stackAnswer+32, asm.R5, asm.DWord),
+		asm.StoreMem(mine, workAnswer+32, asm.R5, asm.DWord),
 
 		asm.FnKtimeGetTaiNs.Call(),
 		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
-		asm.StoreMem(asm.RFP, stackSent, asm.R0, asm.DWord))
+		asm.StoreMem(mine, workSent, asm.R0, asm.DWord))
 	p = append(p, timestamp(asm.R5, asm.R0)...)
 	p = append(p,
 		// RFC 9769 tells its modes apart by the two being different.
 		asm.HostTo(asm.BE, asm.R5, asm.DWord),
-		asm.LoadMem(asm.R1, asm.RFP, stackAnswer+32, asm.DWord),
+		asm.LoadMem(asm.R1, mine, workAnswer+32, asm.DWord),
 		skip(asm.JNE.Reg(asm.R5, asm.R1, ""), 3),
 		asm.HostTo(asm.BE, asm.R5, asm.DWord),
 		asm.Add.Imm(asm.R5, 1),
 		asm.HostTo(asm.BE, asm.R5, asm.DWord),
-		asm.StoreMem(asm.RFP, stackAnswer+40, asm.R5, asm.DWord),
+		asm.StoreMem(mine, workAnswer+40, asm.R5, asm.DWord),
 
 		// R1 becomes the root dispersion in nanoseconds: clock.Growth.
 		asm.Mov.Reg(asm.R1, asm.R0),
@@ -661,7 +659,7 @@ func answerNTP() asm.Instructions {
 		asm.Add.Imm(asm.R1, 1e9-1),
 		asm.Div.Imm(asm.R1, 1e9),
 		asm.HostTo(asm.BE, asm.R1, asm.Word),
-		asm.StoreMem(asm.RFP, stackAnswer+8, asm.R1, asm.Word))
+		asm.StoreMem(mine, workAnswer+8, asm.R1, asm.Word))
 	return p
 }
 
@@ -693,16 +691,16 @@ func check() asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMapValue(asm.R1, 0, 0).WithReference("facts").WithSymbol("check"),
 		asm.LoadMem(asm.R1, asm.R1, 0, asm.DWord),
-		asm.LoadMem(asm.R2, asm.RFP, stackGeneration, asm.DWord),
+		asm.LoadMem(asm.R2, mine, workGeneration, asm.DWord),
 		asm.JNE.Reg(asm.R1, asm.R2, "stale"),
 
-		asm.LoadMem(asm.R1, asm.RFP, stackMono, asm.DWord),
+		asm.LoadMem(asm.R1, mine, workMono, asm.DWord),
 		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.taiMono)), asm.DWord),
 		asm.Add.Reg(asm.R1, asm.R2),
 		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
 		asm.Sub.Reg(asm.R1, asm.R2), // UTC by the monotonic clock
-		asm.LoadMem(asm.R2, asm.RFP, stackReceived, asm.DWord),
-		asm.LoadMem(asm.R3, asm.RFP, stackSent, asm.DWord),
+		asm.LoadMem(asm.R2, mine, workReceived, asm.DWord),
+		asm.LoadMem(asm.R3, mine, workSent, asm.DWord),
 		asm.JSGT.Reg(asm.R2, asm.R3, "stale"),
 		asm.LoadMem(asm.R4, known, int16(unsafe.Offsetof(slot{}.slack)), asm.DWord),
 		asm.Sub.Reg(asm.R2, asm.R4),
@@ -725,31 +723,31 @@ const maxRun = 1e6
 // for that of UDP. Then R3 and R4 are the address and the length of what the
 // checksum of UDP is made of: the addresses, the UDP header and the answer.
 func headIPv4() asm.Instructions {
-	const header, request = stackAnswer - 8 - 20, ip - udp4
-	p := slices.Concat(head(stackAnswer-udp4-8, -udp4, 0x0800), asm.Instructions{
-		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
+	const header, request = workAnswer - 8 - 20, ip - udp4
+	p := slices.Concat(head(workAnswer-udp4-8, -udp4, 0x0800), asm.Instructions{
+		asm.LoadMem(asm.R4, mine, workSize, asm.DWord),
 		asm.Add.Imm(asm.R4, 20+8),
 		asm.HostTo(asm.BE, asm.R4, asm.Half),
-		asm.StoreImm(asm.RFP, header, int64(wire16(0x4500)), asm.Half), // version, length of the header, no traffic class
-		asm.StoreMem(asm.RFP, header+2, asm.R4, asm.Half),
-		asm.StoreImm(asm.RFP, header+4, 0, asm.Half),                       // identification, of which atomic datagrams need none: RFC 6864
-		asm.StoreImm(asm.RFP, header+6, int64(wire16(0x4000)), asm.Half),   // do not fragment
-		asm.StoreImm(asm.RFP, header+8, int64(wire16(64<<8|17)), asm.Half), // time to live, UDP
-		asm.StoreImm(asm.RFP, header+10, 0, asm.Half),
+		asm.StoreImm(mine, header, int64(wire16(0x4500)), asm.Half), // version, length of the header, no traffic class
+		asm.StoreMem(mine, header+2, asm.R4, asm.Half),
+		asm.StoreImm(mine, header+4, 0, asm.Half),                       // identification, of which atomic datagrams need none: RFC 6864
+		asm.StoreImm(mine, header+6, int64(wire16(0x4000)), asm.Half),   // do not fragment
+		asm.StoreImm(mine, header+8, int64(wire16(64<<8|17)), asm.Half), // time to live, UDP
+		asm.StoreImm(mine, header+10, 0, asm.Half),
 		asm.LoadMem(asm.R1, udp, request+12, asm.Word),
-		asm.StoreMem(asm.RFP, header+16, asm.R1, asm.Word),
+		asm.StoreMem(mine, header+16, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, udp, request+16, asm.Word),
-		asm.StoreMem(asm.RFP, header+12, asm.R1, asm.Word),
+		asm.StoreMem(mine, header+12, asm.R1, asm.Word),
 		asm.Mov.Imm(asm.R1, 0),
 	})
 	for off := int16(header); off < header+20; off += 4 {
-		p = append(p, asm.LoadMem(asm.R2, asm.RFP, off, asm.Word), asm.Add.Reg(asm.R1, asm.R2))
+		p = append(p, asm.LoadMem(asm.R2, mine, off, asm.Word), asm.Add.Reg(asm.R1, asm.R2))
 	}
 	return slices.Concat(p, fold(asm.R1, asm.R2), asm.Instructions{
 		asm.Xor.Imm(asm.R1, math.MaxUint16),
-		asm.StoreMem(asm.RFP, header+10, asm.R1, asm.Half),
-		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, header+12),
+		asm.StoreMem(mine, header+10, asm.R1, asm.Half),
+		asm.Mov.Reg(asm.R3, mine),
+		asm.Add.Imm(asm.R3, int32(header+12)),
 		asm.Mov.Imm(asm.R4, 2*4+8+maxAnswer),
 		asm.Ja.Label("send"),
 	})
@@ -757,27 +755,27 @@ func headIPv4() asm.Instructions {
 
 // headIPv6 does the same.
 func headIPv6() asm.Instructions {
-	const header, request = stackAnswer - 8 - 40, ip - udp6
-	p := slices.Concat(head(stackAnswer-udp6-8, -udp6, 0x86dd), asm.Instructions{
-		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
+	const header, request = workAnswer - 8 - 40, ip - udp6
+	p := slices.Concat(head(workAnswer-udp6-8, -udp6, 0x86dd), asm.Instructions{
+		asm.LoadMem(asm.R4, mine, workSize, asm.DWord),
 		asm.Add.Imm(asm.R4, 8),
 		asm.HostTo(asm.BE, asm.R4, asm.Half),
-		asm.StoreImm(asm.RFP, header, int64(wire16(0x6000)), asm.Half), // version, no traffic class
-		asm.StoreImm(asm.RFP, header+2, 0, asm.Half),                   // no flow label
-		asm.StoreMem(asm.RFP, header+4, asm.R4, asm.Half),
-		asm.StoreImm(asm.RFP, header+6, int64(wire16(17<<8|64)), asm.Half), // UDP, hop limit
+		asm.StoreImm(mine, header, int64(wire16(0x6000)), asm.Half), // version, no traffic class
+		asm.StoreImm(mine, header+2, 0, asm.Half),                   // no flow label
+		asm.StoreMem(mine, header+4, asm.R4, asm.Half),
+		asm.StoreImm(mine, header+6, int64(wire16(17<<8|64)), asm.Half), // UDP, hop limit
 	})
 	for off := int16(0); off < 16; off += 8 {
 		p = append(p,
 			asm.LoadMem(asm.R1, udp, request+8+off, asm.DWord),
-			asm.StoreMem(asm.RFP, header+24+off, asm.R1, asm.DWord),
+			asm.StoreMem(mine, header+24+off, asm.R1, asm.DWord),
 			asm.LoadMem(asm.R1, udp, request+24+off, asm.DWord),
-			asm.StoreMem(asm.RFP, header+8+off, asm.R1, asm.DWord))
+			asm.StoreMem(mine, header+8+off, asm.R1, asm.DWord))
 	}
 	p[0] = p[0].WithSymbol("head ipv6")
 	return append(p,
-		asm.Mov.Reg(asm.R3, asm.RFP),
-		asm.Add.Imm(asm.R3, header+8),
+		asm.Mov.Reg(asm.R3, mine),
+		asm.Add.Imm(asm.R3, int32(header+8)),
 		asm.Mov.Imm(asm.R4, 2*16+8+maxAnswer))
 }
 
@@ -786,14 +784,14 @@ func headIPv6() asm.Instructions {
 func head(at, frame int16, etherType uint16) asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMem(asm.R1, udp, frame+6, asm.Half),
-		asm.StoreMem(asm.RFP, at, asm.R1, asm.Half),
+		asm.StoreMem(mine, at, asm.R1, asm.Half),
 		asm.LoadMem(asm.R1, udp, frame+8, asm.Word),
-		asm.StoreMem(asm.RFP, at+2, asm.R1, asm.Word),
+		asm.StoreMem(mine, at+2, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, udp, frame, asm.Word),
-		asm.StoreMem(asm.RFP, at+6, asm.R1, asm.Word),
+		asm.StoreMem(mine, at+6, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, udp, frame+4, asm.Half),
-		asm.StoreMem(asm.RFP, at+10, asm.R1, asm.Half),
-		asm.StoreImm(asm.RFP, at+12, int64(wire16(etherType)), asm.Half),
+		asm.StoreMem(mine, at+10, asm.R1, asm.Half),
+		asm.StoreImm(mine, at+12, int64(wire16(etherType)), asm.Half),
 	}
 }
 
@@ -801,17 +799,17 @@ func head(at, frame int16, etherType uint16) asm.Instructions {
 // grows at its beginning, where drivers keep room; at its end some have none. It
 // never gets shorter: what an answer does not fill is padding.
 func send() asm.Instructions {
-	const header = stackAnswer - 8
+	const header = workAnswer - 8
 	return slices.Concat(asm.Instructions{
 		asm.LoadMem(asm.R1, udp, 0, asm.Half).WithSymbol("send"),
-		asm.StoreMem(asm.RFP, header+2, asm.R1, asm.Half),
+		asm.StoreMem(mine, header+2, asm.R1, asm.Half),
 		asm.LoadMem(asm.R1, udp, 2, asm.Half),
-		asm.StoreMem(asm.RFP, header, asm.R1, asm.Half),
-		asm.LoadMem(asm.R5, asm.RFP, stackSize, asm.DWord),
+		asm.StoreMem(mine, header, asm.R1, asm.Half),
+		asm.LoadMem(asm.R5, mine, workSize, asm.DWord),
 		asm.Add.Imm(asm.R5, 8),
 		asm.HostTo(asm.BE, asm.R5, asm.Half),
-		asm.StoreMem(asm.RFP, header+4, asm.R5, asm.Half),
-		asm.StoreImm(asm.RFP, header+6, 0, asm.Half),
+		asm.StoreMem(mine, header+4, asm.R5, asm.Half),
+		asm.StoreImm(mine, header+6, 0, asm.Half),
 
 		// The checksum is of the addresses, the datagram, and, once more, its length
 		// and protocol. The zeros that pad the answer make no difference.
@@ -824,13 +822,13 @@ func send() asm.Instructions {
 		asm.Xor.Imm(asm.R0, math.MaxUint16),
 		skip(asm.JNE.Imm(asm.R0, 0, ""), 1),
 		asm.Mov.Imm(asm.R0, math.MaxUint16), // 0 would be no checksum
-		asm.StoreMem(asm.RFP, header+6, asm.R0, asm.Half),
+		asm.StoreMem(mine, header+6, asm.R0, asm.Half),
 
 		asm.LoadMem(asm.R3, asm.RFP, stackHeader, asm.DWord),
 		asm.Add.Imm(asm.R3, 8),
-		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
+		asm.LoadMem(asm.R4, mine, workSize, asm.DWord),
 		asm.Add.Reg(asm.R3, asm.R4),
-		asm.LoadMem(asm.R2, asm.RFP, stackFrame, asm.DWord),
+		asm.LoadMem(asm.R2, mine, workFrame, asm.DWord),
 		asm.Sub.Reg(asm.R2, asm.R3),
 		asm.JSGE.Imm(asm.R2, 0, "grown"),
 		asm.Mov.Reg(asm.R1, ctx),
@@ -839,14 +837,15 @@ func send() asm.Instructions {
 
 		asm.Mov.Reg(asm.R1, ctx).WithSymbol("grown"),
 		asm.Mov.Imm(asm.R2, 0),
-		asm.LoadMem(asm.R4, asm.RFP, stackSize, asm.DWord),
-		asm.Mov.Reg(asm.R3, asm.RFP),
+		asm.LoadMem(asm.R4, mine, workSize, asm.DWord),
+		asm.JGT.Imm(asm.R4, maxAnswer, "aborted"), // which cannot be, but the verifier does not know
+		asm.Mov.Reg(asm.R3, mine),
 		asm.LoadMem(asm.R5, asm.RFP, stackHeader, asm.DWord),
 		asm.JEq.Imm(asm.R5, udp6, "store ipv6"),
-		asm.Add.Imm(asm.R3, stackAnswer-udp4-8),
+		asm.Add.Imm(asm.R3, int32(workAnswer-udp4-8)),
 		asm.Add.Imm(asm.R4, udp4+8),
 		asm.Ja.Label("store"),
-		asm.Add.Imm(asm.R3, stackAnswer-udp6-8).WithSymbol("store ipv6"),
+		asm.Add.Imm(asm.R3, int32(workAnswer-udp6-8)).WithSymbol("store ipv6"),
 		asm.Add.Imm(asm.R4, udp6+8),
 		asm.FnXdpStoreBytes.Call().WithSymbol("store"),
 		asm.JNE.Imm(asm.R0, 0, "aborted"), // which cannot be: the frame is long enough
@@ -887,8 +886,9 @@ func (r *rules) end() asm.Instructions {
 // count adds one to a counter of the protocol, and returns a verdict.
 func count(label string, counter int16, action int32) asm.Instructions {
 	return asm.Instructions{
-		asm.LoadMem(asm.R1, asm.RFP, stackRow, asm.DWord).WithSymbol(label),
-		skip(asm.JEq.Imm(protocol, protocolText, ""), 1),
+		asm.Mov.Reg(asm.R1, mine).WithSymbol(label),
+		asm.LoadMem(asm.R2, asm.RFP, stackProtocol, asm.DWord),
+		skip(asm.JEq.Imm(asm.R2, protocolText, ""), 1),
 		asm.Add.Imm(asm.R1, 8*numCounters),
 		asm.LoadMem(asm.R2, asm.R1, 8*counter, asm.DWord),
 		asm.Add.Imm(asm.R2, 1),

@@ -21,7 +21,7 @@ func (d *Driver) selfTest(r *rules) error {
 	defer func() {
 		d.station = known
 		d.loaded.facts.write(slot{})
-		clear(d.loaded.rows)
+		clear(d.loaded.cpus)
 	}()
 	frame := testFrame(r)
 	for range 10 { // the machine may stop the program between its readings of the clock
