@@ -58,6 +58,7 @@ type figure struct {
 var (
 	runTimePerAnswer = figure{name: "CPU, ns/answer", of: func(r result) float64 { return per(float64(r.RunTime), r.Answers) }}
 	wholeCost        = figure{name: "CPU of the machine, ns/answer", of: runTimePerAnswer.of}
+	perCPUSecond     = figure{name: "answers/s of CPU, load included", of: func(r result) float64 { return float64(r.Answers) / r.AllTime.Seconds() }, more: true}
 	answersPerSecond = figure{name: "answers/s", of: func(r result) float64 { return float64(r.Answers) / r.Elapsed.Seconds() }, more: true}
 	busy             = figure{name: "server busy, %", of: func(r result) float64 { return 100 * float64(r.RunTime) / float64(r.Elapsed) }}
 	lost             = figure{name: "lost, ppm", of: func(r result) float64 { return 1e6 * per(float64(r.Lost), r.Answers) }}
@@ -113,8 +114,8 @@ func scenarios() []scenario {
 
 		{name: "xdp/text", about: "answers of the driver against those of sockets, on a veth pair; takes root", xdp: &xdpLoad{}, figures: inDriver},
 		{name: "xdp/ntp", about: "the same over NTP", xdp: &xdpLoad{ntp: true}, figures: inDriver},
-		{name: "xdp/full/text", about: "the driver alone, with as many requests as one processor can send", xdp: &xdpLoad{full: true}, figures: []figure{answersPerSecond, wholeCost, lost}, rounds: halfRounds},
-		{name: "xdp/full/ntp", about: "the same over NTP", xdp: &xdpLoad{ntp: true, full: true}, figures: []figure{answersPerSecond, wholeCost, lost}, rounds: halfRounds},
+		{name: "xdp/full/text", about: "the driver alone, with as many requests as one processor can send", xdp: &xdpLoad{full: true}, figures: []figure{perCPUSecond, answersPerSecond, wholeCost, lost}, rounds: halfRounds},
+		{name: "xdp/full/ntp", about: "the same over NTP", xdp: &xdpLoad{ntp: true, full: true}, figures: []figure{perCPUSecond, answersPerSecond, wholeCost, lost}, rounds: halfRounds},
 	}
 }
 

@@ -277,19 +277,22 @@ func ksoftirqd() (pids []int) {
 }
 
 // calibrate finds out what the generator takes by itself, and returns how often to
-// run it so that it takes a time.
-func (w *wire) calibrate(length time.Duration) (runs uint32, err error) {
-	const few, many = 1000, 2_000_000
+// run it so that it takes about a time.
+func (w *wire) calibrate(length time.Duration, pace bool) (runs uint32, err error) {
+	const few, many = burst, 2_000_000
 	least, err := w.generate(few, never, 0)
 	if err != nil {
 		return 0, err
+	}
+	w.perCall = least.runTime
+	if !pace { // it skips nothing
+		return uint32(length / (400 * time.Nanosecond)), nil
 	}
 	g, err := w.generate(many, never, 0)
 	if err != nil {
 		return 0, err
 	}
 	w.perSkip = float64(g.runTime-least.runTime) / (many - few)
-	w.perCall = least.runTime
 	return uint32(float64(length) / w.perSkip), nil
 }
 
@@ -436,11 +439,9 @@ func (b *bench) measureXDP(ctx context.Context, s scenario) (contestants []conte
 	}
 	defer w.close()
 	for range s.rounds.of(b.pairs) {
-		runs := uint32(b.length / (300 * time.Nanosecond))
-		if !s.xdp.full {
-			if runs, err = w.calibrate(b.length); err != nil {
-				return nil, nil, err
-			}
+		runs, err := w.calibrate(b.length, !s.xdp.full)
+		if err != nil {
+			return nil, nil, err
 		}
 		perRequest, err := w.measureDropped(runs, s.xdp.full)
 		if err != nil {
@@ -504,6 +505,7 @@ func (w *wire) measureServer(ctx context.Context, c xdpContestant, runs uint32, 
 	}
 	r.Answers, r.All, r.Elapsed = g.answers, g.answers, g.elapsed-w.perCall
 	r.Lost = g.sent - min(g.sent, g.answers)
+	r.AllTime = g.runTime - w.perCall
 	r.RunTime = g.runTime - w.own(g) - time.Duration(perRequest*float64(g.sent))
 	return r, nil
 }
