@@ -18,7 +18,7 @@ type Config struct {
 
 	Ports      []uint16 // the service's own ports: guard.Config
 	MinRequest int      // the least length of a request for text, in bytes
-	LongestRun int      // the greatest number of answers in a run: guard.Breaker; 0 for no breaker
+	LongestRun int      // the greatest number of answers in a run: guard's breaker; 0 for no breaker
 	Source     Limit    // of each source
 	Total      Limit    // of all sources together
 }

@@ -21,7 +21,7 @@ func (l Limit) bucket() limit {
 	return limit{interval: interval, tolerance: int64(l.Burst-1) * interval}
 }
 
-// chance returns a limit above which chance decides: guard.Limiter.
+// chance returns a limit above which chance decides: guard's limiter.
 func (l limit) chance() limit {
 	l.reserve = l.interval + l.tolerance/4
 	return l

@@ -5,7 +5,6 @@ import (
 	"math"
 	"math/bits"
 	"slices"
-	"unsafe"
 
 	"github.com/cilium/ebpf/asm"
 )
@@ -16,7 +15,7 @@ type rules struct {
 	ownPorts          []uint16
 	minRequest        int // the least length of a request for text, in bytes
 	before, digits    int // of a text answer's Layout
-	longest           int // answers in a run: guard.Breaker; 0 for no breaker
+	longest           int // answers in a run: guard's breaker; 0 for no breaker
 	source, total     limit
 	cpus              int
 }
@@ -26,7 +25,7 @@ type rules struct {
 type limit struct {
 	interval  int64 // between two tokens
 	tolerance int64 // how far the TAT may be ahead of the time
-	reserve   int64 // how far it may be ahead of that, by chance: guard.Limiter
+	reserve   int64 // how far it may be ahead of that, by chance: guard's limiter
 }
 
 // maxText is the length of the longest request for text that the program answers.
@@ -54,21 +53,6 @@ const (
 	stackSaved    = -40 // three registers, over a call
 )
 
-// Offsets of what belongs to the CPU.
-const (
-	workHeaders    = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.headers))
-	workAnswer     = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.answer))
-	workReceived   = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.received))
-	workSent       = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.sent))
-	workMono       = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.mono))
-	workGeneration = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.generation))
-	workFrame      = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.frame))
-	workSize       = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.size))
-	workSource     = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.flow))
-	workPort       = workSource + 8
-	workValue      = int16(unsafe.Offsetof(cpu{}.work) + unsafe.Offsetof(work{}.value))
-)
-
 // Offsets in a frame.
 const (
 	etherType = 12
@@ -77,7 +61,7 @@ const (
 	udp6      = ip + 40
 )
 
-// program returns the program. facts, counts and sources are the names of its
+// program returns the program. facts, counts, sources and flows are the names of its
 // maps.
 //
 // It passes to the sockets whatever it does not plainly know how to answer, as it
@@ -151,8 +135,8 @@ func (r *rules) readFacts() asm.Instructions {
 		asm.StoreMem(asm.RFP, stackProtocol, asm.R1, asm.DWord).WithSymbol("ours"),
 		asm.FnGetSmpProcessorId.Call(),
 		asm.JGE.Imm(asm.R0, int32(r.cpus), "pass"),
-		asm.Mul.Imm(asm.R0, int32(unsafe.Sizeof(cpu{}))),
-		asm.LoadMapValue(mine, 0, uint32(unsafe.Sizeof(counts{}))).WithReference("counts"),
+		asm.Mul.Imm(asm.R0, sizeofCPU),
+		asm.LoadMapValue(mine, 0, countsCPUs).WithReference("counts"),
 		asm.Add.Reg(mine, asm.R0),
 
 		asm.FnKtimeGetTaiNs.Call(),
@@ -163,11 +147,11 @@ func (r *rules) readFacts() asm.Instructions {
 		asm.LoadMem(asm.R1, known, 0, asm.DWord),
 		asm.StoreMem(mine, workGeneration, asm.R1, asm.DWord),
 		asm.And.Imm(asm.R1, 1),
-		asm.Mul.Imm(asm.R1, int32(unsafe.Sizeof(slot{}))),
+		asm.Mul.Imm(asm.R1, sizeofSlot),
 		asm.Add.Reg(known, asm.R1),
-		asm.Add.Imm(known, int32(unsafe.Offsetof(facts{}.slots))),
+		asm.Add.Imm(known, int32(factsSlots)),
 
-		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
+		asm.LoadMem(asm.R1, known, slotTAIUTC, asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
 		asm.StoreMem(mine, workReceived, asm.R0, asm.DWord),
 
@@ -212,14 +196,13 @@ func judgeIPv4() asm.Instructions {
 		asm.LoadMem(asm.R2, udp, header+16, asm.Word),
 		asm.Mov.Imm(asm.R0, 0))
 	for i := range maxAddrs {
-		addr := int16(unsafe.Offsetof(slot{}.ipv4) + uintptr(i)*unsafe.Sizeof(ipv4Addr{}))
-		serves := addr + int16(unsafe.Offsetof(ipv4Addr{}.serves))
+		addr := slotIPv4 + int16(i)*sizeofIPv4Addr
 		p = append(p,
 			asm.LoadMem(asm.R3, known, addr, asm.Word),
 			asm.JEq.Imm(asm.R3, 0, "addressed4"),
 			asm.JEq.Reg(asm.R3, asm.R1, "pass"),
 			skip(asm.JNE.Reg(asm.R3, asm.R2, ""), 1),
-			asm.LoadMem(asm.R0, known, serves, asm.Word))
+			asm.LoadMem(asm.R0, known, addr+4, asm.Word))
 	}
 	return append(p,
 		asm.LoadMem(asm.R5, asm.RFP, stackProtocol, asm.DWord).WithSymbol("addressed4"),
@@ -261,8 +244,7 @@ func judgeIPv6() asm.Instructions {
 		asm.LoadMem(asm.R4, udp, header+32, asm.DWord),
 		asm.Mov.Imm(asm.R0, 0))
 	for i := range maxAddrs {
-		addr := int16(unsafe.Offsetof(slot{}.ipv6) + uintptr(i)*unsafe.Sizeof(ipv6Addr{}))
-		serves := addr + int16(unsafe.Offsetof(ipv6Addr{}.serves))
+		addr := slotIPv6 + int16(i)*sizeofIPv6Addr
 		p = append(p,
 			asm.LoadMem(asm.R5, known, addr, asm.DWord),
 			asm.JEq.Imm(asm.R5, 0, "addressed6"),
@@ -273,7 +255,7 @@ func judgeIPv6() asm.Instructions {
 			skip(asm.JNE.Reg(asm.R5, asm.R3, ""), 3),
 			asm.LoadMem(asm.R5, known, addr+8, asm.DWord),
 			skip(asm.JNE.Reg(asm.R5, asm.R4, ""), 1),
-			asm.LoadMem(asm.R0, known, serves, asm.DWord))
+			asm.LoadMem(asm.R0, known, addr+16, asm.DWord))
 	}
 	return append(p,
 		asm.LoadMem(asm.R5, asm.RFP, stackProtocol, asm.DWord).WithSymbol("addressed6"),
@@ -286,13 +268,12 @@ func judgeIPv6() asm.Instructions {
 // judgeEthernet sees to it that the frame is for the interface and from one
 // station. frame is where the frame begins, from the UDP header on.
 func judgeEthernet(frame int16) asm.Instructions {
-	mac := int16(unsafe.Offsetof(slot{}.mac))
 	return asm.Instructions{
 		asm.LoadMem(asm.R1, udp, frame, asm.Word),
-		asm.LoadMem(asm.R2, known, mac, asm.Word),
+		asm.LoadMem(asm.R2, known, slotMAC, asm.Word),
 		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
 		asm.LoadMem(asm.R1, udp, frame+4, asm.Half),
-		asm.LoadMem(asm.R2, known, mac+4, asm.Half),
+		asm.LoadMem(asm.R2, known, slotMAC+4, asm.Half),
 		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
 		asm.LoadMem(asm.R1, udp, frame+6, asm.Byte),
 		asm.JSet.Imm(asm.R1, 1, "pass"),
@@ -342,9 +323,9 @@ func (r *rules) judgeRequest() asm.Instructions {
 func judgeFacts() asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMem(asm.R1, mine, workReceived, asm.DWord).WithSymbol("judge facts"),
-		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.written)), asm.DWord),
+		asm.LoadMem(asm.R2, known, slotWritten, asm.DWord),
 		asm.JSGT.Reg(asm.R2, asm.R1, "stale"),
-		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.expires)), asm.DWord),
+		asm.LoadMem(asm.R2, known, slotExpires, asm.DWord),
 		asm.JSLE.Reg(asm.R2, asm.R1, "stale"),
 	}
 }
@@ -368,7 +349,7 @@ func (r *rules) judgeSource() asm.Instructions {
 		asm.StoreMem(mine, workMono, asm.R0, asm.DWord))
 }
 
-// judgeFlow ends conversations without end: guard.Breaker. The state of a flow is
+// judgeFlow ends conversations without end: guard's breaker. The state of a flow is
 // seen in the upper half and run in the lower.
 func (r *rules) judgeFlow() asm.Instructions {
 	if r.longest == 0 {
@@ -441,7 +422,7 @@ func (r *rules) judgeRate() asm.Instructions {
 	}
 	p = append(p, nothing().WithSymbol("judge total"))
 	if r.total.interval > 0 {
-		p = append(p, asm.LoadMapValue(asm.R1, 0, uint32(unsafe.Offsetof(counts{}.total))).WithReference("counts"))
+		p = append(p, asm.LoadMapValue(asm.R1, 0, countsTotal).WithReference("counts"))
 		p = append(p, r.total.take("over total limit")...)
 	}
 	return p
@@ -473,7 +454,7 @@ func insert(name string) asm.Instructions {
 	}
 }
 
-// take takes a token from the bucket at R1, or jumps to over: guard.Limiter.
+// take takes a token from the bucket at R1, or jumps to over: guard's limiter.
 func (l limit) take(over string) asm.Instructions {
 	lucky, take := over+", lucky", over+", not"
 	p := asm.Instructions{
@@ -528,12 +509,12 @@ func (r *rules) answerText() asm.Instructions {
 		asm.LoadMem(asm.R1, asm.RFP, stackProtocol, asm.DWord),
 		asm.JEq.Imm(asm.R1, protocolNTP, "answer ntp"),
 		asm.FnKtimeGetTaiNs.Call(),
-		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
+		asm.LoadMem(asm.R1, known, slotTAIUTC, asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
 		asm.StoreMem(mine, workSent, asm.R0, asm.DWord),
 
 		// R0 becomes the nanoseconds, and R1 the line of the second.
-		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.text)+unsafe.Offsetof(textFacts{}.second)), asm.DWord),
+		asm.LoadMem(asm.R1, known, slotSecond, asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
 		asm.Mov.Reg(asm.R1, asm.R0),
 		asm.Div.Imm(asm.R1, 1e9),
@@ -541,17 +522,17 @@ func (r *rules) answerText() asm.Instructions {
 		asm.Mov.Reg(asm.R2, asm.R1),
 		asm.Mul.Imm(asm.R2, 1e9),
 		asm.Sub.Reg(asm.R0, asm.R2),
-		asm.Mul.Imm(asm.R1, int32(unsafe.Sizeof(line{}))),
+		asm.Mul.Imm(asm.R1, sizeofLine),
 		asm.Add.Reg(asm.R1, known),
-		asm.Add.Imm(asm.R1, int32(unsafe.Offsetof(slot{}.text)+unsafe.Offsetof(textFacts{}.lines))),
+		asm.Add.Imm(asm.R1, int32(slotLines)),
 
-		asm.LoadMem(asm.R2, asm.R1, int16(unsafe.Offsetof(line{}.length)), asm.DWord),
+		asm.LoadMem(asm.R2, asm.R1, lineLength, asm.DWord),
 		asm.JEq.Imm(asm.R2, 0, "pass"),
 		asm.JGT.Imm(asm.R2, maxAnswer, "pass"),
 		asm.StoreMem(mine, workSize, asm.R2, asm.DWord))
-	for off := int16(0); off < int16(unsafe.Sizeof(line{}.before)); off += 8 {
+	for off := int16(0); off < sizeofBefore; off += 8 {
 		p = append(p,
-			asm.LoadMem(asm.R2, asm.R1, int16(unsafe.Offsetof(line{}.before))+off, asm.DWord),
+			asm.LoadMem(asm.R2, asm.R1, lineBefore+off, asm.DWord),
 			asm.StoreMem(mine, workAnswer+off, asm.R2, asm.DWord))
 	}
 	// R0 becomes a fixed-point number with 57 bits of fraction: its whole part is the
@@ -572,7 +553,7 @@ func (r *rules) answerText() asm.Instructions {
 			asm.Mul.Imm(asm.R0, 10))
 	}
 	return append(p,
-		asm.LoadMem(asm.R2, asm.R1, int16(unsafe.Offsetof(line{}.after)), asm.DWord),
+		asm.LoadMem(asm.R2, asm.R1, lineAfter, asm.DWord),
 		asm.StoreMem(mine, fraction+int16(r.digits), asm.R2, asm.DWord),
 		asm.Ja.Label("check"))
 }
@@ -581,24 +562,23 @@ func (r *rules) answerText() asm.Instructions {
 // read last.
 func answerNTP() asm.Instructions {
 	const request = 8
-	at := int16(unsafe.Offsetof(slot{}.ntp))
 	p := asm.Instructions{
-		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.leapMode)), asm.Byte).WithSymbol("answer ntp"),
+		asm.LoadMem(asm.R1, known, ntpLeapMode, asm.Byte).WithSymbol("answer ntp"),
 		asm.LoadMem(asm.R2, udp, request, asm.Byte),
 		asm.And.Imm(asm.R2, 7<<3), // the version is the client's
 		asm.Or.Reg(asm.R1, asm.R2),
 		asm.StoreMem(mine, workAnswer, asm.R1, asm.Byte),
-		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.stratum)), asm.Byte),
+		asm.LoadMem(asm.R1, known, ntpStratum, asm.Byte),
 		asm.StoreMem(mine, workAnswer+1, asm.R1, asm.Byte),
 		asm.LoadMem(asm.R1, udp, request+2, asm.Byte), // the poll interval, too
 		asm.StoreMem(mine, workAnswer+2, asm.R1, asm.Byte),
-		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.precision)), asm.Byte),
+		asm.LoadMem(asm.R1, known, ntpPrecision, asm.Byte),
 		asm.StoreMem(mine, workAnswer+3, asm.R1, asm.Byte),
-		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.rootDelay)), asm.Word),
+		asm.LoadMem(asm.R1, known, ntpRootDelay, asm.Word),
 		asm.StoreMem(mine, workAnswer+4, asm.R1, asm.Word),
-		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.refID)), asm.Word),
+		asm.LoadMem(asm.R1, known, ntpRefID, asm.Word),
 		asm.StoreMem(mine, workAnswer+12, asm.R1, asm.Word),
-		asm.LoadMem(asm.R1, known, at+int16(unsafe.Offsetof(ntpFacts{}.reference)), asm.DWord),
+		asm.LoadMem(asm.R1, known, ntpReference, asm.DWord),
 		asm.StoreMem(mine, workAnswer+16, asm.R1, asm.DWord),
 		asm.LoadMem(asm.R1, udp, request+40, asm.DWord),
 		asm.StoreMem(mine, workAnswer+24, asm.R1, asm.DWord),
@@ -612,7 +592,7 @@ func answerNTP() asm.Instructions {
 		asm.StoreMem(mine, workAnswer+32, asm.R5, asm.DWord),
 
 		asm.FnKtimeGetTaiNs.Call(),
-		asm.LoadMem(asm.R1, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
+		asm.LoadMem(asm.R1, known, slotTAIUTC, asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
 		asm.StoreMem(mine, workSent, asm.R0, asm.DWord))
 	p = append(p, timestamp(asm.R5, asm.R0)...)
@@ -628,20 +608,20 @@ func answerNTP() asm.Instructions {
 
 		// R1 becomes the root dispersion in nanoseconds: clock.Growth.
 		asm.Mov.Reg(asm.R1, asm.R0),
-		asm.LoadMem(asm.R2, known, at+int16(unsafe.Offsetof(ntpFacts{}.kernelAt)), asm.DWord),
+		asm.LoadMem(asm.R2, known, ntpKernelAt, asm.DWord),
 		asm.Sub.Reg(asm.R1, asm.R2),
 		asm.Div.Imm(asm.R1, 1e9),
-		asm.LoadMem(asm.R2, known, at+int16(unsafe.Offsetof(ntpFacts{}.kernelRate)), asm.DWord),
+		asm.LoadMem(asm.R2, known, ntpKernelRate, asm.DWord),
 		asm.Mul.Reg(asm.R1, asm.R2),
-		asm.LoadMem(asm.R2, known, at+int16(unsafe.Offsetof(ntpFacts{}.kernel)), asm.DWord),
+		asm.LoadMem(asm.R2, known, ntpKernel, asm.DWord),
 		asm.Add.Reg(asm.R1, asm.R2),
 		asm.Mov.Reg(asm.R2, asm.R0),
-		asm.LoadMem(asm.R3, known, at+int16(unsafe.Offsetof(ntpFacts{}.upstreamAt)), asm.DWord),
+		asm.LoadMem(asm.R3, known, ntpUpstreamAt, asm.DWord),
 		asm.Sub.Reg(asm.R2, asm.R3),
 		asm.Div.Imm(asm.R2, 1e9/5e5),
-		asm.LoadMem(asm.R3, known, at+int16(unsafe.Offsetof(ntpFacts{}.upstream)), asm.DWord),
+		asm.LoadMem(asm.R3, known, ntpUpstream, asm.DWord),
 		asm.Add.Reg(asm.R2, asm.R3),
-		asm.LoadMem(asm.R3, known, at+int16(unsafe.Offsetof(ntpFacts{}.greater)), asm.DWord),
+		asm.LoadMem(asm.R3, known, ntpGreater, asm.DWord),
 		asm.JNE.Imm(asm.R3, 0, "greater"),
 		asm.JSLE.Reg(asm.R1, asm.R2, "dispersion"),
 		asm.Mov.Reg(asm.R1, asm.R2),
@@ -695,14 +675,14 @@ func check() asm.Instructions {
 		asm.JNE.Reg(asm.R1, asm.R2, "stale"),
 
 		asm.LoadMem(asm.R1, mine, workMono, asm.DWord),
-		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.taiMono)), asm.DWord),
+		asm.LoadMem(asm.R2, known, slotTAIMono, asm.DWord),
 		asm.Add.Reg(asm.R1, asm.R2),
-		asm.LoadMem(asm.R2, known, int16(unsafe.Offsetof(slot{}.taiUTC)), asm.DWord),
+		asm.LoadMem(asm.R2, known, slotTAIUTC, asm.DWord),
 		asm.Sub.Reg(asm.R1, asm.R2), // UTC by the monotonic clock
 		asm.LoadMem(asm.R2, mine, workReceived, asm.DWord),
 		asm.LoadMem(asm.R3, mine, workSent, asm.DWord),
 		asm.JSGT.Reg(asm.R2, asm.R3, "stale"),
-		asm.LoadMem(asm.R4, known, int16(unsafe.Offsetof(slot{}.slack)), asm.DWord),
+		asm.LoadMem(asm.R4, known, slotSlack, asm.DWord),
 		asm.Sub.Reg(asm.R2, asm.R4),
 		asm.Add.Reg(asm.R3, asm.R4),
 		asm.JSGT.Reg(asm.R2, asm.R1, "stale"),
