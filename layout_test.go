@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"service"},
 	{"config"},
 	{"health", "query", "cluster"},
-	{"udp", "tcp"},
+	{"udp", "tcp", "xdp"},
 	{"answer", "upstream", "peers"},
 	{"ntp", "skew"},
 	{"guard", "clock", "clockbound", "reactor", "socket"},

@@ -52,13 +52,27 @@ func (n *NTP) AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([
 	if answer.Transmit == answer.Receive {
 		answer.Transmit++ // RFC 9769 tells its modes apart by their being different
 	}
-	n.describe(&answer, now)
+	n.describe(&answer, n.clock.Quality(now), now)
 	return answer.AppendTo(b), Answered(NTPForm)
 }
 
-// describe fills in what is known of the clock.
-func (n *NTP) describe(p *ntp.Packet, now time.Time) {
+// Header returns the fields that the answers from now on have in common, until
+// more is known of the clock: all but the version, the poll interval, and the
+// timestamps other than the reference time. RootDispersion is that of an answer
+// at now; growth is how the bound grows that it is made of, by ntp.ShortOf, and
+// at least 1.
+func (n *NTP) Header(now time.Time) (p ntp.Packet, growth clock.Growth) {
 	q := n.clock.Quality(now)
+	p.Mode, p.Precision = ntp.ModeServer, n.precision
+	n.describe(&p, q, now)
+	growth = q.Growth(ntp.MaxDispersion)
+	growth.Kernel -= p.RootDelay.Duration() / 2
+	growth.Upstream -= p.RootDelay.Duration() / 2
+	return p, growth
+}
+
+// describe fills in what is known of the clock.
+func (n *NTP) describe(p *ntp.Packet, q *clock.Quality, now time.Time) {
 	bound, ok := q.Error(now)
 	if !ok {
 		bound = ntp.MaxDispersion

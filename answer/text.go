@@ -75,6 +75,50 @@ func (t *Text) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte
 	return t.Append(b, DateTime, now), Answered(DateTime)
 }
 
+// Layout is the parts of the default answers of one second: they differ in the
+// first Digits digits of the nanoseconds, which stand between Before and After.
+type Layout struct {
+	Before []byte
+	Digits int
+	After  []byte
+}
+
+// Layout returns the layout of the default answers in the second that at is in.
+// Before has the same length in all of them. It returns false for Bound and JSON,
+// which have no layout, and for times outside of 2001 to 2255: before, a form's
+// digits depend on each other; later, nanoseconds overflow.
+func (t *Text) Layout(at time.Time) (l Layout, ok bool) {
+	digits, ok := fractionDigits(t.form)
+	if s := at.Unix(); !ok || s < 1e9 || s >= 9e9 {
+		return l, false
+	}
+	b := t.Append(nil, t.form, time.Unix(at.Unix(), 0))
+	after := 0
+	if t.form == RFC3339 {
+		after = len(t.offset)
+	}
+	if t.newline {
+		after++
+	}
+	return Layout{b[:len(b)-after-digits], digits, b[len(b)-after:]}, true
+}
+
+// fractionDigits returns how many digits of the fraction of a second a form has.
+// It returns false for forms that are more than one time.
+func fractionDigits(f Form) (digits int, ok bool) {
+	switch f {
+	case Unix:
+		return 0, true
+	case UnixMS:
+		return 3, true
+	case DateTime, UnixUS:
+		return 6, true
+	case RFC3339, UnixNS:
+		return 9, true
+	}
+	return 0, false
+}
+
 func (t *Text) append(b []byte, f Form, now time.Time) []byte {
 	sec, nsec := now.Unix(), now.Nanosecond()
 	if sec != t.second {

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,6 +83,10 @@ func (b *bench) fieldOf(s scenario) (field, string, error) {
 			return field{}, "", err
 		}
 	}
+	if s.xdp != nil {
+		p, _ := apart(b.cpus)
+		return field{placement: p}, "the requests are made on processor " + strconv.Itoa(b.cpus[0]) + ", and taken in there, too; the server has the other one", nil
+	}
 	if s.loops {
 		p, note, err := sideBySide(b.cpus)
 		return field{[]contestant{nowd(b.binary, "two loops", 2), nowd(b.binary, "one loop", 1)}, p}, note, err
@@ -115,11 +120,16 @@ func (b *bench) measureAll(ctx context.Context, progress io.Writer) (*report, er
 			rep.note(fmt.Sprintf("%s is left out: %v.", s.name, err))
 			continue
 		}
-		if s.loops {
+		if note != "" && (s.loops || s.xdp != nil) {
 			rep.note(fmt.Sprintf("%s: %s.", s.name, note))
 		}
 		began := time.Now()
-		results, err := b.measure(ctx, s, f)
+		var results [][]result
+		if s.xdp != nil {
+			f.contestants, results, err = b.measureXDP(ctx, s)
+		} else {
+			results, err = b.measure(ctx, s, f)
+		}
 		if err != nil {
 			if ctx.Err() != nil {
 				failed = errors.New("interrupted")

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"os"
@@ -41,6 +42,26 @@ func quick(t *testing.T, args ...string) *report {
 	}
 	t.Log(rep.Notes)
 	return rep
+}
+
+// TestDriverIsMeasuredAgainstSockets: all answer, whatever time they take here.
+func TestDriverIsMeasuredAgainstSockets(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("needs root")
+		}
+		t.Skip("needs root, to load programs into the kernel")
+	}
+	rep := quick(t, "-run", "^xdp/")
+	seen := make(map[string]int)
+	for _, r := range rep.Rows {
+		if r.Figure == answersPerSecond.name && r.Name == "XDP" && r.Values[0] > 0 {
+			seen[r.Scenario] = len(r.Rivals)
+		}
+	}
+	if want := map[string]int{"xdp/text": 2, "xdp/ntp": 1, "xdp/full/text": 0, "xdp/full/ntp": 0}; !maps.Equal(seen, want) {
+		t.Errorf("%v answered, want %v", seen, want)
+	}
 }
 
 func TestEachServerAnswersOverUDPAndTCP(t *testing.T) {

@@ -49,6 +49,9 @@ type result struct {
 	Lost    uint64        `json:"lost"`
 	Elapsed time.Duration `json:"elapsed"`
 	RunTime time.Duration `json:"run_time"` // of the server's threads
+	// AllTime is the run time of all that took part, the load included. It is taken
+	// of loads that a program in the kernel makes.
+	AllTime time.Duration `json:"all_time"`
 	// RoundTrip is from a request to its answer; where a connection has several
 	// under way, from the first request to the last answer. It is not taken of
 	// datagrams of which several are under way.

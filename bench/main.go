@@ -98,6 +98,7 @@ type options struct {
 	run    *regexp.Regexp
 	svg    string
 	json   bool
+	limit  string // a program
 }
 
 func parseOptions(args []string, stderr io.Writer) (options, error) {
@@ -111,6 +112,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&pattern, "run", "", "only the scenarios whose names this `regexp` matches")
 	flags.StringVar(&o.svg, "svg", "", "draw the ratios into this `file`")
 	flags.StringVar(&format, "o", "text", "text, or json with the figures of each round")
+	flags.StringVar(&o.limit, "limit", "", "measure a `program` of yours in xdp/text as well, a server that is started as PROGRAM PORT batch")
 	flags.BoolVar(&o.quick, "quick", false, "one short and small round, which shows only that all this works")
 	flags.Usage = func() {
 		fmt.Fprint(stderr, usage)

@@ -16,6 +16,13 @@ type scenario struct {
 	rounds  rounds
 	counted bool // system calls are, by strace
 	loops   bool // nowd with two loops is measured against nowd with one
+	xdp     *xdpLoad
+}
+
+// xdpLoad is a load that a program in the kernel makes: xdp.go.
+type xdpLoad struct {
+	ntp  bool // otherwise text
+	full bool // as many requests as the program can send
 }
 
 // rounds says how many rounds a scenario takes.
@@ -50,6 +57,8 @@ type figure struct {
 
 var (
 	runTimePerAnswer = figure{name: "CPU, ns/answer", of: func(r result) float64 { return per(float64(r.RunTime), r.Answers) }}
+	wholeCost        = figure{name: "CPU of the machine, ns/answer", of: runTimePerAnswer.of}
+	perCPUSecond     = figure{name: "answers/s of CPU, load included", of: func(r result) float64 { return float64(r.Answers) / r.AllTime.Seconds() }, more: true}
 	answersPerSecond = figure{name: "answers/s", of: func(r result) float64 { return float64(r.Answers) / r.Elapsed.Seconds() }, more: true}
 	busy             = figure{name: "server busy, %", of: func(r result) float64 { return 100 * float64(r.RunTime) / float64(r.Elapsed) }}
 	lost             = figure{name: "lost, ppm", of: func(r result) float64 { return 1e6 * per(float64(r.Lost), r.Answers) }}
@@ -79,6 +88,7 @@ func scenarios() []scenario {
 	costTCP := append(slices.Clip(cost), roundTripP50, roundTripP99)
 	age := []figure{ageP50, ageP99, ageMax}
 	calls := []figure{callsPerAnswer}
+	inDriver := []figure{wholeCost, answersPerSecond, lost}
 	return []scenario{
 		{name: "udp/4x64", about: "4 sockets, 64 requests under way on each", load: load("udp", 4, 64), figures: costUDP},
 		{name: "udp/1x1", about: "one request at a time", load: load("udp", 1, 1), figures: inTurn},
@@ -101,6 +111,11 @@ func scenarios() []scenario {
 		// Many sockets, since the kernel gives each to one loop by chance.
 		{name: "loops/udp/32x8", about: "nowd with two loops against nowd with one", load: load("udp", 32, 8), figures: cost, rounds: halfRounds, loops: true},
 		{name: "loops/tcp/64x1", about: "the same over TCP", load: load("tcp", 64, 1), figures: cost, rounds: halfRounds, loops: true},
+
+		{name: "xdp/text", about: "answers of the driver against those of sockets, on a veth pair; takes root", xdp: &xdpLoad{}, figures: inDriver},
+		{name: "xdp/ntp", about: "the same over NTP", xdp: &xdpLoad{ntp: true}, figures: inDriver},
+		{name: "xdp/full/text", about: "the driver alone, with as many requests as one processor can send", xdp: &xdpLoad{full: true}, figures: []figure{perCPUSecond, answersPerSecond, wholeCost, lost}, rounds: halfRounds},
+		{name: "xdp/full/ntp", about: "the same over NTP", xdp: &xdpLoad{ntp: true, full: true}, figures: []figure{perCPUSecond, answersPerSecond, wholeCost, lost}, rounds: halfRounds},
 	}
 }
 

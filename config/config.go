@@ -57,6 +57,8 @@ type Config struct {
 	TotalLimit Limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP, and a tenth of that at once" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS, or off"`
 	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"the least length of a datagram, in bytes, for open networks: with 64 no answer is longer than its request; those of NTP never are" want:"a number from 0 to 1472" min:"0"`
 
+	XDP XDP `env:"NOWD_XDP" envDefault:"off" desc:"the network interface whose driver answers NTP, and UDP requests of up to three bytes, by itself (docs/xdp.md)" want:"INTERFACE, INTERFACE,generic to have the kernel do it in the driver's place, or off"`
+
 	NTPStratum       uint8         `env:"NOWD_NTP_STRATUM" envDefault:"10" desc:"the NTP stratum, unless NOWD_UPSTREAM gives one" want:"a number from 1 to 15"`
 	NTPRefID         RefID         `env:"NOWD_NTP_REFID" envDefault:"NOWD" desc:"the NTP reference id, unless NOWD_UPSTREAM gives the stratum" want:"1 to 4 letters, digits, dots, hyphens or underscores"`
 	Upstream         Servers       `env:"NOWD_UPSTREAM" envDefault:"off" desc:"NTP servers against which this host's clock is checked; it is never set" want:"HOST or HOST:PORT, or several separated by commas, or off"`

@@ -79,6 +79,7 @@ func TestValuesOutOfRange(t *testing.T) {
 		"NOWD_TCP_WRITE_TIMEOUT=0s", "NOWD_CLOCK_MAX_ERROR=0", "NOWD_LIVENESS_TIMEOUT=999us", "NOWD_DRAIN_DELAY=-1s", "NOWD_SHUTDOWN_TIMEOUT=soon",
 		"NOWD_RATE_LIMIT=0", "NOWD_RATE_LIMIT=1000000001", "NOWD_RATE_LIMIT=none", "NOWD_RATE_BURST=0", "NOWD_RATE_BURST=off", "NOWD_RATE_BURST=1000000001", "NOWD_LOG_LEVEL=loud", "NOWD_LOG_FORMAT=xml", "NOWD_REQUIRE_SYNC=perhaps",
 		"NOWD_CLOCKBOUND=shm0", "NOWD_CLOCKBOUND=./shm0", "NOWD_CLOCKBOUND=/", "NOWD_CLOCKBOUND=/run/clockbound/", "NOWD_CLOCKBOUND=OFF",
+		"NOWD_XDP=,generic", "NOWD_XDP=eth0,native", "NOWD_XDP=eth0,", "NOWD_XDP=a b", "NOWD_XDP=sixteencharacter",
 	} {
 		name, value, _ := strings.Cut(bad, "=")
 		_, err := Load([]string{bad})
@@ -302,5 +303,16 @@ func TestReadmeShowsTheSettings(t *testing.T) {
 		}
 	} else if want != string(readme) {
 		t.Error("the README's table of settings is not the program's; go test ./config -run Readme -update writes it")
+	}
+}
+
+func TestXDPInterfaces(t *testing.T) {
+	for text, want := range map[string]XDP{
+		"off": {}, "eth0": {Interface: "eth0"}, "enp3s0f1np1,generic": {Interface: "enp3s0f1np1", Generic: true}, "bond0.100": {Interface: "bond0.100"},
+	} {
+		c, err := Load([]string{"NOWD_XDP=" + text})
+		if err != nil || c.XDP != want || c.XDP.String() != text {
+			t.Errorf("%s: %+v, %v", text, c.XDP, err)
+		}
 	}
 }

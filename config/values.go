@@ -151,3 +151,38 @@ func (n *NodeName) UnmarshalText(text []byte) error {
 	}
 	return nil
 }
+
+// XDP says which network interface's driver answers by itself: package xdp.
+type XDP struct {
+	Interface string `env:"-"` // empty for none
+	Generic   bool   `env:"-"` // the kernel is to do it in the driver's place
+}
+
+// UnmarshalText accepts "INTERFACE", "INTERFACE,generic" and "off".
+func (x *XDP) UnmarshalText(text []byte) error {
+	*x = XDP{}
+	if string(text) == "off" {
+		return nil
+	}
+	name, mode, comma := strings.Cut(string(text), ",")
+	if comma && mode != "generic" || name == "" || len(name) >= maxInterface || hasForbidden(name) {
+		return errors.New("not an interface")
+	}
+	*x = XDP{name, comma}
+	return nil
+}
+
+// String returns what UnmarshalText accepts.
+func (x XDP) String() string {
+	switch {
+	case x.Interface == "":
+		return "off"
+	case x.Generic:
+		return x.Interface + ",generic"
+	}
+	return x.Interface
+}
+
+// maxInterface is the size of an interface's name with a NUL behind it: IFNAMSIZ of
+// netdevice(7).
+const maxInterface = 16

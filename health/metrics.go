@@ -27,6 +27,7 @@ type Metrics struct {
 	lines     LogStats
 	loops     []LoopStats
 	protocols []protocol
+	driver    *driver // nil if no driver answers
 }
 
 var _ prometheus.Collector = (*Metrics)(nil)
@@ -51,6 +52,9 @@ func (m *Metrics) AddUDP(name string, forms []answer.Form, loops []UDPStats) {
 func (m *Metrics) AddTCP(name string, forms []answer.Form, loops []TCPStats) {
 	m.protocols = append(m.protocols, &tcpProtocol{name, forms, loops})
 }
+
+// AddDriver adds the driver of a network interface that answers by itself.
+func (m *Metrics) AddDriver(d DriverStats) { m.driver = &driver{d} }
 
 // registry returns a registry of m and of the metrics of the process and of Go's
 // runtime.
@@ -99,6 +103,9 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, t := range trafficMetrics {
 		ch <- t.desc
 	}
+	for _, d := range driverDescs {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -114,6 +121,9 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, p := range m.protocols {
 		p.collect(ch)
+	}
+	if m.driver != nil {
+		m.driver.collect(ch)
 	}
 }
 

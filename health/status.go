@@ -19,6 +19,7 @@ type status struct {
 	Checks    []checkStatus    `json:"checks"`
 	Loops     []loopStatus     `json:"loops"`
 	Protocols []protocolStatus `json:"protocols"`
+	Driver    *driverStatus    `json:"driver"` // null if no driver answers
 }
 
 type clockStatus struct {
@@ -81,6 +82,9 @@ func (m *Metrics) status(loops *Loops, ready []Check) status {
 	}
 	for _, p := range m.protocols {
 		s.Protocols = append(s.Protocols, p.status())
+	}
+	if m.driver != nil {
+		s.Driver = m.driver.status()
 	}
 	s.Clock = m.clockStatus() // last, because the checks may take a while
 	return s

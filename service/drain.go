@@ -9,6 +9,9 @@ import (
 // drain has all loops give the answers that they owe, and returns when they
 // have, or after NOWD_SHUTDOWN_TIMEOUT.
 func (s *Service) drain() {
+	if s.driver != nil {
+		s.workers[0].loop.Post(s.driver.stop)
+	}
 	drained := make(chan struct{}, len(s.workers))
 	for i, w := range s.workers {
 		d := &drain{pending: 1, done: func() { drained <- struct{}{} }}

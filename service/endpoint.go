@@ -26,6 +26,7 @@ type endpoint struct {
 	log      *slog.Logger
 	draining *atomic.Bool          // lost sockets are not reopened
 	low      *lowPorts             // if binding takes the right to low ports; otherwise nil
+	changed  func()                // called when the endpoint is served, or not any more; for the first loop's goroutine
 	err      atomic.Pointer[error] // why the endpoint is not served; nil if it is
 
 	// For the first loop's goroutine only.
@@ -94,6 +95,7 @@ func (e *endpoint) open() (retry time.Duration) {
 	for i, fd := range fds {
 		e.serve(e.places[i], fd, e.generation)
 	}
+	e.changed()
 	return 0
 }
 
@@ -162,6 +164,7 @@ func (e *endpoint) lost(why error, generation uint64) {
 		e.log.Error("a socket is gone; reopening", "endpoint", e.String(), "error", why)
 		e.generation++
 		e.fail(why)
+		e.changed()
 		e.close()
 		if e.first.Now()-e.opened > 10*maxBackoff {
 			e.backoff.reset() // it was good for a while

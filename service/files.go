@@ -20,6 +20,7 @@ type files struct {
 	senders int // that UDP servers open when a send buffer is stuck, at most one each
 	servers int // TCP servers of all loops
 	health  int // addresses of the health endpoint
+	driver  int // to have a network driver answer
 }
 
 // countFiles counts the files of a service that serves protocols, each at its
@@ -29,6 +30,9 @@ func countFiles(c *config.Config, protocols []config.Protocol, addrs [][]netip.A
 	f.loops = loops // the wake-ups
 	if c.Poller != "poll" && c.Poller != "select" {
 		f.loops += loops // epoll's
+	}
+	if c.XDP.Interface != "" {
+		f.driver = driverFiles
 	}
 	for i, p := range protocols {
 		n := len(addrs[i])
@@ -53,11 +57,15 @@ func countFiles(c *config.Config, protocols []config.Protocol, addrs [][]netip.A
 // and the watch for the clock's steps. What confine opens is closed before.
 const ownFiles = 5
 
+// driverFiles is how many files it takes to have a driver answer: while the program
+// is loaded, it and its maps; then it, its link and what tells of changes.
+const driverFiles = 6
+
 // least returns how many files serving takes, with one client at each TCP server and
 // one probe.
 func (f files) least() int {
 	probes := min(1, f.health)
-	return f.loops + f.servers + f.health + probes + ownFiles
+	return f.loops + f.servers + f.health + f.driver + probes + ownFiles
 }
 
 // check returns an error if the process may not open that many. Without it confine

@@ -81,10 +81,17 @@ func (s *Service) healthHandler(lines health.LogStats) http.Handler {
 		switch {
 		case p.Dialect == config.Health:
 		case p.Network == socket.UDP:
+			if one, ok := s.driverCounts(p); ok {
+				datagramStats = append(datagramStats, one)
+			}
 			metrics.AddUDP(p.Name, forms(p.Dialect), datagramStats)
 		default:
 			metrics.AddTCP(p.Name, forms(p.Dialect), connectionStats)
 		}
+	}
+
+	if s.driver != nil {
+		metrics.AddDriver(s.driver.xdp)
 	}
 
 	checks := []health.Check{{Name: "shutdown", Check: func() error {

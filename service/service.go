@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"nowd/answer"
 	"nowd/clock"
 	"nowd/clockbound"
 	"nowd/config"
@@ -37,6 +38,8 @@ type Service struct {
 	workers   []*worker
 	endpoints []*endpoint
 	health    *healthServer
+	ntp       *answer.NTP  // nil if it is not served
+	driver    *driver      // nil without NOWD_XDP
 	peers     *peers.Peers // nil if NOWD_PEERS is off
 	low       *lowPorts
 	segment   *segment // nil if NOWD_CLOCKBOUND is off
@@ -58,6 +61,12 @@ func New(c *config.Config, version string, log *slog.Logger, lines health.LogSta
 	if err := s.makeClock(); err != nil {
 		return nil, err
 	}
+	if !c.NTP.Off() {
+		s.ntp = answer.NewNTP(s.clock, c.NTPStratum, c.NTPRefID)
+	}
+	if c.XDP.Interface != "" {
+		s.driver = &driver{service: s}
+	}
 	if err := s.lookUp(); err != nil {
 		return nil, err
 	}
@@ -78,6 +87,11 @@ func New(c *config.Config, version string, log *slog.Logger, lines health.LogSta
 	s.health = &healthServer{post: s.workers[0].loop.Post}
 	if err := s.makeEndpoints(); err != nil {
 		return nil, err
+	}
+	if s.driver != nil {
+		if err := s.driver.attach(); err != nil {
+			return nil, fmt.Errorf("NOWD_XDP=%q: %w", c.XDP, err)
+		}
 	}
 	if len(c.Peers) > 0 {
 		s.peers = s.newPeers()
@@ -163,7 +177,7 @@ func (s *Service) makeEndpoints() error {
 					return fmt.Errorf("%s=%q: %v is %s's already", p.Setting, p.Listen, addr, other.protocol.Setting)
 				}
 			}
-			e := &endpoint{protocol: p, addr: addr, first: first, log: s.log, draining: &s.draining}
+			e := &endpoint{protocol: p, addr: addr, first: first, log: s.log, draining: &s.draining, changed: s.endpointChanged}
 			e.fail(errors.New("not opened yet"))
 			if s.low.has(addr.Port()) {
 				e.low = s.low

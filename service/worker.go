@@ -51,7 +51,7 @@ func (s *Service) newWorker(loop *reactor.Loop, i, maxConns int, sources *tcp.So
 		Burst:      c.RateBurst,
 		LongestRun: longestRun(c.RateLimit),
 	})}
-	if rate := share(int(c.TotalLimit), loops, i); rate != 0 {
+	if rate := share(int(c.TotalLimit), s.sharers(), i); rate != 0 {
 		g.Total = guard.NewBucket(rate, max(1, rate/10))
 	}
 	for _, p := range s.protocols {
@@ -144,11 +144,14 @@ func (s *Service) newDatagrams(loop *reactor.Loop, p config.Protocol, d dialects
 	case config.Time:
 		c.Dialect = d.time
 	case config.NTP:
-		c.Dialect, c.Timestamps = answer.NewNTP(s.clock, s.config.NTPStratum, s.config.NTPRefID), !fakeTime
+		c.Dialect, c.Timestamps = s.ntp, !fakeTime
 		g.Clients = []uint16{ntpPort} // where clients may ask from, too: RFC 5905, section 9.1
 		g.MinSize = 0                 // an answer is as long as the shortest request
 	default:
 		c.Dialect = d.text
+	}
+	if s.driver != nil {
+		c.Dialect = s.driver.watch(c.Dialect)
 	}
 	c.Guard = guard.New(g)
 	return datagrams{loop, c}

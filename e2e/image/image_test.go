@@ -108,7 +108,7 @@ func TestConfigHasLabelsUserPortsAndHealthcheck(t *testing.T) {
 
 func TestImageIsSmallAndHoldsTheBinaryAlone(t *testing.T) {
 	b := setUp(t)
-	const limit = 12_000_000
+	const limit = 13_000_000
 	var size int64
 	out := b.podman(t, "image", "inspect", "--format", "{{.Size}}", b.tag)
 	if _, err := fmt.Sscan(string(out), &size); err != nil {

@@ -1,0 +1,60 @@
+package health
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"nowd/xdp"
+)
+
+// DriverStats counts what the driver of a network interface answers: *xdp.Driver.
+type DriverStats interface {
+	String() string
+	Attached() bool
+	Stats(p xdp.Protocol) xdp.Stats
+}
+
+// driver has the metrics of a driver. What it answers and drops is in those of the
+// protocols as well.
+type driver struct{ stats DriverStats }
+
+var (
+	descAttached   = desc("xdp", "attached", "1 if the program is on the interface, 0 if the interface is gone or nowd shuts down.", "interface")
+	descXDPAnswers = desc("xdp", "answers_total", "Answers given by the driver of the interface. They are among nowd_answers_total.", "protocol")
+	descXDPStale   = desc("xdp", "stale_total", "Requests that the driver left to the sockets, because it had not been told the time for a while or the clock was stepped.", "protocol")
+
+	driverDescs = []*prometheus.Desc{descAttached, descXDPAnswers, descXDPStale}
+)
+
+// driverProtocols are what a driver answers, by the names that metrics have for
+// them.
+var driverProtocols = []struct {
+	name string
+	xdp.Protocol
+}{{"udp", xdp.Text}, {"ntp", xdp.NTP}}
+
+func (d driver) collect(ch chan<- prometheus.Metric) {
+	ch <- prometheus.MustNewConstMetric(descAttached, prometheus.GaugeValue, boolValue(d.stats.Attached()), d.stats.String())
+	for _, p := range driverProtocols {
+		s := d.stats.Stats(p.Protocol)
+		ch <- prometheus.MustNewConstMetric(descXDPAnswers, prometheus.CounterValue, float64(s.Answers), p.name)
+		ch <- prometheus.MustNewConstMetric(descXDPStale, prometheus.CounterValue, float64(s.Stale), p.name)
+	}
+}
+
+// driverStatus is the driver's part of the status.
+type driverStatus struct {
+	Interface string `json:"interface"`
+	Attached  bool   `json:"attached"`
+	Answers   uint64 `json:"answers"`
+	Stale     uint64 `json:"stale"`
+}
+
+func (d driver) status() *driverStatus {
+	st := &driverStatus{Interface: d.stats.String(), Attached: d.stats.Attached()}
+	for _, p := range driverProtocols {
+		s := d.stats.Stats(p.Protocol)
+		st.Answers += s.Answers
+		st.Stale += s.Stale
+	}
+	return st
+}

@@ -1,0 +1,249 @@
+package xdp
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// bucket returns l in the program's form.
+func (l Limit) bucket() limit {
+	if l.Rate == 0 {
+		return limit{}
+	}
+	interval := max(1, int64(time.Second)/int64(l.Rate))
+	return limit{interval: interval, tolerance: int64(l.Burst-1) * interval}
+}
+
+// chance returns a limit above which chance decides: guard's limiter.
+func (l limit) chance() limit {
+	l.reserve = l.interval + l.tolerance/4
+	return l
+}
+
+// Driver is the program on an interface, and the memory that it shares with this
+// process. Its methods belong to one goroutine, but for Stats and Attached.
+type Driver struct {
+	config   Config
+	index    int // of the interface
+	loaded   *loaded
+	link     link.Link
+	writer   writer
+	monitor  int // the descriptor
+	station  station
+	attached atomic.Bool
+}
+
+// Attach has the driver of an interface run the program, until Close, or until the
+// process ends. The program answers nothing before Refresh. The error says what to
+// do about it.
+func Attach(c Config) (*Driver, error) {
+	d := &Driver{config: c, monitor: -1, writer: writer{clock: c.Clock, text: c.Text, ntp: c.NTP}}
+	if err := d.attach(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	d.attached.Store(true)
+	return d, nil
+}
+
+func (d *Driver) attach() error {
+	if err := checkKernel(); err != nil {
+		return err
+	}
+	in, err := net.InterfaceByName(d.config.Interface)
+	if err != nil {
+		return errors.New("there is no such interface")
+	}
+	d.index = in.Index
+	// Before the addresses are read, so that no change is missed.
+	if d.monitor, err = openMonitor(); err != nil {
+		return err
+	}
+	if d.station, err = readStation(d.index); err != nil {
+		return err
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return err
+	}
+	r, err := d.config.rules(cpus)
+	if err != nil {
+		return err
+	}
+	if d.loaded, err = load(r); err != nil {
+		return explain(err)
+	}
+	if err := d.selfTest(r); err != nil {
+		return err
+	}
+	flags := link.XDPDriverMode
+	if d.config.Generic {
+		flags = link.XDPGenericMode
+	}
+	d.link, err = link.AttachXDP(link.XDPOptions{Program: d.loaded.program, Interface: d.index, Flags: flags})
+	return explain(err)
+}
+
+// rules returns what the program is made for.
+func (c *Config) rules(cpus int) (*rules, error) {
+	r := &rules{ownPorts: c.Ports, minRequest: c.MinRequest, longest: c.LongestRun, source: c.Source.bucket().chance(), total: c.Total.bucket(), cpus: cpus}
+	if c.NTP != nil {
+		r.ntpPort = c.NTPPort
+	}
+	if c.Text != nil {
+		// All seconds have the same layout.
+		if l, ok := c.Text.Layout(time.Unix(1e9, 0)); ok && c.MinRequest <= maxText {
+			r.textPort, r.before, r.digits = c.TextPort, len(l.Before), l.Digits
+		}
+	}
+	if r.ntpPort == 0 && r.textPort == 0 {
+		return nil, errors.New("it has nothing to answer: neither NTP nor text in a form that is one time")
+	}
+	return r, nil
+}
+
+// The errors of Attach that name what is missing.
+var (
+	errKernel = errors.New("the kernel is older than 6.1")
+	errPermit = errors.New("the capabilities CAP_BPF and CAP_NET_ADMIN are needed")
+	errDriver = errors.New("the driver has no XDP: add \",generic\" to have the kernel do it, which saves less")
+	errTaken  = errors.New("the interface has an XDP program already")
+)
+
+// explain names what an error of the kernel means.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES) && !isVerifierError(err):
+		return fmt.Errorf("%w: %w", errPermit, err)
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("%w: %w", errDriver, err)
+	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EEXIST):
+		return fmt.Errorf("%w: %w", errTaken, err)
+	}
+	return err
+}
+
+func isVerifierError(err error) bool {
+	var ve *ebpf.VerifierError
+	return errors.As(err, &ve)
+}
+
+// checkKernel returns an error if the kernel does not have all that the program
+// calls.
+func checkKernel() error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	return checkRelease(unix.ByteSliceToString(u.Release[:]))
+}
+
+// checkRelease returns an error if Linux of a release has no bpf_ktime_get_tai_ns:
+// bpf-helpers(7).
+func checkRelease(release string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err == nil && (major < 6 || major == 6 && minor < 1) {
+		return fmt.Errorf("%w: %s", errKernel, release)
+	}
+	return nil
+}
+
+// Refresh writes the facts: what is true now, and where the protocols are served.
+func (d *Driver) Refresh(endpoints []Endpoint) error {
+	c, err := readClocks()
+	if err != nil {
+		return err
+	}
+	d.loaded.facts.write(d.writer.slot(c, d.station, endpoints))
+	return nil
+}
+
+// Forget has the program answer nothing until the next Refresh. It still knows where
+// the protocols are served, so that it can count what it leaves to the sockets.
+func (d *Driver) Forget(endpoints []Endpoint) {
+	var s slot
+	s.setStation(d.station, endpoints)
+	d.loaded.facts.write(s)
+}
+
+// write writes the slot that is not current, and makes it so.
+func (f *facts) write(s slot) {
+	next := f.generation + 1
+	f.slots[next%2] = s
+	atomic.StoreUint64(&f.generation, next)
+}
+
+// Monitor returns the descriptor that is readable when something about an
+// interface has changed.
+func (d *Driver) Monitor() int { return d.monitor }
+
+// Changed reads from the monitor, and takes note of what has changed. It reports
+// whether the facts have to be written anew. If the interface is gone, it is not
+// attached any more, for good.
+func (d *Driver) Changed() bool {
+	if !readMonitor(d.monitor, d.index) || !d.attached.Load() {
+		return false
+	}
+	st, err := readStation(d.index)
+	if err != nil {
+		st = station{}
+		d.attached.Store(false)
+	}
+	d.station = st
+	return true
+}
+
+// Attached reports whether the interface is still there. Any goroutine may call it.
+func (d *Driver) Attached() bool { return d.attached.Load() }
+
+// String returns the interface's name, and the mode, as settings have them.
+func (d *Driver) String() string {
+	if d.config.Generic {
+		return d.config.Interface + ",generic"
+	}
+	return d.config.Interface
+}
+
+// Stop takes the program off the interface. The counters remain.
+func (d *Driver) Stop() {
+	d.attached.Store(false)
+	if d.link != nil {
+		_ = d.link.Close()
+	}
+	if d.monitor >= 0 {
+		_ = unix.Close(d.monitor)
+		d.monitor = -1
+	}
+}
+
+// Close takes the program off the interface, and gives the memory back. Nothing
+// may be called after that.
+func (d *Driver) Close() {
+	d.Stop()
+	if d.loaded != nil {
+		d.loaded.close()
+	}
+}
+
+// Stats returns the counts of a protocol. Any goroutine may call it.
+func (d *Driver) Stats(p Protocol) (s Stats) {
+	for i := range d.loaded.cpus {
+		c := &d.loaded.cpus[i].counters[p>>1]
+		load := func(counter int) uint64 { return atomic.LoadUint64(&c[counter]) }
+		s.Answers += load(countAnswers)
+		s.SourcePort += load(countSourcePort)
+		s.OwnPort += load(countOwnPort)
+		s.ReplyLoop += load(countReplyLoop)
+		s.RateLimit += load(countRateLimit)
+		s.TotalLimit += load(countTotalLimit)
+		s.Stale += load(countStale)
+	}
+	return s
+}

@@ -1,0 +1,151 @@
+package xdp
+
+import (
+	"errors"
+	"net/netip"
+	"os/exec"
+	"reflect"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"nowd/answer"
+	"nowd/clock"
+)
+
+// inNamespace has the test go on in a network namespace of its own, which has a
+// pair of interfaces, veth0 and veth1. The thread ends with the test.
+func inNamespace(t *testing.T) {
+	t.Helper()
+	newBench(t, answer.DateTime, nil) // skips the test without root
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip link set lo up")
+	run(t, "ip link add veth0 type veth peer name veth1")
+	for _, name := range []string{"veth0", "veth1"} {
+		run(t, "ip link set "+name+" addrgenmode none") // no addresses but those of the test
+		run(t, "ip link set "+name+" up")
+	}
+	run(t, "ip addr add 192.0.2.1/24 dev veth0")
+	run(t, "ip addr add 2001:db8::1/64 dev veth0 nodad")
+}
+
+func run(t *testing.T, command string) {
+	t.Helper()
+	if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", command, err, out)
+	}
+}
+
+func testConfig(name string, generic bool) Config {
+	c := clock.New(clock.Config{})
+	return Config{
+		Interface: name, Generic: generic, Clock: c,
+		Text: answer.NewText(c, time.UTC, answer.DateTime, true), TextPort: textPort,
+		NTP: answer.NewNTP(c, 10, [4]byte{'N', 'O', 'W', 'D'}), NTPPort: ntpPort,
+		Ports: []uint16{textPort},
+	}
+}
+
+func TestAttachesToAnInterfaceAndLeavesNothing(t *testing.T) {
+	inNamespace(t)
+	for _, generic := range []bool{false, true, false} { // nothing is left, or the next one could not attach
+		d, err := Attach(testConfig("veth0", generic))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, second := range []bool{false, true} {
+			if _, err := Attach(testConfig("veth0", second)); !errors.Is(err, errTaken) {
+				t.Errorf("generic %v, and then %v: %v", generic, second, err)
+			}
+		}
+		if !d.Attached() || d.Stats(NTP) != (Stats{}) || d.Stats(Text) != (Stats{}) {
+			t.Errorf("attached %v, %+v", d.Attached(), d.Stats(NTP))
+		}
+		d.Close()
+	}
+}
+
+func TestErrorsOfAttachSayWhatToDo(t *testing.T) {
+	inNamespace(t)
+	if _, err := Attach(testConfig("veth7", false)); err == nil || err.Error() != "there is no such interface" {
+		t.Error(err)
+	}
+	run(t, "ip link add link veth1 name macvlan0 type macvlan")
+	if _, err := Attach(testConfig("macvlan0", false)); !errors.Is(err, errDriver) {
+		t.Errorf("macvlan has no XDP: %v", err)
+	}
+	if d, err := Attach(testConfig("macvlan0", true)); err != nil {
+		t.Errorf("generic: %v", err)
+	} else {
+		d.Close()
+	}
+	if _, err := Attach(testConfig("lo", true)); err == nil || err.Error() != "it is no Ethernet interface" {
+		t.Error(err)
+	}
+	c := testConfig("veth0", false)
+	c.NTP, c.Text = nil, nil
+	if _, err := Attach(c); err == nil {
+		t.Error("attached with nothing to answer")
+	}
+}
+
+func TestAddressesAreFollowed(t *testing.T) {
+	inNamespace(t)
+	d, err := Attach(testConfig("veth0", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	has := func(addr string) bool {
+		return slices.ContainsFunc(d.station.addrs, func(a netip.Addr) bool { return a.String() == addr })
+	}
+	if !has("192.0.2.1") || !has("2001:db8::1") {
+		t.Errorf("%v", d.station.addrs)
+	}
+	// The kernel may tell of a change a moment later.
+	change := func(command string, done func() bool) {
+		t.Helper()
+		run(t, command)
+		for deadline := time.Now().Add(15 * time.Second); !done(); {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: not noticed: %+v", command, d.station)
+			}
+			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(d.Monitor()), Events: unix.POLLIN}}, 1000)
+			d.Changed()
+		}
+	}
+	change("ip addr add 192.0.2.9/24 dev veth0", func() bool { return has("192.0.2.9") })
+	change("ip addr del 192.0.2.9/24 dev veth0", func() bool { return !has("192.0.2.9") })
+	change("ip addr add 2001:db8::9/64 dev veth0 nodad", func() bool { return has("2001:db8::9") })
+	change("ip link set veth0 address 02:00:00:00:00:77", func() bool { return d.station.mac == [6]byte{2, 0, 0, 0, 0, 0x77} })
+	run(t, "ip link add veth2 type veth peer name veth3")
+	before := d.station
+	d.Changed()
+	if !reflect.DeepEqual(before, d.station) {
+		t.Errorf("another interface counts: %+v", d.station)
+	}
+	change("ip link del veth0", func() bool { return !d.Attached() })
+	if d.Attached() || len(d.station.addrs) > 0 {
+		t.Errorf("attached to an interface that is gone: %v", d.station.addrs)
+	}
+	if d.Changed() {
+		t.Error("an interface that is gone changes")
+	}
+}
+
+func TestOldKernelsAreRefused(t *testing.T) {
+	for release, old := range map[string]bool{
+		"5.15.0-91-generic": true, "6.0.19": true, "4.18.0-513.el8.x86_64": true,
+		"6.1.0": false, "6.1.0-13-amd64": false, "6.18.44": false, "10.0.1": false, "strange": false,
+	} {
+		if err := checkRelease(release); errors.Is(err, errKernel) != old {
+			t.Errorf("%s: %v", release, err)
+		}
+	}
+}

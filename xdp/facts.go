@@ -1,0 +1,138 @@
+package xdp
+
+import (
+	"net/netip"
+	"time"
+
+	"nowd/answer"
+	"nowd/clock"
+	"nowd/ntp"
+)
+
+const (
+	// RefreshInterval is how often the facts are to be written while there is
+	// traffic.
+	RefreshInterval = time.Second
+
+	// lifetime is how long the facts are true enough: the kernel's view of its clock
+	// may be as old, and a leap second must not come up in between.
+	lifetime = 3 * time.Second
+
+	// leapMargin is how long before the end of a day with a leap second the sockets
+	// take over. A second that is left out ends the day a second early.
+	leapMargin = 2 * time.Second
+
+	// sameClock is how far apart two readings of the same clock may be, one after the
+	// other.
+	sameClock = 50 * time.Millisecond
+)
+
+// Protocol is what the program answers, as a bit.
+type Protocol uint32
+
+const (
+	Text Protocol = protocolText
+	NTP  Protocol = protocolNTP
+)
+
+// Endpoint is an address at which a protocol is served by sockets, too. The
+// unspecified address stands for all of its family.
+type Endpoint struct {
+	Protocol Protocol
+	Addr     netip.Addr
+}
+
+// station is what the interface is on its link.
+type station struct {
+	mac   [6]byte
+	addrs []netip.Addr
+}
+
+// clocks is a reading of the host's clocks at one moment, in nanoseconds.
+type clocks struct {
+	utc, tai, mono int64
+	slack          int64 // how far apart the moments may be
+}
+
+// writer makes facts.
+type writer struct {
+	clock *clock.Clock
+	text  *answer.Text // nil if the program answers none
+	ntp   *answer.NTP  // likewise
+}
+
+// slot returns the facts at a reading of the clocks. They have expired already if
+// the sockets' answers have another clock than the program.
+func (w *writer) slot(c clocks, st station, endpoints []Endpoint) (s slot) {
+	now := w.clock.Now()
+	s.setStation(st, endpoints)
+	if now.Sub(time.Unix(0, c.utc)).Abs() > sameClock {
+		return s
+	}
+	s.written, s.expires = c.utc, c.utc+int64(lifetime)
+	if w.clock.Quality(now).Leap != clock.LeapNone {
+		s.expires = min(s.expires, endOfDay(now).Add(-leapMargin).UnixNano())
+	}
+	s.taiUTC = time.Duration(c.tai - c.utc).Round(time.Second).Nanoseconds()
+	s.taiMono, s.slack = c.tai-c.mono, c.slack
+	if w.ntp != nil {
+		s.ntp.set(w.ntp.Header(now))
+	}
+	if w.text != nil {
+		s.text.set(w.text, time.Unix(0, c.utc))
+	}
+	return s
+}
+
+// endOfDay returns when t's day ends in UTC, which is when leap seconds come.
+func endOfDay(t time.Time) time.Time {
+	const day = 24 * time.Hour
+	return t.UTC().Truncate(day).Add(day)
+}
+
+// setStation sets the addresses of the interface, and what is served there.
+func (s *slot) setStation(st station, endpoints []Endpoint) {
+	copy(s.mac[:], st.mac[:])
+	v4, v6 := s.ipv4[:0], s.ipv6[:0]
+	for _, a := range st.addrs {
+		var serves Protocol
+		for _, e := range endpoints {
+			if e.Addr == a || e.Addr.IsUnspecified() && e.Addr.Is4() == a.Is4() {
+				serves |= e.Protocol
+			}
+		}
+		switch {
+		case a.Is4() && len(v4) < maxAddrs:
+			v4 = append(v4, ipv4Addr{a.As4(), uint32(serves)})
+		case a.Is6() && len(v6) < maxAddrs:
+			v6 = append(v6, ipv6Addr{a.As16(), uint64(serves)})
+		}
+	}
+}
+
+func (f *ntpFacts) set(p ntp.Packet, g clock.Growth) {
+	b := p.AppendTo(nil)
+	f.leapMode, f.stratum, f.precision = b[0], b[1], b[3]
+	copy(f.rootDelay[:], b[4:])
+	copy(f.refID[:], b[12:])
+	copy(f.reference[:], b[16:])
+	f.kernel, f.kernelAt, f.kernelRate = int64(g.Kernel), g.KernelAt.UnixNano(), int64(g.KernelRate)
+	f.upstream, f.upstreamAt = int64(g.Upstream), g.UpstreamAt.UnixNano()
+	if g.Greater {
+		f.greater = 1
+	}
+}
+
+func (f *textFacts) set(text *answer.Text, now time.Time) {
+	f.second = now.Truncate(time.Second).UnixNano()
+	for i := range f.lines {
+		l, ok := text.Layout(now.Add(time.Duration(i) * time.Second))
+		if !ok || len(l.After) > maxAfter {
+			continue
+		}
+		line := &f.lines[i]
+		copy(line.before[:], l.Before)
+		copy(line.after[:], l.After)
+		line.length = int64(len(l.Before) + l.Digits + len(l.After))
+	}
+}

@@ -1,0 +1,109 @@
+package xdp
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// readStation reads the addresses of an interface: rtnetlink(7).
+func readStation(index int) (st station, err error) {
+	in, err := net.InterfaceByIndex(index)
+	if err != nil {
+		return st, err
+	}
+	if copy(st.mac[:], in.HardwareAddr) != len(st.mac) || len(in.HardwareAddr) != len(st.mac) {
+		return st, errors.New("it is no Ethernet interface")
+	}
+	rib, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
+	if err != nil {
+		return st, fmt.Errorf("netlink: %w", err)
+	}
+	messages, err := syscall.ParseNetlinkMessage(rib)
+	if err != nil {
+		return st, fmt.Errorf("netlink: %w", err)
+	}
+	for _, m := range messages {
+		if m.Header.Type != unix.RTM_NEWADDR || indexOf(m.Data) != index {
+			continue
+		}
+		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
+		if err != nil {
+			return st, fmt.Errorf("netlink: %w", err)
+		}
+		if a, ok := localAddr(attrs); ok {
+			st.addrs = append(st.addrs, a)
+		}
+	}
+	return st, nil
+}
+
+// localAddr returns the host's address. It returns false if the host does not have
+// it yet: duplicate address detection (RFC 4862) goes on, or has failed.
+func localAddr(attrs []syscall.NetlinkRouteAttr) (a netip.Addr, ok bool) {
+	for _, attr := range attrs {
+		switch attr.Attr.Type {
+		case unix.IFA_FLAGS:
+			if len(attr.Value) >= 4 && binary.NativeEndian.Uint32(attr.Value)&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
+				return a, false
+			}
+		case unix.IFA_LOCAL: // before IFA_ADDRESS, which is the other end's of a point-to-point link
+			a, ok = netip.AddrFromSlice(attr.Value)
+		case unix.IFA_ADDRESS:
+			if !ok {
+				a, ok = netip.AddrFromSlice(attr.Value)
+			}
+		}
+	}
+	return a, ok
+}
+
+// indexOf returns the interface's index of a message's ifinfomsg or ifaddrmsg,
+// which is at the same place in both.
+func indexOf(data []byte) int {
+	if len(data) < 8 {
+		return 0
+	}
+	return int(int32(binary.NativeEndian.Uint32(data[4:])))
+}
+
+// openMonitor opens a socket that receives a message whenever a link or an address
+// changes: rtnetlink(7).
+func openMonitor() (fd int, err error) {
+	fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return -1, fmt.Errorf("netlink: %w", err)
+	}
+	const groups = unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("netlink: %w", err)
+	}
+	return fd, nil
+}
+
+// readMonitor reads all messages, and reports whether one is about the interface,
+// or some were lost.
+func readMonitor(fd, index int) (changed bool) {
+	b := make([]byte, 1<<16)
+	for {
+		n, _, err := unix.Recvfrom(fd, b, 0)
+		if errors.Is(err, unix.ENOBUFS) {
+			changed = true
+			continue
+		}
+		if err != nil {
+			return changed
+		}
+		messages, err := syscall.ParseNetlinkMessage(b[:n])
+		changed = changed || err != nil
+		for _, m := range messages {
+			changed = changed || indexOf(m.Data) == index
+		}
+	}
+}
