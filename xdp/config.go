@@ -1,9 +1,30 @@
 package xdp
 
 import (
+	"net/netip"
+	"time"
+
 	"nowd/answer"
 	"nowd/clock"
 )
+
+// RefreshInterval is how often the facts are to be written while there is traffic.
+const RefreshInterval = time.Second
+
+// Protocol is what the program answers, as a bit.
+type Protocol uint32
+
+const (
+	Text Protocol = 1 << iota
+	NTP
+)
+
+// Endpoint is an address at which a protocol is served by sockets, too. The
+// unspecified address stands for all of its family.
+type Endpoint struct {
+	Protocol Protocol
+	Addr     netip.Addr
+}
 
 // Config configures a Driver.
 type Config struct {

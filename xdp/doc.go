@@ -3,7 +3,7 @@
 //
 // A program in the kernel (program_linux.go) answers two requests: of NTP those of
 // 48 bytes, and of text those that are shorter than all words, with the default
-// form. It knows the time from the kernel, and all else from facts (memory.go),
+// form. It knows the time from the kernel, and all else from facts (memory_linux.go),
 // which are written once a second while there is traffic, and expire after three.
 // Whatever it does not plainly know how to answer it passes on as it came, and the
 // sockets answer: other requests, options, fragments, extension headers, VLANs,

@@ -2,7 +2,7 @@ package xdp
 
 import "unsafe"
 
-// Where the program finds what memory.go lays out, in bytes.
+// Where the program finds what memory_linux.go lays out, in bytes.
 const (
 	factsSlots = int16(unsafe.Offsetof(facts{}.slots))
 	sizeofSlot = int32(unsafe.Sizeof(slot{}))

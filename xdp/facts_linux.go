@@ -10,10 +10,6 @@ import (
 )
 
 const (
-	// RefreshInterval is how often the facts are to be written while there is
-	// traffic.
-	RefreshInterval = time.Second
-
 	// lifetime is how long the facts are true enough: the kernel's view of its clock
 	// may be as old, and a leap second must not come up in between.
 	lifetime = 3 * time.Second
@@ -26,21 +22,6 @@ const (
 	// other.
 	sameClock = 50 * time.Millisecond
 )
-
-// Protocol is what the program answers, as a bit.
-type Protocol uint32
-
-const (
-	Text Protocol = protocolText
-	NTP  Protocol = protocolNTP
-)
-
-// Endpoint is an address at which a protocol is served by sockets, too. The
-// unspecified address stands for all of its family.
-type Endpoint struct {
-	Protocol Protocol
-	Addr     netip.Addr
-}
 
 // station is what the interface is on its link.
 type station struct {

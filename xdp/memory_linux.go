@@ -150,7 +150,7 @@ const cacheLine = 128
 
 // The protocols, as bits of serves, and by their indexes in a row.
 const (
-	protocolText = 1 << iota
-	protocolNTP
+	protocolText = int32(Text)
+	protocolNTP  = int32(NTP)
 	numProtocols = 2
 )
