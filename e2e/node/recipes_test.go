@@ -63,6 +63,9 @@ func TestCommandsOfTheRecipesWorkAsPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if image := leaseImage(t); !strings.Contains(string(document), "docker build -t "+image+" ") {
+		t.Fatalf("NOWD_E2E_LEASE_IMAGE is %s, which is not the image that the document builds", image)
+	}
 	elsewhere := regexp.MustCompile(`(?m)^(docker|kind) .*\n`)
 	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(document), -1)
 	if len(blocks) < 10 {
