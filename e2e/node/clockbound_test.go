@@ -53,16 +53,16 @@ func TestApplicationKnowsTheTimeWhileItsSidecarIsAway(t *testing.T) {
 	c.await(t, "status", func() error { return hasEntry(c.entries(t), back, "synchronized") })
 
 	entries := c.entries(t)
-	t.Logf("%d entries, the last %+v", len(entries), entries[len(entries)-1])
+	t.Logf("%d entries, the last %v", len(entries), entries[len(entries)-1])
 	if err := hasEntry(entries, gone, "free running"); err != nil {
 		t.Errorf("while the sidecar was away: %v", err)
 	}
 	for _, e := range entries {
 		if e.status != "synchronized" && e.status != "free running" || e.bound <= 0 {
-			t.Errorf("an entry with a clock that nobody bounds: %+v", e)
+			t.Errorf("an entry with a clock that nobody bounds: %v", e)
 		}
 		if e.at.After(gone.Add(grace)) && e.at.Before(back) && e.status != "free running" {
-			t.Errorf("%v after the sidecar's end: %+v", e.at.Sub(gone), e)
+			t.Errorf("%v after the sidecar's end: %v", e.at.Sub(gone), e)
 		}
 	}
 	if after := c.pod(t, exampleSelector); after.Metadata.UID != p.Metadata.UID {
@@ -134,6 +134,8 @@ type entry struct {
 	status string
 	bound  time.Duration
 }
+
+func (e entry) String() string { return fmt.Sprintf("at %v, %s, ±%v", e.at, e.status, e.bound) }
 
 var anEntry = regexp.MustCompile(`(?m)^\w+ writes at (\S+); the clock is ([a-z ]+), ±(\S+)$`)
 

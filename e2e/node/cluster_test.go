@@ -29,8 +29,9 @@ import (
 )
 
 const (
-	// patience is how long a test waits for what should take seconds.
-	patience = 90 * time.Second
+	// patience is how long a test waits for what takes seconds on a quiet machine, or a minute where the kubelet's probes
+	// have to fail first.
+	patience = 3 * time.Minute
 	// interval is the time between two looks at a condition.
 	interval = 200 * time.Millisecond
 )
@@ -162,7 +163,7 @@ func (c *cluster) try(name string, args ...string) (string, error) {
 }
 
 func (c *cluster) tryWith(stdin []byte, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience+time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)

@@ -44,7 +44,7 @@ func (c *cluster) newShell(t *testing.T) *shell {
 
 // run runs commands, of which the first that fails is the last, and returns what they write.
 func (s *shell) run(commands string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience+time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", commands)
 	cmd.Dir = s.folder
@@ -114,7 +114,7 @@ func TestReadmesCommandsWorkAsPrinted(t *testing.T) {
 		command, release := m[0], m[1]
 		for _, command := range []string{
 			command,
-			"for pods in $(kubectl get deployments,daemonsets --output name); do kubectl rollout status $pods --timeout=60s; done",
+			"for pods in $(kubectl get deployments,daemonsets --output name); do kubectl rollout status $pods --timeout=" + patience.String() + "; done",
 			version,
 			"helm uninstall --wait " + release,
 		} {
