@@ -195,9 +195,9 @@ func TestSidecarServesItsApplication(t *testing.T) {
 		if sidecar.FinishedAt.Before(application.FinishedAt) {
 			t.Errorf("the sidecar ended at %v, before the application at %v", sidecar.FinishedAt, application.FinishedAt)
 		}
-		// What has to be killed is, after the pod's grace period of 30 s.
+		// One that does not end by itself is killed after the pod's grace period, 30 s.
 		if after := sidecar.FinishedAt.Sub(application.FinishedAt); after > 15*time.Second {
-			t.Errorf("the sidecar ended %v after the application, want soon", after)
+			t.Errorf("the sidecar ended %v after the application, want before it is killed", after)
 		}
 		if took < linger {
 			t.Errorf("all was over within %v: the application had no time to go on asking", took)
