@@ -57,11 +57,21 @@ func connectionsOf(t *testing.T, kind string) {
 	if after.RestartCount != 0 {
 		t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
 	}
-	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
-	if t.Logf("probes of the kubelet that failed: %q", events); strings.Contains(events, "Liveness") {
-		t.Error("the liveness probe failed for want of CPU")
-	}
+	c.checkLiveness(t)
 	c.helm(t, "uninstall", "nowd", "--wait")
+}
+
+// checkLiveness checks that no liveness probe has been without an answer for too long. One that is refused is from before
+// nowd listened: a node with much to do takes seconds to start it.
+func (c *cluster) checkLiveness(t *testing.T) {
+	t.Helper()
+	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
+	t.Logf("probes of the kubelet that failed: %q", events)
+	for event := range strings.Lines(events) {
+		if strings.Contains(event, "Liveness") && !strings.Contains(event, "connection refused") {
+			t.Errorf("for want of CPU: %s", event)
+		}
+	}
 }
 
 // small is what a sidecar gets, for a nowd of its own that others can reach.
@@ -103,11 +113,7 @@ func connectionsAndAFlood(t *testing.T) {
 	if after.RestartCount != 0 {
 		t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
 	}
-	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
-	t.Logf("probes that failed: %s", events)
-	if strings.Contains(events, "Liveness") {
-		t.Error("the liveness probe failed for want of CPU")
-	}
+	c.checkLiveness(t)
 	if stats, err := c.try("kubectl", "get", "--raw", "/api/v1/nodes/"+p.Spec.NodeName+"/proxy/stats/summary"); err == nil {
 		c.logMemory(t, stats)
 	}
