@@ -2,10 +2,11 @@
 
 // Package node_test installs the charts in a real cluster, and looks at what the kubelet makes of them.
 //
-// It needs a cluster whose nodes have the image, and says which with two variables:
+// It needs a cluster whose nodes have the images, and three variables say which:
 //
-//	NOWD_E2E_KUBECONFIG   the file by which kubectl and helm find the cluster
-//	NOWD_E2E_IMAGE        the image's name and tag, such as localhost/nowd:0.1.0
+//	NOWD_E2E_KUBECONFIG    the file by which kubectl and helm find the cluster
+//	NOWD_E2E_IMAGE         the image's name and tag, such as localhost/nowd:0.1.0
+//	NOWD_E2E_LEASE_IMAGE   those of the image of helm/example/lease; without it the tests that need it are skipped
 //
 // Without the first all tests are skipped. They need kubectl, helm and a C compiler besides, make namespaces of their own,
 // and remove them.
@@ -28,8 +29,9 @@ import (
 )
 
 const (
-	// patience is how long a test waits for what should take seconds.
-	patience = 90 * time.Second
+	// patience is how long a test waits for what takes seconds on a quiet machine, or a minute where the kubelet's probes
+	// have to fail first.
+	patience = 3 * time.Minute
 	// interval is the time between two looks at a condition.
 	interval = 200 * time.Millisecond
 )
@@ -161,7 +163,7 @@ func (c *cluster) try(name string, args ...string) (string, error) {
 }
 
 func (c *cluster) tryWith(stdin []byte, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience+time.Minute)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, name, args...)

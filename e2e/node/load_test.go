@@ -57,11 +57,21 @@ func connectionsOf(t *testing.T, kind string) {
 	if after.RestartCount != 0 {
 		t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
 	}
-	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
-	if t.Logf("probes of the kubelet that failed: %q", events); strings.Contains(events, "Liveness") {
-		t.Error("the liveness probe failed for want of CPU")
-	}
+	c.checkLiveness(t)
 	c.helm(t, "uninstall", "nowd", "--wait")
+}
+
+// checkLiveness checks that no liveness probe has been without an answer for too long. One that is refused is from before
+// nowd listened: a node with much to do takes seconds to start it.
+func (c *cluster) checkLiveness(t *testing.T) {
+	t.Helper()
+	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
+	t.Logf("probes of the kubelet that failed: %q", events)
+	for event := range strings.Lines(events) {
+		if strings.Contains(event, "Liveness") && !strings.Contains(event, "connection refused") {
+			t.Errorf("for want of CPU: %s", event)
+		}
+	}
 }
 
 // small is what a sidecar gets, for a nowd of its own that others can reach.
@@ -77,8 +87,8 @@ func connectionsAndAFlood(t *testing.T) {
 	i := slices.IndexFunc(p.Status.Conditions, func(c condition) bool { return c.Type == "Ready" })
 	ready := p.Status.Conditions[i].LastTransitionTime.Sub(started)
 	t.Logf("ready %v after its start", ready)
-	if ready > 10*time.Second { // on a quiet node it takes a second
-		t.Errorf("ready %v after its start, want within 10 s", ready)
+	if ready > 30*time.Second { // on a quiet node it takes a second
+		t.Errorf("ready %v after its start, want within 30 s", ready)
 	}
 
 	// Longer than the liveness probe has patience.
@@ -103,11 +113,7 @@ func connectionsAndAFlood(t *testing.T) {
 	if after.RestartCount != 0 {
 		t.Errorf("%d restarts, the last end %+v", after.RestartCount, after.LastState.Terminated)
 	}
-	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
-	t.Logf("probes that failed: %s", events)
-	if strings.Contains(events, "Liveness") {
-		t.Error("the liveness probe failed for want of CPU")
-	}
+	c.checkLiveness(t)
 	if stats, err := c.try("kubectl", "get", "--raw", "/api/v1/nodes/"+p.Spec.NodeName+"/proxy/stats/summary"); err == nil {
 		c.logMemory(t, stats)
 	}
@@ -123,7 +129,9 @@ func itsOwnApplication(t *testing.T) {
 	spec := c.template(t)
 	app := spec["containers"].([]any)[0].(object)
 	volumes, mounts := hand()
-	spec["volumes"], app["volumeMounts"] = volumes["volumes"], mounts["volumeMounts"]
+	// The sidecar has one, too.
+	spec["volumes"] = append(spec["volumes"].([]any), volumes["volumes"].([]object)[0])
+	app["volumeMounts"] = mounts["volumeMounts"]
 	spec["restartPolicy"] = "Never"
 	app["resources"] = object{"limits": object{"cpu": "100m"}}
 	app["command"] = []string{"/hand/hand", "load", "read", "127.0.0.1", "3333", "200", loadSeconds()}

@@ -44,7 +44,7 @@ func (c *cluster) newShell(t *testing.T) *shell {
 
 // run runs commands, of which the first that fails is the last, and returns what they write.
 func (s *shell) run(commands string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience+time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", commands)
 	cmd.Dir = s.folder
@@ -62,6 +62,9 @@ func TestCommandsOfTheRecipesWorkAsPrinted(t *testing.T) {
 	document, err := os.ReadFile("../../docs/kubernetes.md")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if image := leaseImage(t); !strings.Contains(string(document), "docker build -t "+image+" ") {
+		t.Fatalf("NOWD_E2E_LEASE_IMAGE is %s, which is not the image that the document builds", image)
 	}
 	elsewhere := regexp.MustCompile(`(?m)^(docker|kind) .*\n`)
 	blocks := regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(document), -1)
@@ -111,7 +114,7 @@ func TestReadmesCommandsWorkAsPrinted(t *testing.T) {
 		command, release := m[0], m[1]
 		for _, command := range []string{
 			command,
-			"for pods in $(kubectl get deployments,daemonsets --output name); do kubectl rollout status $pods --timeout=60s; done",
+			"for pods in $(kubectl get deployments,daemonsets --output name); do kubectl rollout status $pods --timeout=" + patience.String() + "; done",
 			version,
 			"helm uninstall --wait " + release,
 		} {

@@ -20,7 +20,7 @@ func TestRollingUpdateLeavesNoQueryWithoutAnAnswer(t *testing.T) {
 	clients := []string{"udp", "tcp"}
 	for _, proto := range clients {
 		c.start(t, c.namespace, "client-"+proto, nil, nil,
-			"/nowd", "query", "-proto", proto, "-n", "0", "-i", "20ms", "-timeout", "1s", "nowd-"+proto+":3333")
+			"/nowd", "query", "-proto", proto, "-n", "0", "-i", "20ms", "-timeout", "3s", "nowd-"+proto+":3333")
 	}
 	c.await(t, "clients", func() error {
 		for _, proto := range clients {

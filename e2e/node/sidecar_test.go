@@ -195,8 +195,9 @@ func TestSidecarServesItsApplication(t *testing.T) {
 		if sidecar.FinishedAt.Before(application.FinishedAt) {
 			t.Errorf("the sidecar ended at %v, before the application at %v", sidecar.FinishedAt, application.FinishedAt)
 		}
-		if after := sidecar.FinishedAt.Sub(application.FinishedAt); after > 2*time.Second {
-			t.Errorf("the sidecar ended %v after the application, want at once", after)
+		// One that does not end by itself is killed after the pod's grace period, 30 s.
+		if after := sidecar.FinishedAt.Sub(application.FinishedAt); after > 15*time.Second {
+			t.Errorf("the sidecar ended %v after the application, want before it is killed", after)
 		}
 		if took < linger {
 			t.Errorf("all was over within %v: the application had no time to go on asking", took)
@@ -211,7 +212,7 @@ func TestSidecarServesItsApplication(t *testing.T) {
 				answers++
 			}
 		}
-		if want := int(linger/(100*time.Millisecond)) / 2; answers < want {
+		if want := int(linger/(100*time.Millisecond)) / 5; answers < want {
 			t.Errorf("%d answers in the application's last %v, want %d at least", answers, linger, want)
 		}
 	})

@@ -1,7 +1,8 @@
 // The tests' hand inside the cluster, for what the image cannot do itself: there is no shell in it. Linked statically, it
 // is small enough for a ConfigMap.
 //
-//   hand stop POD             stop (SIGSTOP) the nowd that serves in a pod, from a pod that sees the node's processes
+//   hand stop|kill POD        stop (SIGSTOP) or kill the nowd that serves in a pod, from a pod that sees the node's processes
+//   hand ntp PORT             be an NTP server, which takes the node's clock for the true time
 //   hand flood IP PORT SEC    send datagrams as fast as can be
 //   hand hold IP PORT N SEC   open N connections, ask on each, keep them for that long, and ask on each again
 //   hand load KIND IP PORT N SEC
@@ -16,6 +17,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +40,7 @@ static size_t slurp(const char *pid, const char *file, char *buf, size_t size) {
 }
 
 // A container's host name is its pod's; the application in the example is of the same image, but has arguments.
-static int stop(const char *pod) {
+static int hit(const char *pod, int signal) {
   char cmd[4096], env[65536], want[300];
   snprintf(want, sizeof want, "HOSTNAME=%s", pod);
   DIR *proc = opendir("/proc");
@@ -49,8 +51,8 @@ static int stop(const char *pod) {
     n = slurp(e->d_name, "environ", env, sizeof env);
     for (char *p = env; p < env + n; p += strlen(p) + 1)
       if (!strcmp(p, want)) {
-        if (kill(atoi(e->d_name), SIGSTOP)) return perror("kill"), 1;
-        return printf("stopped %s\n", e->d_name), 0;
+        if (kill(atoi(e->d_name), signal)) return perror("kill"), 1;
+        return printf("%s: %s\n", e->d_name, strsignal(signal)), 0;
       }
   }
   return fprintf(stderr, "no nowd in %s\n", pod), 1;
@@ -93,6 +95,32 @@ static int flood(const char *ip, const char *port, int seconds) {
     for (int i = 0; i < 64; i++) sent += send(fd, "unix", 4, 0) == 4;
   printf("sent %lu\n", sent);
   return 0;
+}
+
+// NTP's timestamp: seconds since 1900, and 1/2^32 of one.
+static void stamp(uint32_t *at, int earlier) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  at[0] = htonl(t.tv_sec - earlier + 2208988800u);
+  at[1] = htonl((uint64_t)t.tv_nsec * 4294967296 / 1000000000);
+}
+
+static int ntp(const char *port) {
+  struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(atoi(port))};
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a)) return perror("bind"), 1;
+  for (;;) {
+    uint32_t q[12], p[12] = {0};
+    socklen_t size = sizeof a;
+    if (recvfrom(fd, q, sizeof q, 0, (struct sockaddr *)&a, &size) != sizeof q) continue;
+    stamp(p + 8, 0);                                                  // receive
+    p[0] = htonl(4 << 27 | 4 << 24 | 1 << 16 | 6 << 8 | (-20 & 0xff)); // version 4, server, stratum 1, poll, precision
+    p[3] = htonl(0x47505300);                                         // reference id: GPS
+    stamp(p + 4, 1);                                                  // reference
+    p[6] = q[10], p[7] = q[11];                                       // origin
+    stamp(p + 10, 0);                                                 // transmit
+    sendto(fd, p, sizeof p, 0, (struct sockaddr *)&a, size);
+  }
 }
 
 static double now(void) {
@@ -194,7 +222,9 @@ static int probe(const char *ip, const char *port, int seconds) {
 }
 
 int main(int argc, char **argv) {
-  if (argc == 3 && !strcmp(argv[1], "stop")) return stop(argv[2]);
+  if (argc == 3 && !strcmp(argv[1], "stop")) return hit(argv[2], SIGSTOP);
+  if (argc == 3 && !strcmp(argv[1], "kill")) return hit(argv[2], SIGKILL);
+  if (argc == 3 && !strcmp(argv[1], "ntp")) return ntp(argv[2]);
   if (argc == 5 && !strcmp(argv[1], "flood")) return flood(argv[2], argv[3], atoi(argv[4]));
   if (argc == 6 && !strcmp(argv[1], "hold")) return hold(argv[2], argv[3], atoi(argv[4]), atoi(argv[5]));
   if (argc == 7 && !strcmp(argv[1], "load")) return load(argv[2], argv[3], argv[4], atoi(argv[5]), atoi(argv[6]));

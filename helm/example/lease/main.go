@@ -99,12 +99,16 @@ func (p *program) acquire() (held *lease, err error) {
 			fmt.Fprintln(p.out, "no time:", err)
 			return false
 		}
+		if !now.Status.Bounded() {
+			fmt.Fprintln(p.out, "no time: the clock is", now.Status)
+			return false
+		}
 		// The lease is free if it is over on every host: if its end is certainly past.
-		if l.Holder != p.name && !now.After(l.Until) || !now.Status.Bounded() {
+		if l.Holder != p.name && !now.After(l.Until) {
 			return false
 		}
 		if l.Holder != p.name {
-			fmt.Fprintf(p.out, "%s takes the lease; the clock is %v, ±%v\n", p.name, now.Status, now.Latest.Sub(now.Earliest)/2)
+			p.say("takes the lease", now)
 		}
 		*l = lease{p.name, now.Latest.Add(p.term)}
 		held = l
@@ -127,13 +131,22 @@ func (p *program) work(ctx context.Context, held *lease) error {
 	if err := p.clock.WaitUntilAfter(ctx, stamp); err != nil {
 		return errLost
 	}
-	return p.store.commit(fmt.Sprintf("%d %s\n", stamp.UnixNano(), p.name), func() error {
+	err = p.store.commit(fmt.Sprintf("%d %s\n", stamp.UnixNano(), p.name), func() error {
 		// The lease still holds if its end has certainly not come.
 		if now, err := p.clock.Now(); err != nil || !now.Before(held.Until) {
 			return errLost
 		}
 		return nil
 	})
+	if err == nil {
+		p.say("writes at "+stamp.UTC().Format(time.RFC3339Nano), now)
+	}
+	return err
+}
+
+// say tells what the program does, and what it knows of the clock.
+func (p *program) say(what string, now clockbound.Interval) {
+	fmt.Fprintf(p.out, "%s %s; the clock is %v, ±%v\n", p.name, what, now.Status, now.Latest.Sub(now.Earliest)/2)
 }
 
 // sleep reports whether it slept that long.

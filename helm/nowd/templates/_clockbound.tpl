@@ -76,7 +76,7 @@ it after the sidecar; otherwise by the kernel and settings.NOWD_UPSTREAM. settin
     {{- . | nindent 4 }}
   {{- end }}
   resources:
-    {{- toYaml .Values.resources | nindent 4 }}
+    {{- include "nowd.resources" . | nindent 4 }}
   securityContext:
     {{- include "nowd.securityContext" . | nindent 4 }}
   terminationMessagePolicy: FallbackToLogsOnError
