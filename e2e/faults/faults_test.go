@@ -28,7 +28,7 @@ func TestFaultsEndNothingAndDelayNobody(t *testing.T) {
 			if f.alike { // few are answered at once, so it takes longer until there are many
 				d *= 2
 			}
-			if y := examine(t, n, f.name, d, f); y.done.Load() == 0 && f.name != "none" {
+			if o := examine(t, n, f.name, d, f); o.tally.done.Load() == 0 && f.name != "none" {
 				t.Error("nothing was done")
 			}
 		})

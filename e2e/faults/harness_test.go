@@ -12,6 +12,7 @@ package faults_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -65,7 +66,8 @@ func TestMain(m *testing.M) {
 		}
 	}
 	status := m.Run()
-	table.print(os.Stdout)
+	printFaults(os.Stdout)
+	printAttacks(os.Stdout)
 	os.Exit(status)
 }
 
@@ -248,6 +250,7 @@ func isFree(port int) bool {
 // nowd is a running one. It answers at all addresses of its host.
 type nowd struct {
 	port, health int
+	host         string // where it serves, if not at all addresses
 	at           place
 
 	cmd    *exec.Cmd
@@ -325,7 +328,7 @@ func (n *nowd) running() bool {
 }
 
 // addr is where to ask it.
-func (n *nowd) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
+func (n *nowd) addr() string { return fmt.Sprintf("%s:%d", cmp.Or(n.host, "127.0.0.1"), n.port) }
 
 // get asks its health endpoint.
 func (n *nowd) get(path string, timeout time.Duration) (body string, err error) {
