@@ -24,8 +24,8 @@ const (
 // long as the attack takes by itself.
 func withstand(t *testing.T, n *nowd, d time.Duration, f fault) (rounds []*observation) {
 	t.Helper()
-	n.warm(t)
 	questions, from := n.questionsOf(f)
+	n.warm(t, from, questions)
 	limit := cmp.Or(f.memory, maxGrowth)
 	left := limit
 	for range attackRounds {
@@ -52,13 +52,16 @@ func (f fault) judge(t *testing.T, o outcome) {
 	if o.Wrong != "" {
 		t.Errorf("%s: an honest client (%s) got a wrong answer: %s", f.name, o.Kind, o.Wrong)
 	}
-	least := o.Tries // an answer over TCP is owed
-	switch {
-	case o.Kind == "udp" && f.lossy:
-		least = (o.Tries + 3) / 4
-	case o.Kind == "udp", o.Kind == "new" && f.contested:
-		least = o.Tries - o.Tries/100
+	share := map[string]float64{"udp": 0.99, "tcp": 1, "new": 1}[o.Kind]
+	if f.lossy && o.Kind == "udp" {
+		share = 0.25
 	}
+	share = cmp.Or(f.least[o.Kind], share)
+	lost := int((1 - share) * float64(o.Tries))
+	if share < 1 {
+		lost = max(lost, 1)
+	}
+	least := o.Tries - lost
 	if o.Answered < least || o.Tries == 0 {
 		t.Errorf("%s: honest clients (%s) got %d answers of %d, want %d: %s", f.name, o.Kind, o.Answered, o.Tries, least, o.Failure)
 	}

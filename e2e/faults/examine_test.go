@@ -74,8 +74,9 @@ type fault struct {
 
 	// once says that what an attack costs does not depend on how long the attacker likes.
 	once bool
-	// contested says that there are more clients than places, so an honest newcomer may be the one for whom there is none.
-	contested bool
+	// least is which share of their questions honest clients of a kind have answered at least, if not what is promised in
+	// general.
+	least map[string]float64
 	// memory is an upper bound on what an attack makes nowd take, the kernel's for its sockets included; maxGrowth, if 0.
 	memory int
 }
@@ -94,10 +95,10 @@ func (n *nowd) snapshot(t *testing.T) snapshot {
 }
 
 // warm has nowd take the memory that it takes for good once it has served somebody.
-func (n *nowd) warm(t *testing.T) {
+func (n *nowd) warm(t *testing.T, from place, questions []question) {
 	t.Helper()
-	for _, network := range []string{"udp", "tcp"} {
-		conn, err := dialAt(n.at, network, n.addr(), patience)
+	for _, q := range questions {
+		conn, err := dialAt(from, q.network(), q.Addr, patience)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,8 +192,8 @@ func (n *nowd) questionsOf(faults ...fault) (questions []question, from place) {
 // as the faults take by themselves.
 func examine(t *testing.T, n *nowd, name string, d time.Duration, faults ...fault) *observation {
 	t.Helper()
-	n.warm(t)
 	questions, from := n.questionsOf(faults...)
+	n.warm(t, from, questions)
 	echoPort := startEcho(t, n.at, "")
 	for _, q := range slices.Clone(questions) {
 		host, _, _ := net.SplitHostPort(q.Addr)
