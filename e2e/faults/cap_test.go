@@ -30,7 +30,7 @@ func TestAttackersAtTheCapDisplaceNobodyWhoAsks(t *testing.T) {
 		})
 		crowd(n.port, attackers, stop, &y.cost)
 	}
-	f := fault{name: "more attackers than places", run: run, least: map[string]float64{"new": 0.99}, questions: []question{
+	f := fault{name: "220 attackers for 200 places", run: run, least: map[string]float64{"new": 0.99}, questions: []question{
 		{Kind: "udp"},
 		{Kind: "tcp", Askers: stay, Every: 2 * time.Second},
 		{Kind: "new", Askers: 8, Every: 400 * time.Millisecond, Hesitation: 30 * time.Millisecond},

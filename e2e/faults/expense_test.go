@@ -55,5 +55,8 @@ func (e *expense) tell(unit string, share func(n int64) float64) string {
 	if n := e.bytes.Load(); n > 0 {
 		all = append(all, fmt.Sprintf("%s kB%s", grouped(int(share(n)/1e3+0.5)), unit))
 	}
+	if all == nil {
+		return "nothing"
+	}
 	return strings.Join(all, ", ")
 }

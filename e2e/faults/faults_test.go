@@ -21,6 +21,9 @@ import (
 const brief = 1500 * time.Millisecond
 
 func TestFaultsEndNothingAndDelayNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 30 s")
+	}
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			n := start(t, here(), f.env...)

@@ -68,6 +68,11 @@ func TestMain(m *testing.M) {
 	status := m.Run()
 	printFaults(os.Stdout)
 	printAttacks(os.Stdout)
+	security, err := os.ReadFile("../../SECURITY.md")
+	if names := undocumented(string(security)); len(names) > 0 {
+		fmt.Fprintf(os.Stderr, "SECURITY.md's table of attacks lacks %q (%v)\n", names, err)
+		status = max(status, 1)
+	}
 	os.Exit(status)
 }
 
@@ -275,7 +280,9 @@ func startAs(t *testing.T, at place, cmd *exec.Cmd, env ...string) *nowd {
 		fmt.Sprintf("NOWD_TCP_LISTEN=:%d", n.port),
 		fmt.Sprintf("NOWD_HEALTH_LISTEN=:%d", n.health),
 	}, env...)
-	cmd.Stderr = &n.stderr
+	if cmd.Stderr == nil {
+		cmd.Stderr = &n.stderr
+	}
 	startIn(t, at, cmd)
 	go func() {
 		_ = cmd.Wait()

@@ -238,6 +238,9 @@ func startResponder(t *testing.T, host string, takes time.Duration, answer func(
 // Services at ports of clients that answer whatever they are sent, be it that they do not understand: nowd answers them
 // so often, and then the conversation is over.
 func TestOneSpoofedDatagramHasNowdAnswerAServiceSoOftenAndNoMore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 15 s")
+	}
 	needNamespace(t)
 	line := func(text string) func([]byte) []byte { return func([]byte) []byte { return []byte(text) } }
 	formatError := func(question []byte) []byte { // RFC 1035, section 4.1.1

@@ -122,16 +122,16 @@ func TestMemoryStaysBelowItsFigure(t *testing.T) {
 		name string
 		hostile
 	}{
-		{"unfinished heads", hostile{send: head[:8100], piece: 8100}},
-		{"growing heads", hostile{send: head, piece: 300, read: 1024}},
-		{"long lines", hostile{send: append([]byte("\n"), bytes.Repeat([]byte("x"), 1000)...), piece: 1001}},
-		{"non-readers", hostile{buffer: 2048, send: flood, piece: 8 << 10}},
-		{"non-readers, big buffers", hostile{send: flood, piece: 8 << 10}},
-		{"pipeliners", hostile{send: flood, piece: 16 << 10, read: 256 << 10}},
-		{"slow readers", hostile{buffer: 2048, send: flood, piece: 8 << 10, read: 64}},
-		{"non-readers of a little", hostile{buffer: 2048, send: flood[:120], piece: 5}},
-		{"answers not acknowledged", hostile{send: flood, piece: 5, withhold: true}},
-		{"the same, half-closed", hostile{send: flood[:4100], piece: 1025, withhold: true, half: true}},
+		{"HTTP heads of 8 KiB without an end", hostile{send: head[:8100], piece: 8100}},
+		{"HTTP heads that grow without an end", hostile{send: head, piece: 300, read: 1024}},
+		{"lines without an end", hostile{send: append([]byte("\n"), bytes.Repeat([]byte("x"), 1000)...), piece: 1001}},
+		{"clients that read nothing, small buffers", hostile{buffer: 2048, send: flood, piece: 8 << 10}},
+		{"clients that read nothing, big buffers", hostile{send: flood, piece: 8 << 10}},
+		{"clients that pipeline without an end", hostile{send: flood, piece: 16 << 10, read: 256 << 10}},
+		{"clients that read slowly", hostile{buffer: 2048, send: flood, piece: 8 << 10, read: 64}},
+		{"clients that leave a few answers unread", hostile{buffer: 2048, send: flood[:120], piece: 5}},
+		{"clients that acknowledge nothing", hostile{send: flood, piece: 5, withhold: true}},
+		{"clients that acknowledge nothing, half-closed", hostile{send: flood[:4100], piece: 1025, withhold: true, half: true}},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			n := start(t, here(), fmt.Sprintf("NOWD_TCP_MAX_CONNS=%d", conns), "NOWD_SHUTDOWN_TIMEOUT=100ms")

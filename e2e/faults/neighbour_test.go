@@ -27,7 +27,7 @@ func TestSilentNeighboursHoldUpNobody(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, loops: %d", l.family, loops), func(t *testing.T) {
 				far := l.up(t)
 				n := start(t, here(), fmt.Sprintf("NOWD_LOOPS=%d", loops))
-				floodAndAsk(t, n, far, l, l.at(n.port), fmt.Sprintf("silent neighbours, %s, loops: %d", l.family, loops))
+				floodAndAsk(t, n, far, l, l.at(n.port), fmt.Sprintf("senders that do not exist, %s, loops: %d", l.family, loops))
 			})
 		}
 	}
@@ -51,7 +51,7 @@ func TestSilentNeighboursHoldUpNobodyAtALowPort(t *testing.T) {
 				}
 				return err
 			})
-			floodAndAsk(t, n, far, l, l.at(port), fmt.Sprintf("silent neighbours, %s, at a port below 1024", l.family))
+			floodAndAsk(t, n, far, l, l.at(port), fmt.Sprintf("senders that do not exist, %s, port below 1024", l.family))
 			replaced := n.metrics(t)["nowd_sender_replacements_total"]
 			t.Logf("replaced %v times", replaced)
 			if replaced == 0 {

@@ -87,7 +87,7 @@ func TestSpoofedFloodLeavesHonestClientsAnAnswerInFourTries(t *testing.T) {
 		}
 		rounds = append(rounds, o)
 	}
-	f.name = "flood from 16 million addresses, and in the honest clients' name"
+	f.name = "flood from 16 million addresses and in the honest clients' name"
 	attackTable.add(newAttackRow(t, f, rounds))
 }
 

@@ -19,9 +19,9 @@ func TestProbesCostNoDescriptorOfClientsAndLittleMemory(t *testing.T) {
 	}
 	const places, probes = 100, 2000
 	for _, kind := range []struct{ name, send string }{
-		{"silent probes", ""},
-		{"unfinished probes", "GET /live HTTP/1.1\r\nX: " + strings.Repeat("x", 7500)},
-		{"pipelined metrics", strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 500)},
+		{"clients of the health endpoint, silent", ""},
+		{"clients of the health endpoint, unfinished requests", "GET /live HTTP/1.1\r\nX: " + strings.Repeat("x", 7500)},
+		{"clients of the health endpoint, pipelined metrics", strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 500)},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			n := start(t, here(), fmt.Sprintf("NOWD_TCP_MAX_CONNS=%d", places))

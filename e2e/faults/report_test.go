@@ -5,6 +5,7 @@ package faults_test
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,6 +134,19 @@ func printAttacks(w io.Writer) {
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %.0f | %s | `%s` |\n",
 			r.attack, r.cost, r.honest, grouped(r.memory>>10), 100*r.cpu, grouped(r.growth>>10), r.test)
 	}
+}
+
+// undocumented returns the attacks of the table that SECURITY.md does not have in its own, with their tests.
+func undocumented(security string) (names []string) {
+	attackTable.Lock()
+	defer attackTable.Unlock()
+	for _, r := range attackTable.rows {
+		row := regexp.MustCompile("(?m)^" + regexp.QuoteMeta("| "+r.attack+" | ") + ".*" + regexp.QuoteMeta(" | `"+r.test+"` |") + "$")
+		if !row.MatchString(security) {
+			names = append(names, r.attack)
+		}
+	}
+	return names
 }
 
 // grouped returns n in decimal, with a comma before every three digits.
