@@ -19,7 +19,7 @@ func TestAttackersAtTheCapDisplaceNobodyWhoAsks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes more than 10 s")
 	}
-	const places, attackers, stay, lasting = 200, 220, 10, 5 * time.Second
+	const places, attackers, stay, lasting = 200, 220, 10, 3 * time.Second
 	n := start(t, here(), fmt.Sprintf("NOWD_TCP_MAX_CONNS=%d", places))
 	run := func(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 		eventually(t, patience, func() error { // those that stay have been there before

@@ -98,7 +98,7 @@ func addressArgs(address, name string) []string {
 // The kernel keeps no more for one neighbour than one send buffer holds. So it takes several to fill those of two loops.
 func floodAndAsk(t *testing.T, n *nowd, far *namespace, l neighbourLink, target netip.AddrPort, name string) {
 	t.Helper()
-	const interval, lasting, leastSent, leastTries = time.Second / 300, 2500 * time.Millisecond, 600, 100
+	const interval, lasting, leastSent, leastTries = time.Second / 300, 2 * time.Second, 500, 100
 	spoof := newSpoofer(t, far).send
 	if target.Addr().Is6() {
 		spoof = newSpoofer6(t, far).send
