@@ -12,13 +12,9 @@ import (
 // An attack is a fault that somebody does for its effect. Attacks have a table of their own, which SECURITY.md has as
 // well.
 
-const (
-	// attackRounds is how often an attack is done to one nowd: what it has after the second round and had not after the
-	// first is growth.
-	attackRounds = 2
-	// maxLeft is how much that may be. Go's garbage collector lets resident memory vary so much.
-	maxLeft = 4 << 20
-)
+// attackRounds is how often an attack is done to one nowd: what it has after the second round and had not after the first
+// is growth.
+const attackRounds = 2
 
 // withstand does an attack to nowd, for a time in each round, while honest clients ask, and adds a row. A time of 0 is as
 // long as the attack takes by itself.
@@ -31,7 +27,7 @@ func withstand(t *testing.T, n *nowd, d time.Duration, f fault) (rounds []*obser
 	for range attackRounds {
 		o := observe(t, n, f.name, d, from, questions, left, f)
 		rounds = append(rounds, o)
-		left = maxLeft
+		left = maxGrowth // a first round on a busy machine does not come to what the attack can do
 		if o.memory > limit {
 			t.Errorf("%s: nowd and the kernel for its sockets have %d bytes more than before, want %d at the most", f.name, o.memory, limit)
 		}

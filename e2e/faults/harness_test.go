@@ -1,7 +1,8 @@
 //go:build linux
 
 // Package faults_test does to a real nowd what a bad network, bad clients and a host in trouble do, while honest clients
-// ask it all the time; and says in one table what became of them.
+// ask it all the time; and says in one table what became of them. What is done on purpose has a table of its own: what it
+// costs the attacker, the clients and nowd. SECURITY.md has a copy of it, with the figures of one run.
 //
 // It runs in a network namespace of its own where that can be made, which takes root: nothing else is there to take
 // ports, to be flooded, or to be counted. Two variables make it longer: NOWD_SESSIONS, the number of TCP sessions under
