@@ -27,7 +27,7 @@ func TestSilentNeighboursHoldUpNobody(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, loops: %d", l.family, loops), func(t *testing.T) {
 				far := l.up(t)
 				n := start(t, here(), fmt.Sprintf("NOWD_LOOPS=%d", loops))
-				floodAndAsk(t, n, far, l, l.at(n.port), fmt.Sprintf("senders that do not exist, %s, loops: %d", l.family, loops))
+				floodAndAsk(t, n, far, l, l.at(n.port), loops, fmt.Sprintf("senders that do not exist, %s, loops: %d", l.family, loops))
 			})
 		}
 	}
@@ -51,7 +51,7 @@ func TestSilentNeighboursHoldUpNobodyAtALowPort(t *testing.T) {
 				}
 				return err
 			})
-			floodAndAsk(t, n, far, l, l.at(port), fmt.Sprintf("senders that do not exist, %s, port below 1024", l.family))
+			floodAndAsk(t, n, far, l, l.at(port), 1, fmt.Sprintf("senders that do not exist, %s, port below 1024", l.family))
 			replaced := n.metrics(t)["nowd_sender_replacements_total"]
 			t.Logf("replaced %v times", replaced)
 			if replaced == 0 {
@@ -96,9 +96,11 @@ func addressArgs(address, name string) []string {
 // while, and nearly all of what they ask is answered.
 //
 // The kernel keeps no more for one neighbour than one send buffer holds. So it takes several to fill those of two loops.
-func floodAndAsk(t *testing.T, n *nowd, far *namespace, l neighbourLink, target netip.AddrPort, name string) {
+func floodAndAsk(t *testing.T, n *nowd, far *namespace, l neighbourLink, target netip.AddrPort, loops int, name string) {
 	t.Helper()
-	const interval, lasting, leastSent, leastTries = time.Second / 300, 2 * time.Second, 500, 100
+	const interval, leastTries = time.Second / 300, 100
+	lasting := time.Duration(1+loops) * time.Second // a send buffer holds 256
+	leastSent := 250 * (1 + loops)
 	spoof := newSpoofer(t, far).send
 	if target.Addr().Is6() {
 		spoof = newSpoofer6(t, far).send
