@@ -136,7 +136,7 @@ func observe(t *testing.T, n *nowd, name string, d time.Duration, from place, qu
 	forgetPeak(t, n.pid())
 	began, cpuBefore := time.Now(), cpuTime(t, n.pid())
 	clients := startHonest(t, from, questions...)
-	watch := startWatch(n, o.before.resident)
+	watch := startWatch(t, n, o.before.resident, questions)
 	stop := make(chan struct{})
 	if d > 0 {
 		time.AfterFunc(d, func() { close(stop) })

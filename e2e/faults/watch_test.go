@@ -4,66 +4,77 @@ package faults_test
 
 import (
 	"fmt"
+	"net"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
 // watch looks again and again at the memory that a nowd has.
 type watch struct {
-	n       *nowd
-	ss      string // where ss(8) is
-	idle    int    // resident memory before
-	stopped chan struct{}
-	most    chan int
+	ss      string   // where ss(8) is
+	sockets []string // an expression of ss's for nowd's
+	most    int
 	err     error
+	end     func() // it may be called again
 }
 
-// startWatch starts one. What is resident beyond idle counts, and what the kernel holds for nowd's sockets.
-func startWatch(n *nowd, idle int) *watch {
-	w := &watch{n: n, idle: idle, stopped: make(chan struct{}), most: make(chan int, 1)}
+// startWatch starts one. What is resident beyond idle counts, and what the kernel holds for the sockets that are asked,
+// and for health's.
+func startWatch(t *testing.T, n *nowd, idle int, questions []question) *watch {
+	t.Helper()
+	w := &watch{sockets: []string{"sport", "=", fmt.Sprintf(":%d", n.health)}, end: func() {}}
+	for _, q := range questions {
+		if _, port, err := net.SplitHostPort(q.Addr); err == nil && !q.Control {
+			w.sockets = append(w.sockets, "or", "sport", "=", ":"+port)
+		}
+	}
 	if w.ss, w.err = exec.LookPath("ss"); w.err != nil {
-		close(w.most)
 		return w
 	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	w.end = sync.OnceFunc(func() {
+		close(stop)
+		<-done
+	})
+	t.Cleanup(w.end)
 	go func() {
-		most := 0
-		for !closed(w.stopped) {
+		defer close(done)
+		for !closed(stop) {
 			if kernel, err := w.kernelMemory(); err != nil {
 				w.err = err
 			} else if resident, err := memory(n.pid(), "VmRSS"); err == nil {
-				most = max(most, resident-idle+kernel)
+				w.most = max(w.most, resident-idle+kernel)
 			}
 			select {
-			case <-w.stopped:
+			case <-stop:
 			case <-time.After(100 * time.Millisecond):
 			}
 		}
-		w.most <- most
 	}()
 	return w
 }
 
-// stop returns the most that was seen.
+// stop ends it and returns the most that it has seen.
 func (w *watch) stop(t *testing.T) int {
 	t.Helper()
-	close(w.stopped)
-	most := <-w.most
+	w.end()
 	if w.err != nil {
 		lacking(t, "the kernel does not say what sockets hold: "+w.err.Error())
 	}
-	return most
+	return w.most
 }
 
 // kernelConn is what the kernel's structures for a connection take besides its queues.
 const kernelConn = 2 << 10
 
-// kernelMemory returns the memory that the kernel holds for the sockets at nowd's port: their queues as ss(8) shows
-// them, and their structures.
+// kernelMemory returns the memory that the kernel holds for the sockets: their queues as ss(8) shows them, and their
+// structures.
 func (w *watch) kernelMemory() (bytes int, err error) {
-	out, err := exec.Command(w.ss, "-tunamOH", "sport", "=", fmt.Sprintf(":%d", w.n.port), "or", "sport", "=", fmt.Sprintf(":%d", w.n.health)).Output()
+	out, err := exec.Command(w.ss, append([]string{"-tunamOH"}, w.sockets...)...).Output()
 	if err != nil {
 		return 0, err
 	}
