@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -47,29 +48,32 @@ func testNames(t *testing.T) map[string]bool {
 	return names
 }
 
-// TestEachPromiseNamesItsTests: the last column of SECURITY.md's table of promises has
-// tests that exist, and nothing else.
+// TestEachPromiseNamesItsTests: the last column of SECURITY.md's tables of promises and of attacks has tests that exist,
+// and nothing else.
 func TestEachPromiseNamesItsTests(t *testing.T) {
 	security, err := os.ReadFile("SECURITY.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, found := strings.Cut(string(security), "| promise | how | held by |\n|---|---|---|\n")
-	table, _, ended := strings.Cut(table, "\n\n")
-	if !found || !ended {
-		t.Fatal("SECURITY.md has no table of promises")
-	}
 	exists, cell := testNames(t), regexp.MustCompile("^`(Test|Fuzz)\\w+`(, `(Test|Fuzz)\\w+`)*$")
-	for promise := range strings.Lines(table) {
-		cells := strings.Split(strings.Trim(promise, "| \n"), " | ")
-		heldBy := cells[len(cells)-1]
-		if len(cells) != 3 || !cell.MatchString(heldBy) {
-			t.Errorf("%.60s... is held by %q; want names of tests, separated by commas", promise, heldBy)
-			continue
+	for first, columns := range map[string]int{"| promise |": 3, "| attack |": 7} {
+		_, table, found := strings.Cut(string(security), "\n"+first)
+		table, _, ended := strings.Cut(table, "\n\n")
+		lines := slices.Collect(strings.Lines(table))
+		if !found || !ended || len(lines) < 3 {
+			t.Fatalf("SECURITY.md has no table that begins with %q", first)
 		}
-		for name := range strings.SplitSeq(heldBy, ", ") {
-			if !exists[strings.Trim(name, "`")] {
-				t.Errorf("%.60s... is held by %s, which does not exist", promise, name)
+		for _, line := range lines[2:] { // after the columns' names
+			cells := strings.Split(strings.Trim(line, "| \n"), " | ")
+			heldBy := cells[len(cells)-1]
+			if len(cells) != columns || !cell.MatchString(heldBy) {
+				t.Errorf("%.60s... is held by %q; want names of tests, separated by commas", line, heldBy)
+				continue
+			}
+			for name := range strings.SplitSeq(heldBy, ", ") {
+				if !exists[strings.Trim(name, "`")] {
+					t.Errorf("%.60s... is held by %s, which does not exist", line, name)
+				}
 			}
 		}
 	}

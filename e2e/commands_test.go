@@ -177,6 +177,9 @@ func TestVersionIsTheBuilds(t *testing.T) {
 }
 
 func TestHealthcheckTellsAliveFromNot(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a check of a stopped nowd waits for 10 s")
+	}
 	t.Parallel()
 	n := start(t)
 	env := []string{"NOWD_HEALTH_LISTEN=" + n.health, "NOWD_LIVENESS_TIMEOUT=10ms"}

@@ -68,11 +68,17 @@ func TestClientsOfEveryDialectShowTheTime(t *testing.T) {
 }
 
 func TestClientsOfNTPRefuseAnUnsyncedClock(t *testing.T) {
+	if testing.Short() {
+		t.Skip("some clients wait for 10 s")
+	}
 	t.Parallel()
 	testDialectClients(t, unsynced, func(c dialectClient) bool { return !c.ntp })
 }
 
 func TestClientsOfEveryDialectGetNoTimeFromAnUnsyncedClockIfSyncIsRequired(t *testing.T) {
+	if testing.Short() {
+		t.Skip("some clients wait for 10 s")
+	}
 	t.Parallel()
 	testDialectClients(t, unsynced, func(dialectClient) bool { return false }, "NOWD_REQUIRE_SYNC=true")
 }

@@ -9,6 +9,9 @@ import (
 
 // The clients that nowd was made for: they connect, and take their time to ask; they end no line; and they ask again.
 func TestClientsThatTakeTheirTimeAreAnswered(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 10 s")
+	}
 	t.Parallel()
 	const pause = 5 * time.Second
 	for _, c := range configurations {

@@ -4,11 +4,8 @@ package e2e_test
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,69 +36,5 @@ func TestProbesAreAnsweredAfterAcceptHasFailed(t *testing.T) {
 				t.Errorf("the listener was reopened: %v, want %v", reopened, want)
 			}
 		})
-	}
-}
-
-// TestProbesCostNoDescriptorOfClientsAndLittleMemory: 2,000 clients hold connections to the health endpoint, and as many
-// as are promised to other clients are there for them.
-func TestProbesCostNoDescriptorOfClientsAndLittleMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes more than 10 s")
-	}
-	raceFree(t)
-	for name, send := range map[string]string{
-		"silent":            "",
-		"unfinished":        "GET /live HTTP/1.1\r\nX: " + strings.Repeat("x", 7500),
-		"pipelined metrics": strings.Repeat("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n", 500),
-	} {
-		t.Run(name, func(t *testing.T) {
-			const clients = 100
-			n := start(t, "NOWD_TCP_MAX_CONNS="+strconv.Itoa(clients))
-			for range 20 {
-				_, _, _ = n.get("/metrics", patience) // so that it has what it takes at its first time
-			}
-			before := resident(t, n.pid())
-			for range 2000 {
-				conn, err := net.DialTimeout("tcp", n.health, patience)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer conn.Close()
-				_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
-				_, _ = io.WriteString(conn, send)
-			}
-			var held []net.Conn
-			for range clients {
-				held = append(held, dial(t, "tcp", n.tcp))
-			}
-			for _, conn := range held {
-				if _, err := exchange(conn, "hello\n"); err != nil {
-					t.Error(err)
-				}
-			}
-			var longest time.Duration
-			for range 20 {
-				began := time.Now()
-				status, said, err := n.get("/live", patience)
-				if longest = max(longest, time.Since(began)); status != http.StatusOK {
-					t.Errorf("/live is %d, %v: %s", status, err, said)
-				}
-			}
-			if longest > time.Second {
-				t.Errorf("/live took %v", longest)
-			}
-			grown := resident(t, n.pid()) - before
-			t.Logf("/live took %v at the most; it has grown by %d kB", longest.Round(time.Millisecond), grown>>10)
-			if grown > 8<<20 {
-				t.Errorf("it has grown by %d kB", grown>>10)
-			}
-		})
-	}
-}
-
-func raceFree(t *testing.T) {
-	t.Helper()
-	if raceDetector {
-		t.Skip("the race detector takes memory of its own")
 	}
 }

@@ -42,8 +42,8 @@ func TestWantOfDescriptorsIsSatOut(t *testing.T) {
 		health = n.live()
 		<-stop
 	}
-	examine(t, n, "no descriptors left", brief, fault{run: run, kinds: []string{"udp", "tcp"}})
-	table.remark("/live meanwhile: " + health)
+	examine(t, n, "no descriptors left", brief, fault{run: run, questions: []question{{Kind: "udp"}, {Kind: "tcp"}}})
+	remark("/live meanwhile: " + health)
 	checkRecovery(t, n)
 }
 
@@ -57,7 +57,7 @@ func TestLowLimitOfDescriptorsLeavesRoomForHealth(t *testing.T) {
 		<-stop
 	}
 	// Connections make room for each other, as at the cap.
-	examine(t, n, "few descriptors", brief, fault{run: run, kinds: []string{"udp"}})
+	examine(t, n, "few descriptors", brief, fault{run: run, questions: []question{{Kind: "udp"}}})
 	if health != "answers" {
 		t.Errorf("/live: %s", health)
 	}

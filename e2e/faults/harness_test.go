@@ -1,7 +1,8 @@
 //go:build linux
 
 // Package faults_test does to a real nowd what a bad network, bad clients and a host in trouble do, while honest clients
-// ask it all the time; and says in one table what became of them.
+// ask it all the time; and says in one table what became of them. What is done on purpose has a table of its own: what it
+// costs the attacker, the clients and nowd. SECURITY.md has a copy of it, with the figures of one run.
 //
 // It runs in a network namespace of its own where that can be made, which takes root: nothing else is there to take
 // ports, to be flooded, or to be counted. Two variables make it longer: NOWD_SESSIONS, the number of TCP sessions under
@@ -12,6 +13,7 @@ package faults_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -65,7 +67,13 @@ func TestMain(m *testing.M) {
 		}
 	}
 	status := m.Run()
-	table.print(os.Stdout)
+	printFaults(os.Stdout)
+	printAttacks(os.Stdout)
+	security, err := os.ReadFile("../../SECURITY.md")
+	if names := undocumented(string(security)); len(names) > 0 {
+		fmt.Fprintf(os.Stderr, "SECURITY.md's table of attacks lacks %q (%v)\n", names, err)
+		status = max(status, 1)
+	}
 	os.Exit(status)
 }
 
@@ -248,6 +256,7 @@ func isFree(port int) bool {
 // nowd is a running one. It answers at all addresses of its host.
 type nowd struct {
 	port, health int
+	host         string // where it serves, if not at all addresses
 	at           place
 
 	cmd    *exec.Cmd
@@ -272,7 +281,9 @@ func startAs(t *testing.T, at place, cmd *exec.Cmd, env ...string) *nowd {
 		fmt.Sprintf("NOWD_TCP_LISTEN=:%d", n.port),
 		fmt.Sprintf("NOWD_HEALTH_LISTEN=:%d", n.health),
 	}, env...)
-	cmd.Stderr = &n.stderr
+	if cmd.Stderr == nil {
+		cmd.Stderr = &n.stderr
+	}
 	startIn(t, at, cmd)
 	go func() {
 		_ = cmd.Wait()
@@ -325,7 +336,7 @@ func (n *nowd) running() bool {
 }
 
 // addr is where to ask it.
-func (n *nowd) addr() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
+func (n *nowd) addr() string { return fmt.Sprintf("%s:%d", cmp.Or(n.host, "127.0.0.1"), n.port) }
 
 // get asks its health endpoint.
 func (n *nowd) get(path string, timeout time.Duration) (body string, err error) {

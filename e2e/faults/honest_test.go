@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -31,6 +31,10 @@ type question struct {
 	Addr    string
 	Control bool // it is an echo's
 	Lossy   bool // datagrams may be lost, so that it is better to ask again soon
+
+	Askers     int           // clients that ask it; 1, if 0
+	Every      time.Duration // the pause between two of one's questions; pace, if 0
+	Hesitation time.Duration // how long one waits between connecting and asking
 }
 
 func (q question) network() string {
@@ -70,14 +74,14 @@ func playClient() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
-	var stop atomic.Bool
+	stop := make(chan struct{})
 	var asking sync.WaitGroup
 	outcomes := make([]outcome, len(questions))
 	for i, q := range questions {
-		asking.Go(func() { outcomes[i] = q.ask(&stop) })
+		asking.Go(func() { outcomes[i] = q.ask(stop) })
 	}
 	_, _ = io.Copy(io.Discard, in)
-	stop.Store(true)
+	close(stop)
 	asking.Wait()
 	if err := json.NewEncoder(os.Stdout).Encode(outcomes); err != nil {
 		os.Exit(2)
@@ -86,10 +90,10 @@ func playClient() {
 
 // ask asks until it is to stop. Where much is lost several ask, so that there are answers enough to tell how late they
 // are.
-func (q question) ask(stop *atomic.Bool) outcome {
-	askers := 1
+func (q question) ask(stop <-chan struct{}) outcome {
+	askers := cmp.Or(q.Askers, 1)
 	if q.Kind == "udp" && q.Lossy {
-		askers = 4
+		askers = cmp.Or(q.Askers, 4)
 	}
 	outcomes, took := make([]outcome, askers), make([][]time.Duration, askers)
 	var asking sync.WaitGroup
@@ -118,12 +122,15 @@ type asker struct {
 	in   *bufio.Reader
 }
 
-func (a *asker) run(stop *atomic.Bool) (o outcome, took []time.Duration) {
+func (a *asker) run(stop <-chan struct{}) (o outcome, took []time.Duration) {
 	o = outcome{question: a.question}
-	for !stop.Load() {
-		time.Sleep(pace)
+	for ; !closed(stop); a.pause(stop) {
 		began := time.Now()
 		wrong, err := a.ask()
+		if errors.Is(err, errHeldUp) {
+			a.hangUp()
+			continue
+		}
 		o.Tries++
 		if err != nil {
 			o.Failure = err.Error()
@@ -141,6 +148,29 @@ func (a *asker) run(stop *atomic.Bool) (o outcome, took []time.Duration) {
 	}
 	a.hangUp()
 	return o, took
+}
+
+func (a *asker) pause(stop <-chan struct{}) {
+	select {
+	case <-stop:
+	case <-time.After(cmp.Or(a.Every, pace)):
+	}
+}
+
+// errHeldUp says that the machine kept a client from asking until it had no right to be answered any more.
+var errHeldUp = errors.New("held up")
+
+// hesitate waits before a client asks for the first time.
+func (a *asker) hesitate() error {
+	if a.Hesitation == 0 {
+		return nil
+	}
+	const grace = 200 * time.Millisecond // less than nowd grants to newcomers
+	began := time.Now()
+	if time.Sleep(a.Hesitation); time.Since(began) > grace {
+		return errHeldUp
+	}
+	return nil
 }
 
 func (a *asker) hangUp() {
@@ -162,6 +192,9 @@ func (a *asker) ask() (wrong, err error) {
 			return nil, err
 		}
 		a.in = bufio.NewReader(a.conn)
+		if err := a.hesitate(); err != nil {
+			return nil, err
+		}
 	}
 	_ = a.conn.SetDeadline(before.Add(timeout))
 	const request = "unixns\n"

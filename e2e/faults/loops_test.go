@@ -36,6 +36,7 @@ func spoofs() []string {
 type service struct {
 	name string
 	addr netip.AddrPort
+	nowd *nowd // nil, if it is none
 }
 
 // services starts a nowd for each default format, each with another zone, at an address and a port of its own or, if
@@ -49,10 +50,11 @@ func services(t *testing.T, network byte, port int) (all []service) {
 			p = freePort(t)
 		}
 		addr := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 2, network, byte(1 + i)}), uint16(p))
-		start(t, here(),
+		n := start(t, here(),
 			"TZ="+zones[i%len(zones)], "NOWD_FORMAT="+word, fmt.Sprintf("NOWD_NEWLINE=%t", i%2 == 0),
-			"NOWD_UDP_LISTEN="+addr.String(), "NOWD_TCP_LISTEN=off")
-		all = append(all, service{fmt.Sprintf("%s at %d", word, p), addr})
+			"NOWD_UDP_LISTEN="+addr.String(), "NOWD_TCP_LISTEN="+addr.String())
+		n.host, n.port = addr.Addr().String(), p
+		all = append(all, service{fmt.Sprintf("%s at %d", word, p), addr, n})
 	}
 	return all
 }
@@ -64,45 +66,49 @@ func TestTwoNowdsExchangeOneDatagramAtTheMost(t *testing.T) {
 	for what, second := range map[string][]service{"same port": services(t, 2, port), "different ports": services(t, 3, 0)} {
 		t.Run(what, func(t *testing.T) {
 			spoofer, sniffer := newSpoofer(t, here()), newSniffer(t, here())
-			exchanged, spoofed := 0, 0
-			for _, content := range spoofs() {
-				for _, there := range []bool{true, false} {
-					for _, a := range first {
-						for _, b := range second {
-							from, to := a.addr, b.addr
-							if !there {
-								from, to = to, from
-							}
-							if err := spoofer.send(from, to, []byte(content)); err != nil {
-								t.Fatal(err)
-							}
-							spoofed++
-						}
-					}
-					between := exchange(t, sniffer, slices.Concat(first, second))
-					for _, a := range first {
-						for _, b := range second {
-							all := between[[2]netip.AddrPort{a.addr, b.addr}]
-							n := len(all) - 1 // but for the spoofed one
-							exchanged += n
-							if n > 1 {
-								t.Errorf("%s and %s exchange %d datagrams after one spoofed, %.30q: %v",
-									a.name, b.name, n, content, all[:min(n, 6)])
+			// Each word, by each to each: how many datagrams there are after it.
+			run := func(t *testing.T, _ *nowd, _ <-chan struct{}, y *tally) {
+				exchanged := 0
+				for _, content := range spoofs() {
+					for _, there := range []bool{true, false} {
+						for _, a := range first {
+							for _, b := range second {
+								from, to := a.addr, b.addr
+								if !there {
+									from, to = to, from
+								}
+								if err := spoofer.send(from, to, []byte(content)); err != nil {
+									t.Fatal(err)
+								}
+								y.cost.datagrams.Add(1)
 							}
 						}
-					}
-					if t.Failed() {
-						return
+						between := exchange(t, sniffer, slices.Concat(first, second))
+						for _, a := range first {
+							for _, b := range second {
+								all := between[[2]netip.AddrPort{a.addr, b.addr}]
+								n := len(all) - 1 // but for the spoofed one
+								exchanged += n
+								if n > 1 {
+									t.Errorf("%s and %s exchange %d datagrams after one spoofed, %.30q: %v",
+										a.name, b.name, n, content, all[:min(n, 6)])
+								}
+							}
+						}
+						if t.Failed() {
+							return
+						}
 					}
 				}
+				switch {
+				case what == "same port" && exchanged > 0:
+					t.Errorf("%d datagrams are exchanged between services at the same port, where no client is", exchanged)
+				case what != "same port" && exchanged == 0:
+					t.Error("nobody answers at all, so nothing is shown")
+				}
+				y.remark("%s datagrams exchanged after the spoofed ones", grouped(exchanged))
 			}
-			switch {
-			case what == "same port" && exchanged > 0:
-				t.Errorf("%d datagrams are exchanged between services at the same port, where no client is", exchanged)
-			case what != "same port" && exchanged == 0:
-				t.Error("nobody answers at all, so nothing is shown")
-			}
-			table.add(row{fault: "two nowds, " + what, note: fmt.Sprintf("%d spoofed datagrams, %d exchanged after them", spoofed, exchanged)})
+			withstand(t, first[0].nowd, 0, fault{name: "set two nowds talking, " + what, run: run, once: true})
 		})
 	}
 }
@@ -150,49 +156,52 @@ func (s service) ask(t *testing.T) {
 func TestNowdAnswersAnEchoServiceOnceAtTheMost(t *testing.T) {
 	needNamespace(t)
 	const host = "127.2.9.9" // what it is asked at it answers from, as it would not at all addresses
-	echo := service{"echo", netip.AddrPortFrom(netip.MustParseAddr(host), uint16(startEcho(t, here(), host)))}
+	echo := service{name: "echo", addr: netip.AddrPortFrom(netip.MustParseAddr(host), uint16(startEcho(t, here(), host)))}
 	all := services(t, 4, 0)
 	spoofer, sniffer := newSpoofer(t, here()), newSniffer(t, here())
-	count, given := 0, 0
-	for _, content := range spoofs() {
-		for _, toEcho := range []bool{false, true} {
-			for _, nowd := range all {
-				from, to := echo, nowd
-				if toEcho {
-					from, to = to, from
+	run := func(t *testing.T, _ *nowd, _ <-chan struct{}, y *tally) {
+		given := 0
+		for _, content := range spoofs() {
+			for _, toEcho := range []bool{false, true} {
+				for _, nowd := range all {
+					from, to := echo, nowd
+					if toEcho {
+						from, to = to, from
+					}
+					if err := spoofer.send(from.addr, to.addr, []byte(content)); err != nil {
+						t.Fatal(err)
+					}
+					y.cost.datagrams.Add(1)
 				}
-				if err := spoofer.send(from.addr, to.addr, []byte(content)); err != nil {
-					t.Fatal(err)
-				}
-				count++
-			}
-			between := exchange(t, sniffer, append(all, echo))
-			for _, nowd := range all {
-				pair := [2]netip.AddrPort{nowd.addr, echo.addr}
-				answers := -1 // the spoofed one is among those from whom it claims to be
-				if !toEcho {
-					answers = 0
-				}
-				for _, one := range between[pair] {
-					if one.from == nowd.addr {
-						answers++
+				between := exchange(t, sniffer, append(all, echo))
+				for _, nowd := range all {
+					pair := [2]netip.AddrPort{nowd.addr, echo.addr}
+					answers := -1 // the spoofed one is among those from whom it claims to be
+					if !toEcho {
+						answers = 0
+					}
+					for _, one := range between[pair] {
+						if one.from == nowd.addr {
+							answers++
+						}
+					}
+					given += answers
+					if answers > 1 {
+						t.Errorf("%s gives %d answers to an echo service after one spoofed datagram, %.30q: %v",
+							nowd.name, answers, content, between[pair][:min(len(between[pair]), 6)])
 					}
 				}
-				given += answers
-				if answers > 1 {
-					t.Errorf("%s gives %d answers to an echo service after one spoofed datagram, %.30q: %v",
-						nowd.name, answers, content, between[pair][:min(len(between[pair]), 6)])
+				if t.Failed() {
+					return
 				}
 			}
-			if t.Failed() {
-				return
-			}
 		}
+		if given == 0 {
+			t.Error("nobody answers at all, so nothing is shown")
+		}
+		y.remark("%s answers to the spoofed datagrams", grouped(given))
 	}
-	if given == 0 {
-		t.Error("nobody answers at all, so nothing is shown")
-	}
-	table.add(row{fault: "nowd and an echo", note: fmt.Sprintf("%d spoofed datagrams, %d answers of nowd", count, given)})
+	withstand(t, all[0].nowd, 0, fault{name: "set nowd and an echo service talking", run: run, once: true})
 }
 
 // longestRun is how many answers in a row nowd gives to one address and port.
@@ -240,34 +249,42 @@ func TestOneSpoofedDatagramHasNowdAnswerAServiceSoOftenAndNoMore(t *testing.T) {
 		answer func([]byte) []byte
 	}{
 		{"daytime service", 0, line("Sat Nov 21 01:17:42 2026\r\n")},
-		{"DNS responder's error", 0, formatError},
-		{"text protocol's error", 0, line("ERR unknown command\r\n")},
+		{"DNS responder", 0, formatError},
+		{"text protocol", 0, line("ERR unknown command\r\n")},
 		{"slow text protocol", 500 * time.Microsecond, line("ERR unknown command\r\n")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // most of the time is spent on waiting for metrics
 			n := start(t, here())
 			r := startResponder(t, fmt.Sprintf("127.2.10.%d", 1+i), c.takes, c.answer)
 			from := netip.MustParseAddrPort(r.conn.LocalAddr().String())
-			began := time.Now()
-			if err := newSpoofer(t, here()).send(from, netip.MustParseAddrPort(n.addr()), []byte("hi")); err != nil {
-				t.Fatal(err)
-			}
-			const withheld = `nowd_drops_total{protocol="udp",reason="reply_loop"}`
-			eventually(t, 4*patience, func() error {
-				if got := r.got.Load(); got > longestRun {
-					t.Fatalf("%d answers to one datagram, want %d at most", got, longestRun)
+			spoofer := newSpoofer(t, here())
+			run := func(t *testing.T, n *nowd, _ <-chan struct{}, y *tally) {
+				const withheld = `nowd_drops_total{protocol="udp",reason="reply_loop"}`
+				const answers = `nowd_answers_total{form="datetime",protocol="udp"}` // for which no honest client asks
+				before, gotBefore := n.metrics(t), r.got.Load()
+				began := time.Now()
+				if err := spoofer.send(from, netip.MustParseAddrPort(n.addr()), []byte("hi")); err != nil {
+					t.Fatal(err)
 				}
-				if n.metrics(t)[withheld] == 0 {
-					return fmt.Errorf("they talk on, after %d answers", r.got.Load())
+				y.cost.datagrams.Add(1)
+				var m map[string]float64
+				eventually(t, 4*patience, func() error {
+					if got := r.got.Load() - gotBefore; got > longestRun {
+						t.Fatalf("%d answers to one datagram, want %d at most", got, longestRun)
+					}
+					if m = n.metrics(t); m[withheld] == before[withheld] {
+						return fmt.Errorf("they talk on, after %d answers", r.got.Load()-gotBefore)
+					}
+					return nil
+				})
+				took, got := time.Since(began), r.got.Load()-gotBefore
+				if got < longestRun/2 || m[answers]-before[answers] != float64(got) || m[withheld]-before[withheld] != 1 {
+					t.Errorf("the service got %v datagrams; nowd answered %v and withheld %v", got, m[answers]-before[answers], m[withheld]-before[withheld])
 				}
-				return nil
-			})
-			took := time.Since(began)
-			m := n.metrics(t)
-			if got := float64(r.got.Load()); got < longestRun/2 || m["nowd_answers_total"] != got || m["nowd_requests_total"] != got+1 || m[withheld] != 1 {
-				t.Errorf("the service got %v datagrams; nowd answered %v of %v and withheld %v", got, m["nowd_answers_total"], m["nowd_requests_total"], m[withheld])
+				y.remark("%s answers in %v", grouped(int(got)), took.Round(time.Millisecond))
 			}
-			table.add(row{fault: c.name, note: fmt.Sprintf("1 datagram spoofed, %d answers in %v", r.got.Load(), took.Round(time.Millisecond))})
+			withstand(t, n, 0, fault{name: "set nowd talking with a " + c.name, run: run, once: true})
 		})
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,7 +27,7 @@ func TestSilentNeighboursHoldUpNobody(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, loops: %d", l.family, loops), func(t *testing.T) {
 				far := l.up(t)
 				n := start(t, here(), fmt.Sprintf("NOWD_LOOPS=%d", loops))
-				floodAndAsk(t, far, netip.MustParseAddr(l.silent), l.at(n.port))
+				floodAndAsk(t, n, far, l, l.at(n.port), loops, fmt.Sprintf("senders that do not exist, %s, loops: %d", l.family, loops))
 			})
 		}
 	}
@@ -52,7 +51,7 @@ func TestSilentNeighboursHoldUpNobodyAtALowPort(t *testing.T) {
 				}
 				return err
 			})
-			floodAndAsk(t, far, netip.MustParseAddr(l.silent), l.at(port))
+			floodAndAsk(t, n, far, l, l.at(port), 1, fmt.Sprintf("senders that do not exist, %s, port below 1024", l.family))
 			replaced := n.metrics(t)["nowd_sender_replacements_total"]
 			t.Logf("replaced %v times", replaced)
 			if replaced == 0 {
@@ -93,36 +92,31 @@ func addressArgs(address, name string) []string {
 	return args
 }
 
-// floodAndAsk sends 300 datagrams a second from silent and the addresses after it, which nobody has, for some seconds.
-// Honest clients ask all the while, and nearly all of what they ask is answered.
+// floodAndAsk sends 300 datagrams a second from addresses that nobody has, for some seconds. Honest clients ask all the
+// while, and nearly all of what they ask is answered.
 //
 // The kernel keeps no more for one neighbour than one send buffer holds. So it takes several to fill those of two loops.
-func floodAndAsk(t *testing.T, far *namespace, silent netip.Addr, target netip.AddrPort) {
-	const interval, lasting, clients = time.Second / 300, 5 * time.Second, 8
+func floodAndAsk(t *testing.T, n *nowd, far *namespace, l neighbourLink, target netip.AddrPort, loops int, name string) {
+	t.Helper()
+	const interval, leastTries = time.Second / 300, 100
+	lasting := time.Duration(1+loops) * time.Second // a send buffer holds 256
+	leastSent := 250 * (1 + loops)
 	spoof := newSpoofer(t, far).send
 	if target.Addr().Is6() {
 		spoof = newSpoofer6(t, far).send
 	}
-	var conns []net.Conn
-	for range clients {
-		conn, err := far.dial("udp", target.String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		conns = append(conns, conn)
-	}
 	// The link may have come up only now, and a neighbour that does not answer at once is asked again after a second.
-	eventually(t, patience, func() error { return ask(conns[0]) })
-	sources := make([]netip.Addr, 16)
-	for i := range sources {
-		sources[i] = silent
-		silent = silent.Next()
+	conn, err := far.dial("udp", target.String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	stop := make(chan struct{})
-	time.AfterFunc(lasting, func() { close(stop) })
-	flooded := make(chan int)
-	go func() {
+	defer conn.Close()
+	eventually(t, patience, func() error { return ask(conn) })
+	sources := []netip.Addr{netip.MustParseAddr(l.silent)}
+	for len(sources) < 16 {
+		sources = append(sources, sources[len(sources)-1].Next())
+	}
+	run := func(t *testing.T, _ *nowd, stop <-chan struct{}, y *tally) {
 		sent := 0
 		for began := time.Now(); !closed(stop); time.Sleep(interval) {
 			for ; sent < int(time.Since(began)/interval); sent++ {
@@ -131,25 +125,18 @@ func floodAndAsk(t *testing.T, far *namespace, silent netip.Addr, target netip.A
 				}
 			}
 		}
-		flooded <- sent
-	}()
-	var tries, answered, longest atomic.Int64
-	each(clients, stop, func(i int) {
-		time.Sleep(pace)
-		began := time.Now()
-		tries.Add(1)
-		if ask(conns[i]) == nil {
-			answered.Add(1)
-			longest.Store(max(longest.Load(), int64(time.Since(began))))
+		y.cost.datagrams.Add(int64(sent))
+		if sent < leastSent {
+			t.Errorf("%d spoofed datagrams fill no send buffer", sent)
 		}
-	})
-	sent := <-flooded
-	t.Logf("%d spoofed; honest clients: %d of %d answered, the latest after %v", sent, answered.Load(), tries.Load(), time.Duration(longest.Load()))
-	if sent < 600 {
-		t.Errorf("%d spoofed datagrams fill no send buffer", sent)
 	}
-	if 100*answered.Load() < 99*tries.Load() || tries.Load() < 100 {
-		t.Errorf("%d of %d answered, want 99 %%", answered.Load(), tries.Load())
+	questions := []question{{Kind: "udp", Addr: target.String(), Askers: 8, Lossy: true}, {Kind: "tcp"}, {Kind: "new"}}
+	f := fault{name: name, run: run, questions: questions, from: far, host: target.Addr().String()}
+	for _, o := range together(withstand(t, n, lasting, f)) {
+		t.Logf("honest clients (%s): %d of %d answered, the latest after %v", o.Kind, o.Answered, o.Tries, o.Max)
+		if o.Tries < leastTries {
+			t.Errorf("%d tries are too few", o.Tries)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 
 func TestVictimOfAFloodInItsNameIsSentNoMoreThanItsLimit(t *testing.T) {
 	needNamespace(t)
-	const limit, burst, datagrams = 500, 100, 50_000
+	const limit, burst, datagrams = 500, 100, 25_000
 	n := start(t, here(), fmt.Sprintf("NOWD_RATE_LIMIT=%d", limit), fmt.Sprintf("NOWD_RATE_BURST=%d", burst))
 	victim, err := net.ListenPacket("udp", "127.2.11.1:0")
 	if err != nil {
@@ -41,37 +41,57 @@ func TestVictimOfAFloodInItsNameIsSentNoMoreThanItsLimit(t *testing.T) {
 	}()
 	spoofer := newSpoofer(t, here())
 	from, to := netip.MustParseAddrPort(victim.LocalAddr().String()), netip.MustParseAddrPort(n.addr())
-	before := n.metrics(t)["nowd_requests_total"]
-	began := time.Now()
-	for range datagrams {
-		if err := spoofer.send(from, to, []byte("hi")); err != nil {
-			t.Fatal(err)
+	const answers = `nowd_answers_total{form="datetime",protocol="udp"}` // for which no honest client asks
+	run := func(t *testing.T, n *nowd, _ <-chan struct{}, y *tally) {
+		before, gotBefore := n.metrics(t), got.Load()
+		began := time.Now()
+		for range datagrams {
+			if err := spoofer.send(from, to, []byte("hi")); err != nil {
+				t.Fatal(err)
+			}
 		}
+		y.cost.datagrams.Add(datagrams)
+		var sent float64
+		eventually(t, patience, func() error {
+			m := n.metrics(t)
+			seen := 0.0
+			for _, what := range []string{"nowd_requests_total", "nowd_receive_overflows_total"} {
+				seen += m[what] - before[what]
+			}
+			if seen < datagrams {
+				return fmt.Errorf("%v of %d datagrams have arrived", seen, datagrams)
+			}
+			if sent = m[answers] - before[answers]; sent != float64(got.Load()-gotBefore) {
+				return fmt.Errorf("%v answers have left, %d have arrived", sent, got.Load()-gotBefore)
+			}
+			return nil
+		})
+		took := time.Since(began)
+		if most := limit*took.Seconds() + burst*5/4; sent > most || sent < burst {
+			t.Errorf("%v answers to %d datagrams in %v, want %d to %.0f", sent, datagrams, took, burst, most)
+		}
+		y.remark("the victim got %s answers in %v", grouped(int(sent)), took.Round(time.Millisecond))
 	}
-	var sent float64
-	eventually(t, patience, func() error {
-		m := n.metrics(t)
-		if seen := m["nowd_requests_total"] + m["nowd_receive_overflows_total"] - before; seen < datagrams {
-			return fmt.Errorf("%v of %d datagrams have arrived", seen, datagrams)
-		}
-		if sent = m["nowd_answers_total"]; sent != float64(got.Load()) {
-			return fmt.Errorf("%v answers have left, %d have arrived", sent, got.Load())
-		}
-		return nil
-	})
-	took := time.Since(began)
-	if most := limit*took.Seconds() + burst*5/4; sent > most || sent < burst {
-		t.Errorf("%v answers to %d datagrams in %v, want %d to %.0f", sent, datagrams, took, burst, most)
-	}
-	table.add(row{fault: "flood in a victim's name", note: fmt.Sprintf("%d datagrams in %v, %v answers", datagrams, took.Round(time.Millisecond), sent)})
+	questions := []question{{Kind: "udp", Askers: 1}, {Kind: "tcp"}, {Kind: "new"}}
+	withstand(t, n, 0, fault{name: "flood a victim, in its name", run: run, questions: questions, lossy: true, once: true})
 }
 
 func TestSpoofedFloodLeavesHonestClientsAnAnswerInFourTries(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes 10 s")
+	}
 	f := spoofedFlood(t)
 	n := start(t, here(), "NOWD_RATE_BURST=100") // which is soon used up
-	if y := examine(t, n, f.name, 2*brief, f); y.done.Load() < 100_000 {
-		t.Errorf("%d datagrams are no flood", y.done.Load())
+	var rounds []*observation
+	for _, d := range [attackRounds]time.Duration{2 * brief, brief} {
+		o := examine(t, n, f.name, d, f)
+		if sent := float64(o.tally.done.Load()); sent < 33_000*d.Seconds() {
+			t.Errorf("%v datagrams in %v are no flood", sent, d)
+		}
+		rounds = append(rounds, o)
 	}
+	f.name = "flood from 16 million addresses and in the honest clients' name"
+	attackTable.add(newAttackRow(t, f, rounds))
 }
 
 // spoofedFlood returns a fault: datagrams from 16 million addresses that are nobody's, and twice as many as the limit of
@@ -104,6 +124,7 @@ func spoofedFlood(t *testing.T) fault {
 				port := 1024 + binary.NativeEndian.Uint16(r[4:])%30_000
 				if spoofer.send(netip.AddrPortFrom(source, port), target, []byte("hi")) == nil {
 					y.done.Add(1)
+					y.cost.datagrams.Add(1)
 				}
 			}
 		})
@@ -114,7 +135,7 @@ func spoofedFlood(t *testing.T) fault {
 func TestLossAndReorderingCostNoAnswerOwed(t *testing.T) {
 	f := lossyCable(t)
 	n := start(t, here())
-	if y := examine(t, n, f.name, 2*brief, f); y.done.Load() == 0 {
+	if o := examine(t, n, f.name, 2*brief, f); o.tally.done.Load() == 0 {
 		t.Error("nothing was done")
 	}
 }

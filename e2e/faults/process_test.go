@@ -18,21 +18,26 @@ import (
 // status returns a figure of a process's status, in bytes: VmRSS, or VmHWM, the most that it was.
 func status(t *testing.T, pid int, field string) int {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	bytes, err := memory(pid, field)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return bytes
+}
+
+// memory is status for other goroutines than the test's.
+func memory(pid int, field string) (bytes int, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
 		if value, ok := strings.CutPrefix(line, field+":"); ok {
 			kB, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(value), " kB"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return kB << 10
+			return kB << 10, err
 		}
 	}
-	t.Fatalf("no %s in\n%s", field, b)
-	return 0
+	return 0, fmt.Errorf("no %s in\n%s", field, b)
 }
 
 // forgetPeak makes VmHWM what VmRSS is.

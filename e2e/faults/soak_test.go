@@ -30,6 +30,9 @@ func soakTime(t *testing.T) time.Duration {
 // ask for together is more than a machine has, so it is not how soon that is judged, but that nothing is lost, and that
 // nowd is the same afterwards as before.
 func TestSoakLeavesNothingBehind(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes more than 20 s")
+	}
 	d := soakTime(t)
 	all := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.name == "UDP flood, no limit" || f.name == "none" })
 	all = append(all, spoofedFlood(t), lossyCable(t))
