@@ -27,6 +27,7 @@ type Metrics struct {
 	lines     LogStats
 	loops     []LoopStats
 	protocols []protocol
+	peers     PeersStats // nil if there is none
 }
 
 var _ prometheus.Collector = (*Metrics)(nil)
@@ -51,6 +52,9 @@ func (m *Metrics) AddUDP(name string, forms []answer.Form, loops []UDPStats) {
 func (m *Metrics) AddTCP(name string, forms []answer.Form, loops []TCPStats) {
 	m.protocols = append(m.protocols, &tcpProtocol{name, forms, loops})
 }
+
+// SetPeers has the metrics tell of the links to other members of a cluster.
+func (m *Metrics) SetPeers(p PeersStats) { m.peers = p }
 
 // registry returns a registry of m and of the metrics of the process and of Go's
 // runtime.
@@ -99,6 +103,9 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, t := range trafficMetrics {
 		ch <- t.desc
 	}
+	for _, d := range []*prometheus.Desc{descLinks, descLinkAge, descLinkOffset} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -115,6 +122,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for _, p := range m.protocols {
 		p.collect(ch)
 	}
+	m.collectPeers(gauge)
 }
 
 // collectClock emits the metrics of the clock. It omits values that are unknown.

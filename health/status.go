@@ -19,6 +19,7 @@ type status struct {
 	Checks    []checkStatus    `json:"checks"`
 	Loops     []loopStatus     `json:"loops"`
 	Protocols []protocolStatus `json:"protocols"`
+	Peers     *peersStatus     `json:"peers"` // null if NOWD_PEERS is off
 }
 
 type clockStatus struct {
@@ -82,6 +83,7 @@ func (m *Metrics) status(loops *Loops, ready []Check) status {
 	for _, p := range m.protocols {
 		s.Protocols = append(s.Protocols, p.status())
 	}
+	s.Peers = m.peersStatus()
 	s.Clock = m.clockStatus() // last, because the checks may take a while
 	return s
 }
@@ -107,8 +109,8 @@ func (m *Metrics) clockStatus() clockStatus {
 	return c
 }
 
-// servePage serves the page at /, and the status at /status.
-func servePage(mux *http.ServeMux, current func() status) {
+// ServePage serves a page for people at /, and what it shows, as JSON, at /status.
+func ServePage(mux *http.ServeMux, page []byte, current func() any) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", "text/html; charset=utf-8")

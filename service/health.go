@@ -87,6 +87,10 @@ func (s *Service) healthHandler(lines health.LogStats) http.Handler {
 		}
 	}
 
+	if s.peers != nil {
+		metrics.SetPeers(s.peers)
+	}
+
 	checks := []health.Check{{Name: "shutdown", Check: func() error {
 		if s.stopping.Load() {
 			return errors.New("shutting down")
