@@ -100,11 +100,11 @@ func (c *collector) publish(r *Report) {
 	c.logged = said
 }
 
-// complaints returns what is said of which nodes, without figures, which change in
-// each round.
+// complaints returns what is said of which nodes, without what changes in each round:
+// figures, and who is disputed.
 func (r *Report) complaints() string {
 	var parts []string
-	for v := Wrong; v <= Missing; v++ {
+	for _, v := range []Verdict{Wrong, BoundFalse, Unmeasured, Missing} {
 		if names := r.names(v); len(names) > 0 {
 			parts = append(parts, strings.ReplaceAll(v.String(), "_", " ")+": "+list(names))
 		}
@@ -112,7 +112,7 @@ func (r *Report) complaints() string {
 	seen := make(map[string]bool)
 	for _, p := range r.Problems {
 		switch p.Kind {
-		case "skew", "partition", "inconsistent", "stray", "lookup":
+		case Disputed.String(), "skew", "partition", "inconsistent", "stray", "lookup":
 			if !seen[p.Kind] {
 				parts = append(parts, p.Kind)
 			}

@@ -55,11 +55,11 @@ func TestMetricsNameTheNodesThatAreWrong(t *testing.T) {
 // TestMetricsOmitWhatIsUnknown: before the first round, and of members that are not
 // measured.
 func TestMetricsOmitWhatIsUnknown(t *testing.T) {
-	c, h := collecting(io.Discard)
+	_, h := collecting(io.Discard)
 	if _, body := ask(t, h, "/metrics"); strings.Count(body, "\nnowd_cluster_") != 1 {
 		t.Errorf("before the first round:\n%s", body)
 	}
-	c, h = collecting(io.Discard)
+	c, h := collecting(io.Discard)
 	responses, members := fetched(documents(0, 0, 0, 0, 0)...)
 	responses[1].document, responses[1].err = nil, errors.New("no answer")
 	c.publish(reportOn(responses, members))
