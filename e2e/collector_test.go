@@ -3,13 +3,11 @@
 package e2e_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -215,30 +213,4 @@ func (c *peersCluster) checkPage(t *testing.T, want string) {
 	if strings.Count(page, "<g>") != len(c.members) {
 		t.Errorf("the page has no picture of %d members: %s", len(c.members), page)
 	}
-}
-
-// browse has a browser run a page, and returns what has become of it, and what the browser says of that.
-func browse(t *testing.T, ns *namespace, url string, args ...string) (page, said string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + t.TempDir(), "--enable-logging=stderr", "--virtual-time-budget=3000"}, args...)
-	cmd := exec.CommandContext(ctx, tool(t, "chromium"), append(args, "--dump-dom", url)...)
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	on := nursery()
-	if ns != nil {
-		on = ns.thread
-	}
-	on.start(t, cmd)
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v: %s", err, errs.String())
-	}
-	for line := range strings.Lines(errs.String()) {
-		if strings.Contains(line, "CONSOLE") {
-			said += line
-		}
-	}
-	return out.String(), said
 }
