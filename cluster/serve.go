@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -194,6 +196,18 @@ type status struct {
 	More       int           `json:"more"` // problems that are not listed
 }
 
+// urgency sorts problems: those first that name a node whose clock or bound is wrong,
+// and those last that each silent node has.
+func (p Problem) urgency() int {
+	switch p.Kind {
+	case Wrong.String(), BoundFalse.String():
+		return 0
+	case Missing.String(), Unmeasured.String():
+		return 2
+	}
+	return 1
+}
+
 // status returns the current status.
 func (c *collector) status() status {
 	const most = 100 // problems
@@ -206,9 +220,11 @@ func (c *collector) status() status {
 	r := c.last
 	s.AgeNS, s.Nodes, s.Summary = time.Since(r.Asked).Nanoseconds(), len(r.Nodes), strings.Split(r.summary(), "\n")
 	s.Wrong, s.BoundFalse = append(s.Wrong, r.names(Wrong)...), append(s.BoundFalse, r.names(BoundFalse)...)
-	for k, p := range r.Problems {
+	problems := slices.Clone(r.Problems)
+	slices.SortStableFunc(problems, func(p, q Problem) int { return cmp.Compare(p.urgency(), q.urgency()) })
+	for k, p := range problems {
 		if k == most {
-			s.More = len(r.Problems) - k
+			s.More = len(problems) - k
 			break
 		}
 		s.Problems = append(s.Problems, problemLine(p))

@@ -157,6 +157,26 @@ func TestPageSaysWhatIsWrongInWords(t *testing.T) {
 	}
 }
 
+// TestPageHasTheWrongOnesFirst, and counts what it does not list.
+func TestPageHasTheWrongOnesFirst(t *testing.T) {
+	errs := make([]time.Duration, 400)
+	errs[399] = 80 * ms
+	responses, members := fetched(documents(errs...)...)
+	for i := range 150 {
+		responses[i].document, responses[i].err = nil, errors.New("no answer")
+	}
+	c, h := collecting(io.Discard)
+	c.publish(reportOn(responses, members))
+	_, body := ask(t, h, "/status")
+	var s status
+	if err := json.Unmarshal([]byte(body), &s); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.Problems) != 100 || s.More < 52 || s.Problems[0].Kind != "wrong" || s.Problems[1].Kind != "bound_false" || fmt.Sprint(s.Wrong) != "[node-399]" {
+		t.Errorf("%d problems, %d more, wrong: %v; the first are %+v", len(s.Problems), s.More, s.Wrong, s.Problems[:3])
+	}
+}
+
 // TestPictureHasTheWrongOnesFirst, of 200, for large screens and for small ones.
 func TestPictureHasTheWrongOnesFirst(t *testing.T) {
 	errs := make([]time.Duration, 200)
