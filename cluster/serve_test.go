@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -225,5 +227,45 @@ func TestOneMemberDoesNotSayHowOftenAllAreAsked(t *testing.T) {
 	o.interval = time.Minute
 	if _, interval := o.report(t.Context()); interval != time.Minute {
 		t.Error(interval)
+	}
+}
+
+func TestServesUntilItIsEnded(t *testing.T) {
+	serving := func(ctx context.Context) (addr string, l net.Listener, ended chan int) {
+		t.Helper()
+		o, err := parseOptions(append([]string{"-w", "-i", "1ms", "-listen", "127.0.0.1:0"}, serve(t, documents(0, 0, 0)...)...), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err = net.Listen("tcp", o.listen); err != nil {
+			t.Fatal(err)
+		}
+		ended = make(chan int, 1)
+		go func() { ended <- o.serve(ctx, l, slog.New(slog.DiscardHandler)) }()
+		return l.Addr().String(), l, ended
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	addr, _, ended := serving(ctx)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		r, err := http.Get("http://" + addr + "/ready")
+		if err == nil {
+			r.Body.Close()
+			if r.StatusCode == http.StatusOK {
+				break
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("it is not ready", err)
+		}
+	}
+	cancel()
+	if status := <-ended; status != 0 {
+		t.Errorf("exit status %d after a signal", status)
+	}
+
+	_, l, ended := serving(t.Context())
+	l.Close() // as if the socket failed
+	if status := <-ended; status != 1 {
+		t.Errorf("exit status %d though it can serve no more", status)
 	}
 }
