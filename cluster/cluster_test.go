@@ -275,7 +275,7 @@ func runMain(t *testing.T, args ...string) (status int, stdout string) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, errs.String())
 	}
-	status = o.run(t.Context(), &out)
+	status = o.run(t.Context(), func(round int, r *Report) { o.print(round, r, &out) })
 	return status, out.String()
 }
 
@@ -326,7 +326,7 @@ func TestWatchReportsUntilItIsEnded(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		out := &rounds{left: 3, end: cancel}
-		if status := o.run(ctx, out); status != c.want || strings.Count(out.String(), "\n") != 3 {
+		if status := o.run(ctx, func(round int, r *Report) { o.print(round, r, out) }); status != c.want || strings.Count(out.String(), "\n") != 3 {
 			t.Errorf("%d, want %d\n%s", status, c.want, out.String())
 		}
 		cancel()
@@ -335,7 +335,7 @@ func TestWatchReportsUntilItIsEnded(t *testing.T) {
 
 func TestMistakesOnTheCommandLine(t *testing.T) {
 	for _, args := range [][]string{
-		nil, {"-o", "xml", "a"}, {"-max-skew", "-1s", "a"}, {"-timeout", "0", "a"}, {"a:b"}, {"a:0"}, {"a,"}, {":8086"}, {"-o", "svg", "-w", "a"}, {"-nonsense", "a"}, {"a", "-w"},
+		nil, {"-o", "xml", "a"}, {"-max-skew", "-1s", "a"}, {"-timeout", "0", "a"}, {"a:b"}, {"a:0"}, {"a,"}, {":8086"}, {"-o", "svg", "-w", "a"}, {"-nonsense", "a"}, {"a", "-w"}, {"-listen", ":0", "a"}, {"-w", "-listen", ":0", "-o", "json", "a"},
 	} {
 		var stdout, stderr bytes.Buffer
 		if status := Main(args, &stdout, &stderr); status != 2 || stderr.Len() == 0 || stdout.Len() > 0 {

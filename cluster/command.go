@@ -12,9 +12,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,6 +36,9 @@ The exit status is 0 if all is well. It is 1 if a clock or the bound that it
 claims is proved wrong, measurements contradict each other, members are missing,
 not measured or not connected, or the skew may exceed -max-skew.
 
+With -w -listen ADDRESS it serves what it finds instead of showing it, until a
+signal ends it: a page for people at /, /metrics, /live and /ready.
+
 `
 
 // options are the command line, parsed.
@@ -43,6 +48,7 @@ type options struct {
 	threshold time.Duration
 	interval  time.Duration // between two rounds; 0 for the members' own
 	watch     bool
+	listen    string // where rounds are served, with watch; empty where they are shown
 	fetcher   fetcher
 }
 
@@ -60,13 +66,23 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "nowd cluster:", err)
 		return 2
 	}
+	var listener net.Listener
+	if o.listen != "" {
+		if listener, err = net.Listen("tcp", o.listen); err != nil {
+			fmt.Fprintln(stderr, "nowd cluster:", err)
+			return 1
+		}
+	}
 	if err := o.confine(); err != nil {
 		fmt.Fprintln(stderr, "nowd cluster: cannot give up what is not needed:", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	return o.run(ctx, stdout)
+	if listener != nil {
+		return o.serve(ctx, listener, slog.New(slog.NewTextHandler(stderr, nil)))
+	}
+	return o.run(ctx, func(round int, r *Report) { o.print(round, r, stdout) })
 }
 
 // errFlags is the error of flags about which package flag has printed a message.
@@ -85,6 +101,7 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 	flags.DurationVar(&o.threshold, "threshold", defaultThreshold, "the `time` by which two clocks have to differ, for certain, to contradict each other")
 	flags.BoolVar(&o.watch, "w", false, "watch: ask again and again")
 	flags.DurationVar(&o.interval, "i", 0, "the `time` between two rounds with -w (default: the members' own)")
+	flags.StringVar(&o.listen, "listen", "", "the `address`, such as :8087, at which rounds are served over HTTP, with -w")
 	flags.DurationVar(&o.fetcher.timeout, "timeout", 3*time.Second, "the `time` to wait for a member's answer")
 	flags.Usage = func() {
 		fmt.Fprint(stderr, usage)
@@ -100,6 +117,10 @@ func parseOptions(args []string, stderr io.Writer) (*options, error) {
 		return nil, fmt.Errorf("-o=%q: want text, json or svg", o.output)
 	case o.output == "svg" && o.watch:
 		return nil, errors.New("-o=svg: is one picture, so not with -w")
+	case o.listen != "" && !o.watch:
+		return nil, errors.New("-listen: is for -w, which asks again and again")
+	case o.listen != "" && o.output != "text":
+		return nil, fmt.Errorf("-o=%s: shows nothing with -listen", o.output)
 	case o.maxSkew < 0 || o.threshold < 0 || o.interval < 0 || o.fetcher.timeout <= 0:
 		return nil, fmt.Errorf("-max-skew=%v -threshold=%v -i=%v -timeout=%v: want times that are not negative, and a time-out above 0", o.maxSkew, o.threshold, o.interval, o.fetcher.timeout)
 	case flags.NArg() == 0:
@@ -139,7 +160,7 @@ func parseTarget(text string) (target, error) {
 
 // run reports once, or again and again until ctx is done. The exit status is that
 // of the last round.
-func (o *options) run(ctx context.Context, stdout io.Writer) (status int) {
+func (o *options) run(ctx context.Context, show func(round int, r *Report)) (status int) {
 	for round := 0; ; round++ {
 		report, interval := o.report(ctx)
 		if ctx.Err() != nil { // the report was cut short and says nothing of the members
@@ -148,15 +169,12 @@ func (o *options) run(ctx context.Context, stdout io.Writer) (status int) {
 			}
 			return status
 		}
-		o.print(round, report, stdout)
+		show(round, report)
 		if status = 0; len(report.Problems) > 0 {
 			status = 1
 		}
 		if !o.watch {
 			return status
-		}
-		if o.interval > 0 {
-			interval = o.interval
 		}
 		select {
 		case <-ctx.Done():
@@ -166,8 +184,12 @@ func (o *options) run(ctx context.Context, stdout io.Writer) (status int) {
 	}
 }
 
-// report asks all members, and says what they prove. It also returns how often
-// they measure.
+// maxInterval is an upper bound on the time between two rounds, but for -i.
+const maxInterval = time.Minute
+
+// report asks all members, and says what they prove. It also returns when to ask
+// again: as -i says or as often as they measure, half of them not less often. One
+// member alone has no say in it.
 func (o *options) report(ctx context.Context) (*Report, time.Duration) {
 	asked := time.Now()
 	responses, err := o.fetcher.fetch(ctx)
@@ -175,13 +197,21 @@ func (o *options) report(ctx context.Context) (*Report, time.Duration) {
 	if err != nil {
 		r.Problems = append(r.Problems, Problem{"lookup", err.Error()})
 	}
-	interval := time.Duration(0)
+	if o.interval > 0 {
+		return r, o.interval
+	}
+	var intervals []time.Duration
 	for _, answer := range responses {
-		if d := answer.document; d != nil && (interval == 0 || d.Interval < interval) {
-			interval = d.Interval
+		if answer.document != nil {
+			intervals = append(intervals, answer.document.Interval)
 		}
 	}
-	return r, min(max(interval, time.Second), time.Minute)
+	slices.Sort(intervals)
+	interval := time.Duration(0)
+	if n := len(intervals); n > 0 {
+		interval = intervals[n/2]
+	}
+	return r, min(max(interval, time.Second), maxInterval)
 }
 
 // print prints the report of a round.

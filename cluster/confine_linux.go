@@ -13,6 +13,9 @@ func (o *options) confine() error {
 		landlock.RODirs("/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/proc/self").IgnoreIfMissing(),
 		landlock.ConnectTCP(53), // a name server's, for answers that are too long for a datagram
 	}
+	if o.listen != "" { // for the metrics of the process
+		rules = append(rules, landlock.ROFiles("/proc/stat").IgnoreIfMissing())
+	}
 	for _, t := range o.fetcher.targets {
 		rules = append(rules, landlock.ConnectTCP(t.port))
 	}

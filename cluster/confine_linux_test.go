@@ -39,7 +39,11 @@ func tryWhatIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := new(options)
+	served, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &options{listen: served.Addr().String()}
 	o.fetcher.targets = []target{{"127.0.0.1", uint16(member.Addr().(*net.TCPAddr).Port)}}
 	if err := o.confine(); err != nil {
 		t.Fatal(err)
@@ -59,6 +63,7 @@ func tryWhatIsGivenUp(t *testing.T) {
 		defer unix.Close(fd)
 		return unix.Bind(fd, &unix.SockaddrInet4{Port: 43334, Addr: [4]byte{127, 0, 0, 1}})
 	}()
+	_, statErr := os.ReadFile("/proc/stat")
 	_, readErr := os.ReadFile("/usr/bin/env")
 	_, hostsErr := os.ReadFile("/etc/hosts")
 	for what, c := range map[string]struct {
@@ -68,6 +73,7 @@ func tryWhatIsGivenUp(t *testing.T) {
 		"connect to a member":        {connect(member), true},
 		"connect to another port":    {connect(other), false},
 		"listen":                     {bindErr, false},
+		"read what its metrics have": {statErr, true},
 		"read a file":                {readErr, false},
 		"read what the resolver has": {hostsErr, true},
 		"write a file":               {os.WriteFile(os.Getenv("CONFINED_CHILD")+"/x", nil, 0o600), false},

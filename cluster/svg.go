@@ -1,27 +1,44 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
 )
 
-// The picture is a forest plot: a row for each node, and in it a bar where its
-// clock lies against the majority's. Lengths are in pixels.
+// layout is where things are in a picture, in pixels. The picture is a forest plot:
+// a row for each node, and in it a bar where its clock lies against the majority's.
+type layout struct {
+	width       int
+	left, right float64 // ends of the axis
+	ticks       float64 // at most, on each side of 0
+	row         int     // height
+	base        int     // of a row's texts, from its upper edge
+	bar         int     // upper edge of the bar, likewise
+	value       int     // where the column of offsets and verdicts begins, or ends
+	anchor      string  // which of the two: start or end
+	names       int     // characters of a name
+}
+
+var (
+	// wide has three columns: names, bars, values.
+	wide = layout{width: 1000, left: 224, right: 648, ticks: 3.5, row: 22, base: 14, bar: 5, value: 672, anchor: "start", names: 26}
+	// narrow has the bar under name and value, for a telephone.
+	narrow = layout{width: 380, left: 16, right: 364, ticks: 2.5, row: 44, base: 16, bar: 24, value: 370, anchor: "end", names: 22}
+)
+
 const (
-	svgWidth   = 1000
 	svgMargin  = 24
-	svgNames   = 200 // width of the column of names
-	svgValues  = 340 // width of the column of offsets and verdicts
-	svgRow     = 22
 	svgHead    = 84
+	svgBar     = 12 // height
 	svgTick    = 6
 	svgMinBar  = 3
-	svgMaxName = 26  // characters
 	svgMaxLine = 130 // characters
 )
 
@@ -34,7 +51,7 @@ const svgStyle = `
   .ok { fill: var(--ok); } .wrong { fill: var(--wrong); } .bound_false { fill: var(--false); } .disputed { fill: var(--disputed); } .unmeasured, .missing { fill: var(--faint); }
 `
 
-// writeSVG draws a report.
+// writeSVG draws a report, with what it says in words.
 func writeSVG(w io.Writer, r *Report) {
 	problems := r.Problems
 	if len(problems) > 3*maxListed {
@@ -47,23 +64,37 @@ func writeSVG(w io.Writer, r *Report) {
 			lines, classes = append(lines, l), append(classes, p.Kind)
 		}
 	}
-	bottom := svgHead + svgRow*len(r.Nodes)
-	height := bottom + 28 + 18*len(lines) + svgMargin
-	x := newAxis(r)
+	wide.draw(w, r, lines, classes)
+}
+
+// draw draws the nodes of a report, those first about which something is said, and
+// lines of text, each of a class, below them.
+func (at layout) draw(w io.Writer, r *Report, lines, classes []string) {
+	bottom := svgHead + at.row*len(r.Nodes)
+	height := bottom + svgMargin
+	if len(lines) > 0 {
+		height += 28 + 18*len(lines)
+	}
+	x := newAxis(r, at.left, at.right)
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="How far each clock is from the majority">`, svgWidth, height, svgWidth, height)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="How far each clock is from the majority">`, at.width, height, at.width, height)
 	fmt.Fprintf(&b, "\n<style>%s</style>\n<rect class=\"paper\" width=\"100%%\" height=\"100%%\"/>\n", svgStyle)
-	fmt.Fprintf(&b, `<text class="title" x="%d" y="32">Clocks against the majority</text>`+"\n", svgMargin)
-	for _, at := range x.ticks() {
+	fmt.Fprintf(&b, `<text class="title" x="%d" y="32">Clocks against the majority</text>`+"\n", min(svgMargin, int(at.left)))
+	for _, tick := range x.ticks(at.ticks) {
 		class := "line"
-		if at == 0 {
+		if tick == 0 {
 			class = "zero"
 		}
 		fmt.Fprintf(&b, `<line class="%s" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text class="faint" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
-			class, x.place(at), x.place(at), svgHead-svgTick, bottom, x.place(at), svgHead-svgTick-6, formatTick(at))
+			class, x.place(tick), x.place(tick), svgHead-svgTick, bottom, x.place(tick), svgHead-svgTick-6, formatTick(tick))
 	}
+	order := make([]*Node, len(r.Nodes))
 	for i := range r.Nodes {
-		r.Nodes[i].draw(&b, x, svgHead+svgRow*i)
+		order[i] = &r.Nodes[i]
+	}
+	slices.SortStableFunc(order, func(m, n *Node) int { return cmp.Compare(m.urgency(), n.urgency()) })
+	for i, n := range order {
+		n.draw(&b, at, x, svgHead+at.row*i)
 	}
 	y := bottom + 28
 	for k, l := range lines {
@@ -78,33 +109,47 @@ func writeSVG(w io.Writer, r *Report) {
 	_, _ = io.WriteString(w, b.String()) // an error of standard output has nowhere to be reported
 }
 
+// urgency sorts nodes: those first that are proven wrong, and those last about which
+// nothing is said.
+func (n *Node) urgency() int {
+	for k, v := range []Verdict{Wrong, BoundFalse, Disputed, Missing, Unmeasured} {
+		if n.Has(v) {
+			return k
+		}
+	}
+	return len(verdictNames)
+}
+
 // draw draws the row of a node, whose upper edge is y.
-func (n *Node) draw(b *strings.Builder, x axis, y int) {
+func (n *Node) draw(b *strings.Builder, at layout, x axis, y int) {
 	class := n.Verdicts[0].String()
-	base := y + svgRow*2/3
-	fmt.Fprintf(b, `<g><title>%s</title><text x="%d" y="%d">%s</text>`, escape(n.Name), svgMargin, base, escape(shorten(n.Name, svgMaxName)))
+	base := y + at.base
+	fmt.Fprintf(b, `<g><title>%s</title><text x="%d" y="%d">%s</text>`, escape(n.Name), min(svgMargin, int(at.left)), base, escape(shorten(n.Name, at.names)))
 	value := n.formatVerdicts()
 	if n.Measured {
-		value = formatOffset(n.Offset)
-		if class != OK.String() {
-			value += ", " + n.formatVerdicts()
+		switch {
+		case class == OK.String():
+			value = formatOffset(n.Offset)
+		case at.anchor == "start": // with room for both
+			value = formatOffset(n.Offset) + ", " + value
 		}
 		from, to := x.place(n.Offset.Low), x.place(n.Offset.High)
 		if to-from < svgMinBar {
 			middle := (from + to) / 2
 			from, to = middle-svgMinBar/2.0, middle+svgMinBar/2.0
 		}
-		top, under := float64(y)+5, float64(y+svgRow)-5
-		fmt.Fprintf(b, `<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="1.5"/>`, class, from, top, to-from, under-top)
+		top := y + at.bar
+		fmt.Fprintf(b, `<rect class="%s" x="%.1f" y="%d" width="%.1f" height="%d" rx="1.5"/>`, class, from, top, to-from, svgBar)
 		// An arrow, where the bar goes on outside.
+		const half = svgBar/2 + 2
 		if n.Offset.High > x.reach {
-			fmt.Fprintf(b, `<path class="%s" d="M%.1f %.1f l8 %.1f l-8 %.1fz"/>`, class, x.right, top-2, (under-top)/2+2, (under-top)/2+2)
+			fmt.Fprintf(b, `<path class="%s" d="M%.1f %d l8 %d l-8 %dz"/>`, class, x.right, top-2, half, half)
 		}
 		if n.Offset.Low < -x.reach {
-			fmt.Fprintf(b, `<path class="%s" d="M%.1f %.1f l-8 %.1f l8 %.1fz"/>`, class, x.left, top-2, (under-top)/2+2, (under-top)/2+2)
+			fmt.Fprintf(b, `<path class="%s" d="M%.1f %d l-8 %d l8 %dz"/>`, class, x.left, top-2, half, half)
 		}
 	}
-	fmt.Fprintf(b, `<text class="value %s" x="%d" y="%d">%s</text></g>`+"\n", class, svgWidth-svgValues+svgMargin/2, base, escape(value))
+	fmt.Fprintf(b, `<text class="value %s" x="%d" y="%d" text-anchor="%s">%s</text></g>`+"\n", class, at.value, base, at.anchor, escape(value))
 }
 
 // axis maps offsets to places. It reaches as far on both sides of 0.
@@ -115,7 +160,7 @@ type axis struct {
 
 // newAxis returns an axis on which all clocks that are not wrong fit, and the
 // wrong ones if they do not press the others together.
-func newAxis(r *Report) axis {
+func newAxis(r *Report, left, right float64) axis {
 	var good, all time.Duration
 	for i := range r.Nodes {
 		n := &r.Nodes[i]
@@ -132,7 +177,7 @@ func newAxis(r *Report) axis {
 	if all/press <= reach {
 		reach = max(reach, all)
 	}
-	return axis{reach + reach/20, svgMargin + svgNames, svgWidth - svgValues - svgMargin/2}
+	return axis{reach + reach/20, left, right}
 }
 
 func (x axis) place(at time.Duration) float64 {
@@ -141,9 +186,9 @@ func (x axis) place(at time.Duration) float64 {
 	return middle + min(max(part, -1), 1)*(x.right-middle)
 }
 
-// ticks returns round offsets, the same on both sides of 0.
-func (x axis) ticks() []time.Duration {
-	const most = 3.5 // on each side
+// ticks returns round offsets, the same on both sides of 0, where there are most at
+// most.
+func (x axis) ticks(most float64) []time.Duration {
 	power := math.Pow(10, math.Floor(math.Log10(float64(x.reach)/most)))
 	step := power
 	for _, times := range []float64{2, 5, 10} {

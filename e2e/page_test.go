@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -16,28 +17,15 @@ var shownTime = regexp.MustCompile(`<time id="time">([0-9:]{8})\.[0-9]</time>`)
 
 // TestPageShowsTheTimeInABrowser has a real browser run the page, and looks at what it has made of it.
 func TestPageShowsTheTimeInABrowser(t *testing.T) {
-	browser := tool(t, "chromium")
+	tool(t, "chromium")
 	n := start(t)
 	ask(t, "udp", n.udp, "hi")
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
-		"--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom", "http://"+n.health+"/")
-	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
-	var errs strings.Builder
-	cmd.Stderr = &errs
 	before := time.Now().UTC()
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%v: %s", err, errs.String())
-	}
+	page, said := browse(t, nil, "http://"+n.health+"/")
 	// The browser's time runs ahead by its budget.
 	after := time.Now().UTC().Add(4 * time.Second)
-	page := string(out)
-	for _, line := range strings.Split(errs.String(), "\n") {
-		if strings.Contains(line, "CONSOLE") {
-			t.Errorf("the browser says: %s", line)
-		}
+	if said != "" {
+		t.Errorf("the browser says: %s", said)
 	}
 	found := shownTime.FindStringSubmatch(page)
 	if found == nil {
@@ -66,4 +54,55 @@ func TestPageShowsTheTimeInABrowser(t *testing.T) {
 			t.Errorf("the page has no %q: %s", want, page)
 		}
 	}
+}
+
+// TestPageShowsTheLinks has two members of a cluster, one of which shows what it has measured of the other.
+func TestPageShowsTheLinks(t *testing.T) {
+	t.Parallel()
+	tool(t, "chromium")
+	a, b := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
+	members := []string{"NOWD_PEERS=" + a + "," + b, "NOWD_PEERS_INTERVAL=2s"}
+	start(t, append(members, "NOWD_NTP_LISTEN="+b)...)
+	n := start(t, append(members, "NOWD_NTP_LISTEN="+a)...)
+	n.awaitMetric(t, "nowd_peers_links", 1)
+	page, said := browse(t, nil, "http://"+n.health+"/")
+	_, section, found := strings.Cut(page, `<section class="wide" id="peers"><h2>Members of the cluster that this one measures <output>1 of 1 others</output>`)
+	section, _, _ = strings.Cut(section, "</section>")
+	if !found || !strings.Contains(section, `<td class="">`+b+`</td>`) || !strings.Contains(section, "ago</td>") || strings.Contains(section, "NaN") || said != "" {
+		t.Errorf("the links are shown as %q; the browser says %q: %s", section, said, page)
+	}
+
+	alone := start(t)
+	if status, body, err := alone.get("/metrics", patience); err != nil || status != http.StatusOK || strings.Contains(body, "nowd_peers") {
+		t.Errorf("without NOWD_PEERS: %d, %v: %s", status, err, body)
+	}
+	if page, _ := browse(t, nil, "http://"+alone.health+"/"); !strings.Contains(page, `id="peers" hidden=""`) {
+		t.Errorf("without NOWD_PEERS the page has links: %s", page)
+	}
+}
+
+// browse has a browser run a page, and returns what has become of it, and what the browser says of that.
+func browse(t *testing.T, ns *namespace, url string, args ...string) (page, said string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	args = append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=" + t.TempDir(), "--enable-logging=stderr", "--virtual-time-budget=3000"}, args...)
+	cmd := exec.CommandContext(ctx, tool(t, "chromium"), append(args, "--dump-dom", url)...)
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir())
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	on := nursery()
+	if ns != nil {
+		on = ns.thread
+	}
+	on.start(t, cmd)
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, errs.String())
+	}
+	for line := range strings.Lines(errs.String()) {
+		if strings.Contains(line, "CONSOLE") {
+			said += line
+		}
+	}
+	return out.String(), said
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/heptiolabs/healthcheck"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Check is a condition of readiness. Its error is shown to anyone who asks.
@@ -15,21 +16,29 @@ type Check struct {
 	Check func() error
 }
 
-// Handler returns the handler of /live (the loops), /ready (the loops and the checks
-// in ready), /metrics, and / (a page for people, with its data at /status). /live and
-// /ready answer with the result of each check in JSON. It answers GET and HEAD. It
-// logs when the result of /live or /ready changes, and when it fails for another
-// check than before.
+// Handler returns the handler of Endpoints (live are the loops), and of / (a page for
+// people, with its data at /status).
 func Handler(loops *Loops, ready []Check, metrics *Metrics, log *slog.Logger) http.Handler {
+	mux := Endpoints([]Check{{"loops", loops.Check}}, ready, metrics.registry(), log)
+	ServePage(mux, page, func() any { return metrics.status(loops, ready) })
+	return mux
+}
+
+// Endpoints returns a handler of /live (the checks in live), /ready (those in live
+// and in ready) and /metrics. /live and /ready answer with the result of each check
+// in JSON. It answers GET and HEAD. It logs when the result of /live or /ready
+// changes, and when it fails for another check than before.
+func Endpoints(live, ready []Check, metrics prometheus.Gatherer, log *slog.Logger) *http.ServeMux {
 	checks := healthcheck.NewHandler()
-	checks.AddLivenessCheck("loops", loops.Check)
+	for _, c := range live {
+		checks.AddLivenessCheck(c.Name, c.Check)
+	}
 	for _, c := range ready {
 		checks.AddReadinessCheck(c.Name, c.Check)
 	}
 	mux := http.NewServeMux()
 	mux.Handle(Live, &probe{path: Live, endpoint: checks.LiveEndpoint, log: log, passed: true})
 	mux.Handle(Ready, &probe{path: Ready, endpoint: checks.ReadyEndpoint, log: log})
-	mux.Handle("GET /metrics", newScrape(metrics.registry()))
-	servePage(mux, func() status { return metrics.status(loops, ready) })
+	mux.Handle("GET /metrics", newScrape(metrics))
 	return mux
 }

@@ -2,6 +2,7 @@ package health
 
 import (
 	"runtime"
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,7 +28,8 @@ type Metrics struct {
 	lines     LogStats
 	loops     []LoopStats
 	protocols []protocol
-	driver    *driver // nil if no driver answers
+	driver    *driver    // nil if no driver answers
+	peers     PeersStats // nil if there is none
 }
 
 var _ prometheus.Collector = (*Metrics)(nil)
@@ -55,6 +57,9 @@ func (m *Metrics) AddTCP(name string, forms []answer.Form, loops []TCPStats) {
 
 // AddDriver adds the driver of a network interface that answers by itself.
 func (m *Metrics) AddDriver(d DriverStats) { m.driver = &driver{d} }
+
+// SetPeers has the metrics tell of the links to other members of a cluster.
+func (m *Metrics) SetPeers(p PeersStats) { m.peers = p }
 
 // registry returns a registry of m and of the metrics of the process and of Go's
 // runtime.
@@ -103,7 +108,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, t := range trafficMetrics {
 		ch <- t.desc
 	}
-	for _, d := range driverDescs {
+	for _, d := range slices.Concat(driverDescs, peersDescs) {
 		ch <- d
 	}
 }
@@ -125,6 +130,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	if m.driver != nil {
 		m.driver.collect(ch)
 	}
+	m.collectPeers(gauge)
 }
 
 // collectClock emits the metrics of the clock. It omits values that are unknown.

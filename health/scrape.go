@@ -24,7 +24,7 @@ type scrape struct {
 	at       time.Time
 }
 
-func newScrape(r *prometheus.Registry) *scrape {
+func newScrape(r prometheus.Gatherer) *scrape {
 	return &scrape{render: promhttp.HandlerFor(r, promhttp.HandlerOpts{DisableCompression: true})}
 }
 

@@ -20,6 +20,7 @@ type status struct {
 	Loops     []loopStatus     `json:"loops"`
 	Protocols []protocolStatus `json:"protocols"`
 	Driver    *driverStatus    `json:"driver"` // null if no driver answers
+	Peers     *peersStatus     `json:"peers"`  // null if NOWD_PEERS is off
 }
 
 type clockStatus struct {
@@ -86,6 +87,7 @@ func (m *Metrics) status(loops *Loops, ready []Check) status {
 	if m.driver != nil {
 		s.Driver = m.driver.status()
 	}
+	s.Peers = m.peersStatus()
 	s.Clock = m.clockStatus() // last, because the checks may take a while
 	return s
 }
@@ -111,8 +113,8 @@ func (m *Metrics) clockStatus() clockStatus {
 	return c
 }
 
-// servePage serves the page at /, and the status at /status.
-func servePage(mux *http.ServeMux, current func() status) {
+// ServePage serves a page for people at /, and what it shows, as JSON, at /status.
+func ServePage(mux *http.ServeMux, page []byte, current func() any) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", "text/html; charset=utf-8")

@@ -93,6 +93,9 @@ func (s *Service) healthHandler(lines health.LogStats) http.Handler {
 	if s.driver != nil {
 		metrics.AddDriver(s.driver.xdp)
 	}
+	if s.peers != nil {
+		metrics.SetPeers(s.peers)
+	}
 
 	checks := []health.Check{{Name: "shutdown", Check: func() error {
 		if s.stopping.Load() {

@@ -2,11 +2,12 @@
 
 // Package node_test installs the charts in a real cluster, and looks at what the kubelet makes of them.
 //
-// It needs a cluster whose nodes have the images, and three variables say which:
+// It needs a cluster whose nodes have the images, and these variables say which:
 //
 //	NOWD_E2E_KUBECONFIG    the file by which kubectl and helm find the cluster
 //	NOWD_E2E_IMAGE         the image's name and tag, such as localhost/nowd:0.1.0
 //	NOWD_E2E_LEASE_IMAGE   those of the image of helm/example/lease; without it the tests that need it are skipped
+//	NOWD_E2E_FAKE_IMAGE    that of an image whose nowd was built with the tag fakeclock, for the tests with wrong clocks
 //
 // Without the first all tests are skipped. They need kubectl, helm and a C compiler besides, make namespaces of their own,
 // and remove them.

@@ -29,32 +29,36 @@ import (
 )
 
 const (
-	rulesFile     = "../../helm/nowd/monitoring/rules.yaml"
-	rulesTestFile = "../../helm/nowd/monitoring/rules_test.yaml"
 	dashboardFile = "../../helm/nowd/monitoring/dashboard.json"
 
 	patience = 30 * time.Second
 	interval = 100 * time.Millisecond
 )
 
+// rulesFiles are about single hosts, and about the nodes' clocks.
+var rulesFiles = []string{"../../helm/nowd/monitoring/rules.yaml", "../../helm/nowd/monitoring/cluster.yaml"}
+
 func TestRulesFireWhenTheyShouldAndOnlyThen(t *testing.T) {
 	promtool := tool(t, "promtool")
-	for _, args := range [][]string{{"check", "rules", rulesFile}, {"test", "rules", rulesTestFile}} {
-		if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
-			t.Errorf("promtool %q: %v\n%s", args, err, out)
+	for _, file := range rulesFiles {
+		testFile := strings.TrimSuffix(file, ".yaml") + "_test.yaml"
+		for _, args := range [][]string{{"check", "rules", file}, {"test", "rules", testFile}} {
+			if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+				t.Errorf("promtool %q: %v\n%s", args, err, out)
+			}
 		}
-	}
-	rules, err := os.ReadFile(rulesFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests, err := os.ReadFile(rulesTestFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllSubmatch(rules, -1) {
-		if !regexp.MustCompile(`alertname: ` + string(m[1]) + `\n +eval_time: .*\n +exp_alerts:\n`).Match(tests) {
-			t.Errorf("no test has the alert %s firing", m[1])
+		rules, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tests, err := os.ReadFile(testFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllSubmatch(rules, -1) {
+			if !regexp.MustCompile(`alertname: ` + string(m[1]) + `\n +eval_time: .*\n +exp_alerts:`).Match(tests) {
+				t.Errorf("no test has the alert %s firing", m[1])
+			}
 		}
 	}
 }
@@ -85,8 +89,8 @@ func readDashboard(t *testing.T) (d dashboard) {
 
 func TestDashboardIsReadAtAGlance(t *testing.T) {
 	d := readDashboard(t)
-	if n := len(d.Panels); n == 0 || n > 8 {
-		t.Errorf("%d panels, want at most 8", n)
+	if n := len(d.Panels); n == 0 || n > 10 {
+		t.Errorf("%d panels, want at most 10", n)
 	}
 	seen := make(map[int]bool)
 	for _, p := range d.Panels {
@@ -101,15 +105,16 @@ func TestDashboardIsReadAtAGlance(t *testing.T) {
 }
 
 func TestEveryQueryHasAnAnswer(t *testing.T) {
-	n := startNowd(t)
-	p := startPrometheus(t, n.health)
+	n, collector := startNowd(t)
+	p := startPrometheus(t, n.health, collector)
 
 	// Rates take two scrapes at least, with something asked between them.
 	const compared = `nowd_clock_upstream_offset_seconds{job="nowd"}`
-	for deadline := time.Now().Add(patience); p.scrapes(t) < 3 || len(p.query(t, compared)) == 0; time.Sleep(interval) {
+	const measured = `nowd_cluster_node_offset_max_seconds{job="nowd-cluster"}`
+	for deadline := time.Now().Add(patience); p.scrapes(t) < 3 || len(p.query(t, compared)) == 0 || len(p.query(t, measured)) == 0; time.Sleep(interval) {
 		n.ask(t)
 		if time.Now().After(deadline) {
-			t.Fatalf("no three scrapes, or no comparison with the upstream, within %v", patience)
+			t.Fatalf("no three scrapes, no comparison with the upstream, or no measurement of another member, within %v", patience)
 		}
 	}
 
@@ -151,7 +156,7 @@ func TestNoQueryFindsWhatIsNotThere(t *testing.T) {
 			t.Errorf("%s became %s, want %s", query, got, want)
 		}
 	}
-	p := startPrometheus(t, "127.0.0.1:1") // a port of nobody's
+	p := startPrometheus(t, "127.0.0.1:1", "127.0.0.1:1") // a port of nobody's
 	for deadline := time.Now().Add(patience); len(p.query(t, `up{job="nowd"}`)) == 0; time.Sleep(interval) {
 		if time.Now().After(deadline) {
 			t.Fatal("Prometheus does not say that nowd is down")
@@ -175,7 +180,8 @@ var grafana = strings.NewReplacer("$__rate_interval", "20s", "$instance", ".*")
 // nowd is a running one.
 type nowd struct{ udp, tcp, health string }
 
-func startNowd(t *testing.T) *nowd {
+// startNowd starts one, another one that is a member of the same cluster, and a collector.
+func startNowd(t *testing.T) (n *nowd, collector string) {
 	t.Helper()
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "nowd")
@@ -184,14 +190,23 @@ func startNowd(t *testing.T) *nowd {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	n := &nowd{udp: freePort(t), tcp: freePort(t), health: freePort(t)}
-	cmd := exec.Command(binary)
-	cmd.Env = []string{"NOWD_UDP_LISTEN=" + n.udp, "NOWD_TCP_LISTEN=" + n.tcp, "NOWD_HEALTH_LISTEN=" + n.health,
-		// The kernel of a machine for tests knows nothing of its error.
-		"NOWD_UPSTREAM=" + serveNTP(t), "NOWD_UPSTREAM_INTERVAL=1s"}
-	start(t, cmd)
-	await(t, "http://"+n.health+"/ready")
-	return n
+	n = &nowd{udp: freePort(t), tcp: freePort(t), health: freePort(t)}
+	ntp, other, otherHealth, collector := freePort(t), freePort(t), freePort(t), freePort(t)
+	// The kernel of a machine for tests knows nothing of its error.
+	common := []string{"NOWD_UPSTREAM=" + serveNTP(t), "NOWD_UPSTREAM_INTERVAL=1s", "NOWD_PEERS=" + ntp + "," + other, "NOWD_PEERS_INTERVAL=2s"}
+	for _, env := range [][]string{
+		{"NOWD_UDP_LISTEN=" + n.udp, "NOWD_TCP_LISTEN=" + n.tcp, "NOWD_NTP_LISTEN=" + ntp, "NOWD_HEALTH_LISTEN=" + n.health},
+		{"NOWD_UDP_LISTEN=off", "NOWD_TCP_LISTEN=off", "NOWD_NTP_LISTEN=" + other, "NOWD_HEALTH_LISTEN=" + otherHealth},
+	} {
+		cmd := exec.Command(binary)
+		cmd.Env = append(env, common...)
+		start(t, cmd)
+	}
+	start(t, exec.Command(binary, "cluster", "-w", "-max-skew", "250ms", "-listen", collector, n.health, otherHealth))
+	for _, addr := range []string{n.health, otherHealth, collector} {
+		await(t, "http://"+addr+"/ready")
+	}
+	return n, collector
 }
 
 // ask asks once over each protocol.
@@ -262,23 +277,27 @@ func ntpTime(t time.Time) uint64 {
 // prometheus is a running one, at its address.
 type prometheus string
 
-// startPrometheus has it scrape a target every second, as the job that the rules expect.
-func startPrometheus(t *testing.T, target string) prometheus {
+// startPrometheus has it scrape a nowd and a collector every second, as the jobs that the rules expect.
+func startPrometheus(t *testing.T, nowd, collector string) prometheus {
 	t.Helper()
 	path := tool(t, "prometheus")
 	dir := t.TempDir()
-	rules, err := filepath.Abs(rulesFile)
-	if err != nil {
-		t.Fatal(err)
+	var rules []string
+	for _, file := range rulesFiles {
+		path, err := filepath.Abs(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules = append(rules, path)
+	}
+	job := func(name, target string) any {
+		return map[string]any{"job_name": name, "static_configs": []any{map[string]any{"targets": []string{target}}}}
 	}
 	// JSON is YAML.
 	config, err := json.Marshal(map[string]any{
-		"global":     map[string]any{"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-		"rule_files": []string{rules},
-		"scrape_configs": []any{map[string]any{
-			"job_name":       "nowd",
-			"static_configs": []any{map[string]any{"targets": []string{target}}},
-		}},
+		"global":         map[string]any{"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+		"rule_files":     rules,
+		"scrape_configs": []any{job("nowd", nowd), job("nowd-cluster", collector)},
 	})
 	if err != nil {
 		t.Fatal(err)

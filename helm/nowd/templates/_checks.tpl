@@ -20,6 +20,12 @@ its settings when it starts.
 {{- end }}
 {{- end }}
 {{- end }}
+{{- if include "nowd.peers.enabled" . }}
+{{- $on = true }}
+{{- with get $taken (printf "%v over UDP" .Values.peers.port) }}
+{{- $mistakes = append $mistakes (printf "ports.%s and peers.port are both %v over UDP: want a port for each" . $values.peers.port) }}
+{{- end }}
+{{- end }}
 {{- if not $on }}
 {{- $mistakes = append $mistakes "ports.udp, ports.tcp, ports.daytime, ports.time and ports.ntp are all off: want a port for one of them" }}
 {{- end }}

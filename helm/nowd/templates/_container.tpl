@@ -12,6 +12,12 @@ env:
     value: {{ $value | quote }}
 {{- end }}
 {{- end }}
+{{- if and (include "nowd.peers.enabled" .) (not (hasKey .Values.settings "NOWD_NODE")) (not (has "NOWD_NODE" $extra)) }}
+  - name: NOWD_NODE
+    valueFrom:
+      fieldRef:
+        fieldPath: spec.nodeName
+{{- end }}
 {{- with .Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -32,6 +38,11 @@ ports:
     {{- end }}
     protocol: {{ . }}
 {{- end }}
+{{- end }}
+{{- if include "nowd.peers.enabled" . }}
+  - name: nowd-peers
+    containerPort: {{ .Values.peers.port }}
+    protocol: UDP
 {{- end }}
 {{- end }}
 {{- with include "nowd.clockbound.volumeMounts" . }}

@@ -53,6 +53,13 @@ The ways to ask that there are, as a YAML list of
 {{- $_ := set $settings "NOWD_DRAIN_DELAY" "10s" }}
 {{- $_ := set $settings "NOWD_SHUTDOWN_TIMEOUT" "5s" }}
 {{- end }}
+{{- if include "nowd.peers.enabled" . }}
+{{- /* First where the others measure this node, then where clients ask. The name is of the pods' own namespace. */}}
+{{- $listen := list (printf ":%v" .Values.peers.port) }}
+{{- with $settings.NOWD_NTP_LISTEN }}{{ $listen = append $listen . }}{{ end }}
+{{- $_ := set $settings "NOWD_NTP_LISTEN" (join "," $listen) }}
+{{- $_ := set $settings "NOWD_PEERS" (printf "%s:%v" (include "nowd.peers.service" .) .Values.peers.port) }}
+{{- end }}
 {{- if include "nowd.clockbound.enabled" . }}
 {{- $_ := set $settings "NOWD_CLOCKBOUND" (printf "%s/shm0" (include "nowd.clockbound.directory" .)) }}
 {{- end }}
@@ -60,7 +67,7 @@ The ways to ask that there are, as a YAML list of
 {{- /* A number from a values file is a float64, which would print as 1e+06. */}}
 {{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end }}
 {{- /* YAML reads a bare off as false. */}}
-{{- if and (eq (toString $value) "false") (has $name (list "NOWD_CLOCKBOUND" "NOWD_GLOBAL_RATE_LIMIT" "NOWD_RATE_LIMIT" "NOWD_TCP_MAX_CONNS_PER_SOURCE" "NOWD_UPSTREAM")) }}{{ $value = "off" }}{{ end }}
+{{- if and (eq (toString $value) "false") (has $name (list "NOWD_CLOCKBOUND" "NOWD_GLOBAL_RATE_LIMIT" "NOWD_PEERS" "NOWD_RATE_LIMIT" "NOWD_TCP_MAX_CONNS_PER_SOURCE" "NOWD_UPSTREAM")) }}{{ $value = "off" }}{{ end }}
 {{- $_ := set $settings $name (toString $value) }}
 {{- end }}
 {{- with .Values.timeZone }}
