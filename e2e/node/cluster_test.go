@@ -33,8 +33,8 @@ const (
 	// patience is how long a test waits for what takes seconds on a quiet machine, or a minute where the kubelet's probes
 	// have to fail first.
 	patience = 3 * time.Minute
-	// interval is the time between two looks at a condition.
-	interval = 200 * time.Millisecond
+	// interval is the time between two looks at a condition. A look is a kubectl, which takes CPU time from the cluster.
+	interval = 500 * time.Millisecond
 )
 
 // cluster is a namespace of the test's own, in which no pod is admitted that is not restricted.
