@@ -3,17 +3,13 @@
 package main
 
 import (
-	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
-
-	"golang.org/x/term"
 
 	"nowd/cluster"
 	"nowd/config"
@@ -62,7 +58,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	case "cluster":
 		return cluster.Main(args, stdout, stderr)
 	case "wait":
-		return wait(args, environ, stdout, stderr)
+		return service.WaitMain(args, environ, stdout, stderr)
 	}
 	commands := map[string]func() int{
 		"serve":       func() int { return serve(environ, stderr) },
@@ -119,61 +115,6 @@ func serve(environ []string, stderr io.Writer) int {
 		log.Error("cannot go on", "error", err)
 		return exitFailed
 	}
-	return exitOK
-}
-
-const waitUsage = `usage: nowd wait [flags]
-
-Waits until the clock of this host is trusted: it is synchronised, by what the
-kernel says, and by a comparison with NOWD_UPSTREAM if that is set, and its error
-bound is low enough.
-
-The exit status is 1 if it is not trusted in time.
-
-`
-
-// wait waits until the clock is trusted.
-func wait(args, environ []string, stdout, stderr io.Writer) int {
-	c, err := config.Load(environ)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitUsage
-	}
-	w := service.Wait{Config: c}
-	flags := flag.NewFlagSet("nowd wait", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	timeout := flags.Duration("timeout", 0, "the `time` to wait at most (default: for ever)")
-	flags.DurationVar(&w.Limit, "max-error", c.ClockMaxError, "the error bound up to which the clock is trusted; the default is NOWD_CLOCK_MAX_ERROR")
-	flags.StringVar(&w.ClockBound, "clockbound", "", "the `path` of a ClockBound segment that decides, not the kernel and NOWD_UPSTREAM")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, waitUsage)
-		flags.PrintDefaults()
-	}
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return exitOK
-	case err != nil:
-		return exitUsage
-	case flags.NArg() > 0 || *timeout < 0 || w.Limit <= 0:
-		fmt.Fprintf(stderr, "nowd wait: -timeout=%v -max-error=%v %q: want a time-out that is not negative, an error above 0, and no arguments\n", *timeout, w.Limit, flags.Args())
-		return exitUsage
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if *timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("not within %v", *timeout))
-		defer cancel()
-	}
-	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		w.Progress = func(why error) { fmt.Fprintln(stderr, "waiting:", why) }
-	}
-	bound, err := w.Run(ctx)
-	if err != nil {
-		fmt.Fprintln(stderr, "nowd wait:", err)
-		return exitFailed
-	}
-	fmt.Fprintln(stdout, "the clock is trusted: it is off by at most", bound)
 	return exitOK
 }
 
