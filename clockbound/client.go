@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -46,7 +48,8 @@ func Open(path string) (*Client, error) {
 	if c.clock, err = newMonotonicClock(); err != nil {
 		return nil, fmt.Errorf("clockbound: %w", err)
 	}
-	file, err := os.Open(path)
+	// Without O_NONBLOCK a named pipe would be waited for: open(2).
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
