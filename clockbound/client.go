@@ -28,6 +28,9 @@ var (
 	ErrExpired = errors.New("the ClockBound segment has expired")
 	// ErrInUse is the error for a segment that another process writes.
 	ErrInUse = errors.New("another process writes this ClockBound segment")
+	// ErrRemoved is the error for a segment whose file was removed. Clients that have it
+	// mapped see what is written; others do not find it.
+	ErrRemoved = errors.New("the file of the ClockBound segment was removed: clients that open it now do not find it until its writer is restarted")
 )
 
 // Client reads a segment. Its methods may be called from any goroutine.
