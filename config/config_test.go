@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -199,6 +200,26 @@ func TestUnknownTimeZoneIsRefused(t *testing.T) {
 		if (err != nil) != refused || refused && !strings.HasPrefix(err.Error(), fmt.Sprintf("TZ=%q: want ", zone)) {
 			t.Errorf("TZ=%s: %v", zone, err)
 		}
+	}
+}
+
+func TestTimeZoneThatIsAPipeIsNotWaitedFor(t *testing.T) {
+	pipe := t.TempDir() + "/pipe"
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loaded := make(chan error, 1)
+	go func() {
+		_, err := Load([]string{"TZ=" + pipe})
+		loaded <- err
+	}()
+	select {
+	case err := <-loaded:
+		if err == nil {
+			t.Error("it was taken for a zone")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it still waits")
 	}
 }
 
