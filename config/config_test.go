@@ -72,6 +72,18 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	}
 }
 
+func TestAddressThatIsNotAllowedIsNamed(t *testing.T) {
+	for value, why := range map[string]string{
+		":3333,127.0.0.1:3333":       `"127.0.0.1:3333" overlaps with an address before it`,
+		"127.0.0.1:3,224.0.0.1:3333": `"224.0.0.1" is a multicast or broadcast address`,
+	} {
+		_, err := Load([]string{"NOWD_UDP_LISTEN=" + value})
+		if err == nil || !strings.HasSuffix(err.Error(), "; "+why) {
+			t.Errorf("%s: %v", value, err)
+		}
+	}
+}
+
 func TestValuesOutOfRange(t *testing.T) {
 	for _, bad := range []string{
 		"NOWD_UDP_LISTEN=3333", "NOWD_UDP_LISTEN=:0", "NOWD_UDP_LISTEN=:65536", "NOWD_UDP_LISTEN=:http", "NOWD_UDP_LISTEN=::1:3333", "NOWD_UDP_LISTEN=OFF",
