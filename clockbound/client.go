@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var (
@@ -26,6 +28,9 @@ var (
 	ErrExpired = errors.New("the ClockBound segment has expired")
 	// ErrInUse is the error for a segment that another process writes.
 	ErrInUse = errors.New("another process writes this ClockBound segment")
+	// ErrRemoved is the error for a segment whose file was removed. Clients that have it
+	// mapped see what is written; others do not find it.
+	ErrRemoved = errors.New("the file of the ClockBound segment was removed: clients that open it now do not find it until its writer is restarted")
 )
 
 // Client reads a segment. Its methods may be called from any goroutine.
@@ -46,7 +51,8 @@ func Open(path string) (*Client, error) {
 	if c.clock, err = newMonotonicClock(); err != nil {
 		return nil, fmt.Errorf("clockbound: %w", err)
 	}
-	file, err := os.Open(path)
+	// Without O_NONBLOCK a named pipe would be waited for: open(2).
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -79,6 +79,26 @@ func TestOpenTellsWhatIsWrongWithTheFile(t *testing.T) {
 	}
 }
 
+func TestOpenDoesNotWaitForTheWriterOfAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "shm0")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan error, 1)
+	go func() {
+		_, err := Open(path)
+		opened <- err
+	}()
+	select {
+	case err := <-opened:
+		if !errors.Is(err, ErrNoSegment) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it still waits")
+	}
+}
+
 func TestVersionIsCheckedAtEachReading(t *testing.T) {
 	w, path := created(t)
 	written(t, w, recent(t))

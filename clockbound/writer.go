@@ -19,6 +19,8 @@ type Writer struct {
 	stored func() // called after each store; nil but in tests
 }
 
+var errMemoryGone = errors.New("it was truncated, or its file system is full")
+
 // Create opens the segment at a path for writing, and makes the file if there is
 // none. Clients that have an existing segment mapped see what is written from now on.
 // A file that is something else is left alone: the error wraps ErrNoSegment,
@@ -60,13 +62,17 @@ func (w *Writer) open() error {
 	if w.mapped, err = mapFile(w.file, readWrite); err != nil {
 		return err
 	}
+	return w.guarded(w.readFound)
+}
+
+// readFound reads what an earlier writer left.
+func (w *Writer) readFound() {
 	m := w.mapped.memory
 	w.marker = m[markerWord].Load()
 	if s := new(segment); m.load(s) && inMemory(w.file) {
 		found := s.snapshot()
 		w.found = &found
 	}
-	return nil
 }
 
 // allocate fills the new file with zeros. The mode of the file must not depend on
@@ -93,18 +99,33 @@ func (w *Writer) Found() (Snapshot, bool) {
 func (w *Writer) Marker() uint64 { return w.marker }
 
 // Write updates the segment. Readers see either all of s or nothing of it. An error
-// means that the memory is gone: somebody truncated the file.
-func (w *Writer) Write(s Snapshot) (err error) {
+// means that the memory is gone, for somebody truncated the file or its file system
+// is full; or, wrapping ErrRemoved, that programs which open the path from now on do
+// not find the segment.
+func (w *Writer) Write(s Snapshot) error {
+	if err := w.guarded(func() { w.mapped.memory.store(s.segment(), w.stored) }); err != nil {
+		return fmt.Errorf("%s: %w", w.file.Name(), err)
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(w.file.Fd()), &stat); err == nil && stat.Nlink == 0 {
+		return fmt.Errorf("%s: %w", w.file.Name(), ErrRemoved)
+	}
+	return nil
+}
+
+// guarded runs f, which uses the memory. An error means that the memory is gone:
+// without guarded, SIGBUS would end the process.
+func (w *Writer) guarded(f func()) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if fault := recover(); fault != nil {
 			if _, ok := fault.(interface{ Addr() uintptr }); !ok {
 				panic(fault)
 			}
-			err = fmt.Errorf("%s was truncated: %v", w.file.Name(), fault)
+			err = errMemoryGone
 		}
 	}()
-	w.mapped.memory.store(s.segment(), w.stored)
+	f()
 	runtime.KeepAlive(w.mapped)
 	return nil
 }

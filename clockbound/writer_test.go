@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -167,6 +168,52 @@ func TestTruncatedFileIsAnErrorOfTheWriter(t *testing.T) {
 	written(t, w, recent(t))
 	if now, err := opened(t, path).Now(); err != nil || now.Status != Synchronized {
 		t.Errorf("%+v, %v", now, err)
+	}
+}
+
+// TestNoRoomForTheSegmentIsAnErrorOfTheWriter has a file whose memory is missing: it
+// was extended, not written, and its file system is full.
+func TestNoRoomForTheSegmentIsAnErrorOfTheWriter(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "shm0")
+	var mounted, created error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlock: the thread ends, and its mounts with it
+		if mounted = errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4k")); mounted != nil {
+			return
+		}
+		page := make([]byte, os.Getpagesize())
+		if mounted = errors.Join(os.WriteFile(filepath.Join(dir, "full"), page, 0o600), os.WriteFile(path, nil, 0o600), os.Truncate(path, segmentSize)); mounted != nil {
+			return
+		}
+		_, created = Create(path)
+	}()
+	<-done
+	if mounted != nil {
+		if os.Getenv("CI") != "true" {
+			t.Skip("it takes the right to mount: ", mounted)
+		}
+		t.Fatal(mounted)
+	}
+	if !errors.Is(created, errMemoryGone) || !strings.Contains(created.Error(), path) {
+		t.Errorf("%v", created)
+	}
+}
+
+func TestRemovedFileIsAnErrorOfTheWriter(t *testing.T) {
+	w, path := created(t)
+	written(t, w, recent(t))
+	c := opened(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Write(recent(t)); !errors.Is(err, ErrRemoved) || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v", err)
+	}
+	if now, err := c.Now(); err != nil || now.Status != Synchronized {
+		t.Errorf("a client that has it mapped: %+v, %v", now, err)
 	}
 }
 

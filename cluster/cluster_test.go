@@ -451,6 +451,11 @@ func TestHostileMembersAreMissing(t *testing.T) {
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
 		},
+		"long header": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Padding", strings.Repeat("x", 1<<20))
+			_, _ = io.WriteString(w, `{"version":1}`)
+		},
+		"long number": text(`{"version":1,"interval_ns":` + strings.Repeat("9", 1<<20) + `}`),
 		"no json":     text("hello"),
 		"another":     text(`{"version":2}`),
 		"overflow":    text(`{"version":1,"links":[{"age_ns":1e99}]}`),
@@ -462,7 +467,10 @@ func TestHostileMembersAreMissing(t *testing.T) {
 		t.Cleanup(s.Close)
 		status, out := runMain(t, append([]string{"-timeout", "1s", s.Listener.Addr().String()}, good...)...)
 		if status != 1 || strings.Count(out, "  ok\n") != 5 || !strings.Contains(out, "missing: "+s.Listener.Addr().String()) {
-			t.Errorf("%s: %d\n%s", name, status, out)
+			t.Errorf("%s: %d\n%.2000s", name, status, out)
+		}
+		if len(out) > 2000 {
+			t.Errorf("%s: a report of %d bytes", name, len(out))
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,8 +23,16 @@ const (
 	// concurrent is how many members are asked at a time.
 	concurrent = 32
 
-	// maxDocument is an upper bound on what is read of an answer, in bytes.
+	// maxDocument is an upper bound on what is read of an answer, in bytes, but for
+	// its header.
 	maxDocument = 4 << 20
+
+	// maxHeader is an upper bound on the header of an answer, in bytes.
+	maxHeader = 64 << 10
+
+	// maxError is an upper bound on the text of an error, in bytes: some quote what a
+	// member sent.
+	maxError = 200
 
 	// maxEntries is an upper bound on the links and on the readings that one member
 	// may tell.
@@ -117,6 +126,7 @@ func (f *fetcher) ask(ctx context.Context, from netip.AddrPort, began time.Time)
 		r.err = fmt.Errorf("no answer within %v", f.timeout)
 	}
 	if r.err != nil {
+		r.err = shortened(r.err)
 		return r
 	}
 	f.mu.Lock()
@@ -135,7 +145,8 @@ func get(ctx context.Context, from netip.AddrPort) (*peers.Document, error) {
 	// The URL has no real host: it could not have the zone of an IPv6 address.
 	client := http.Client{
 		Transport: &http.Transport{
-			DisableKeepAlives: true,
+			DisableKeepAlives:      true,
+			MaxResponseHeaderBytes: maxHeader,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", from.String())
 			},
@@ -166,6 +177,16 @@ func get(ctx context.Context, from netip.AddrPort) (*peers.Document, error) {
 		return nil, err
 	}
 	return &d, nil
+}
+
+// shortened returns an error whose text is at most maxError long.
+func shortened(err error) error {
+	text := err.Error()
+	if len(text) <= maxError {
+		return err
+	}
+	const end = "…"
+	return errors.New(strings.ToValidUTF8(text[:maxError-len(end)], "") + end)
 }
 
 // check returns an error if a document is not one that a member of this version

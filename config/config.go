@@ -91,7 +91,8 @@ const longest = 365 * 24 * time.Hour
 func Load(environ []string) (*Config, error) {
 	c := new(Config)
 	vars := env.ToMap(environ)
-	bad := make(map[string]bool) // by field
+	bad := make(map[string]bool)   // by field
+	why := make(map[string]string) // by field, where the allowed values do not tell
 	err := env.ParseWithOptions(c, env.Options{Environment: vars})
 	var all env.AggregateError
 	if errors.As(err, &all) {
@@ -101,6 +102,10 @@ func Load(environ []string) (*Config, error) {
 				return nil, e
 			}
 			bad[pe.Name] = true
+			var reason notAllowed
+			if errors.As(pe.Err, &reason) {
+				why[pe.Name] = "; " + string(reason)
+			}
 		}
 	} else if err != nil {
 		return nil, err
@@ -109,7 +114,7 @@ func Load(environ []string) (*Config, error) {
 	var errs []error
 	for _, s := range Settings() {
 		if bad[s.field] {
-			errs = append(errs, fmt.Errorf("%s=%q: want %s", s.Name, s.value(vars), s.Allowed))
+			errs = append(errs, fmt.Errorf("%s=%q: want %s%s", s.Name, s.value(vars), s.Allowed, why[s.field]))
 		}
 	}
 	if zone := vars["TZ"]; !isZone(strings.TrimPrefix(zone, ":")) {

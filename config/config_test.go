@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,6 +68,18 @@ func TestEveryMistakeIsReported(t *testing.T) {
 	for i, s := range Settings() {
 		if want := s.Name + `="no such value": want ` + s.Allowed; lines[i] != want {
 			t.Errorf("%q, want %q", lines[i], want)
+		}
+	}
+}
+
+func TestAddressThatIsNotAllowedIsNamed(t *testing.T) {
+	for value, why := range map[string]string{
+		":3333,127.0.0.1:3333":       `"127.0.0.1:3333" overlaps with an address before it`,
+		"127.0.0.1:3,224.0.0.1:3333": `"224.0.0.1" is a multicast or broadcast address`,
+	} {
+		_, err := Load([]string{"NOWD_UDP_LISTEN=" + value})
+		if err == nil || !strings.HasSuffix(err.Error(), "; "+why) {
+			t.Errorf("%s: %v", value, err)
 		}
 	}
 }
@@ -200,6 +213,26 @@ func TestUnknownTimeZoneIsRefused(t *testing.T) {
 		if (err != nil) != refused || refused && !strings.HasPrefix(err.Error(), fmt.Sprintf("TZ=%q: want ", zone)) {
 			t.Errorf("TZ=%s: %v", zone, err)
 		}
+	}
+}
+
+func TestTimeZoneThatIsAPipeIsNotWaitedFor(t *testing.T) {
+	pipe := t.TempDir() + "/pipe"
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loaded := make(chan error, 1)
+	go func() {
+		_, err := Load([]string{"TZ=" + pipe})
+		loaded <- err
+	}()
+	select {
+	case err := <-loaded:
+		if err == nil {
+			t.Error("it was taken for a zone")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it still waits")
 	}
 }
 

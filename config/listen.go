@@ -37,13 +37,19 @@ func (l *Listen) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%q: %w", part, err)
 		}
 		if slices.ContainsFunc(all, a.overlaps) {
-			return fmt.Errorf("%q: part of what comes before it", part)
+			return notAllowed(fmt.Sprintf("%q overlaps with an address before it", part))
 		}
 		all = append(all, a)
 	}
 	*l = all
 	return nil
 }
+
+// notAllowed is the error for an address that is written well, and says why it is
+// not allowed all the same.
+type notAllowed string
+
+func (n notAllowed) Error() string { return string(n) }
 
 func parseAddress(text string) (Address, error) {
 	host, port, err := net.SplitHostPort(text)
@@ -55,7 +61,7 @@ func parseAddress(text string) (Address, error) {
 		return Address{}, errors.New("no host")
 	}
 	if ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return Address{}, errors.New("a multicast or broadcast address")
+		return Address{}, notAllowed(fmt.Sprintf("%q is a multicast or broadcast address", host))
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {

@@ -77,6 +77,9 @@ func isZone(zone string) bool {
 		_, err := time.LoadLocation(zone)
 		return err == nil
 	}
+	if info, err := os.Stat(zone); err != nil || !info.Mode().IsRegular() {
+		return false // a named pipe would be waited for
+	}
 	f, err := os.Open(zone)
 	if err != nil {
 		return false

@@ -14,6 +14,9 @@ func askDaytimeUDP(ctx context.Context, h *Host) (Answer, error) {
 	}
 	// Some servers begin with a newline.
 	text := firstLine([]byte(strings.TrimSpace(string(b))))
+	if text == "" {
+		return Answer{}, errEmpty
+	}
 	return newAnswer(text, parseDaytime(text), sent, received), nil
 }
 

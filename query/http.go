@@ -53,6 +53,9 @@ func askHTTP(ctx context.Context, h *Host) (Answer, error) {
 		return Answer{}, fmt.Errorf("no answer in the body: %w", err)
 	}
 	text := firstLine(line)
+	if text == "" {
+		return Answer{}, errEmpty
+	}
 	sent, received := timed.times()
 	return newAnswer(text, parseText(text), sent, received), nil
 }

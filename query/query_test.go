@@ -109,6 +109,29 @@ func TestKissOfDeathIsNoAnswer(t *testing.T) {
 	}
 }
 
+func TestEmptyAnswerIsNone(t *testing.T) {
+	for _, proto := range []string{"udp", "daytime"} {
+		for _, text := range []string{"", "\r\n"} {
+			addr := datagrams(t, func([]byte) [][]byte { return [][]byte{[]byte(text)} })
+			if a, err := askOnce(t, proto, addr); !errors.Is(err, errEmpty) {
+				t.Errorf("%s: %+v, %v", proto, a, err)
+			}
+		}
+	}
+	for proto, text := range map[string]string{
+		"tcp":  "\n",
+		"http": "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\n",
+	} {
+		addr := connections(t, func(c net.Conn) {
+			_, _ = io.WriteString(c, text)
+			_, _ = c.Read(make([]byte, 1024))
+		})
+		if a, err := askOnce(t, proto, addr); !errors.Is(err, errEmpty) {
+			t.Errorf("%s: %+v, %v", proto, a, err)
+		}
+	}
+}
+
 func TestHTTPStatusOtherThanOKIsNoAnswer(t *testing.T) {
 	addr := connections(t, func(c net.Conn) {
 		_, _ = c.Read(make([]byte, 1024))

@@ -26,6 +26,9 @@ func askTCP(ctx context.Context, h *Host) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	if text == "" {
+		return Answer{}, errEmpty
+	}
 	return newAnswer(text, parseText(text), sent, received), nil
 }
 

@@ -3,10 +3,14 @@ package query
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"nowd/answer"
 )
+
+// errEmpty is the error of a host that answers with nothing.
+var errEmpty = errors.New("an empty answer")
 
 // askUDP sends a word as a datagram and takes the first datagram that comes back.
 func askUDP(ctx context.Context, h *Host) (Answer, error) {
@@ -15,6 +19,9 @@ func askUDP(ctx context.Context, h *Host) (Answer, error) {
 		return Answer{}, err
 	}
 	text := firstLine(b)
+	if text == "" {
+		return Answer{}, errEmpty
+	}
 	return newAnswer(text, parseText(text), sent, received), nil
 }
 
