@@ -36,7 +36,7 @@ type Config struct {
 	Daytime Listen `env:"NOWD_DAYTIME_LISTEN" envDefault:"off" desc:"where to serve daytime (RFC 867), over UDP and TCP; its port is 13" want:"host:port or :port for all addresses, or several separated by commas, or off"`
 	Time    Listen `env:"NOWD_TIME_LISTEN" envDefault:"off" desc:"where to serve time (RFC 868), over UDP and TCP; its port is 37" want:"host:port or :port for all addresses, or several separated by commas, or off"`
 	NTP     Listen `env:"NOWD_NTP_LISTEN" envDefault:"off" desc:"where to serve NTP (RFC 5905); its port is 123" want:"host:port or :port for all addresses, or several separated by commas, or off"`
-	Health  Listen `env:"NOWD_HEALTH_LISTEN" envDefault:":8086" desc:"where to serve /live, /ready and /metrics" want:"host:port or :port for all addresses, or several separated by commas, or off"`
+	Health  Listen `env:"NOWD_HEALTH_LISTEN" envDefault:":8086" desc:"where to serve /live, /ready, /metrics, the page and /peers, over HTTP" want:"host:port or :port for all addresses, or several separated by commas, or off"`
 
 	Format  answer.Form `env:"NOWD_FORMAT" envDefault:"datetime" desc:"the form of an answer to a request without one of the words" want:"datetime, rfc3339, unix, unixms, unixus, unixns, bound or json"`
 	Newline bool        `env:"NOWD_NEWLINE" envDefault:"true" desc:"whether a text answer ends in a newline" want:"true or false"`
@@ -62,7 +62,7 @@ type Config struct {
 	NTPStratum       uint8         `env:"NOWD_NTP_STRATUM" envDefault:"10" desc:"the NTP stratum, unless NOWD_UPSTREAM gives one" want:"a number from 1 to 15"`
 	NTPRefID         RefID         `env:"NOWD_NTP_REFID" envDefault:"NOWD" desc:"the NTP reference id, unless NOWD_UPSTREAM gives the stratum" want:"1 to 4 letters, digits, dots, hyphens or underscores"`
 	Upstream         Servers       `env:"NOWD_UPSTREAM" envDefault:"off" desc:"NTP servers against which this host's clock is checked; it is never set" want:"HOST or HOST:PORT, or several separated by commas, or off"`
-	UpstreamInterval time.Duration `env:"NOWD_UPSTREAM_INTERVAL" envDefault:"64s" desc:"how often" want:"a time from 1s to 8760h, such as 64s" min:"1s"`
+	UpstreamInterval time.Duration `env:"NOWD_UPSTREAM_INTERVAL" envDefault:"64s" desc:"how often the clock is checked against NOWD_UPSTREAM" want:"a time from 1s to 8760h, such as 64s" min:"1s"`
 
 	Peers         Members       `env:"NOWD_PEERS" envDefault:"off" desc:"members of a cluster whose clocks are measured against each other, over NTP; each address that a name stands for is one; needs NOWD_NTP_LISTEN and NOWD_HEALTH_LISTEN" want:"HOST:PORT, or several separated by commas, or off"`
 	PeersInterval time.Duration `env:"NOWD_PEERS_INTERVAL" envDefault:"16s" desc:"how often the members of NOWD_PEERS are measured" want:"a time from 1s to 8760h, such as 16s" min:"1s"`
@@ -77,10 +77,10 @@ type Config struct {
 
 	LivenessTimeout time.Duration `env:"NOWD_LIVENESS_TIMEOUT" envDefault:"500ms" desc:"how long a loop may leave /live without an answer before it can count as hung" want:"a time from 1ms to 8760h, such as 500ms" min:"1ms"`
 	DrainDelay      time.Duration `env:"NOWD_DRAIN_DELAY" envDefault:"0s" desc:"how long service goes on after SIGTERM, while /ready fails already" want:"a time from 0s to 8760h, such as 10s" min:"0s"`
-	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may then take to read their last answers" want:"a time from 0s to 8760h, such as 5s" min:"0s"`
+	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may take to read their last answers after SIGTERM and NOWD_DRAIN_DELAY" want:"a time from 0s to 8760h, such as 5s" min:"0s"`
 
 	LogLevel  slog.Level `env:"NOWD_LOG_LEVEL" envDefault:"info" desc:"what is logged, to standard error" want:"debug, info, warn or error"`
-	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"how it is written" want:"text or json"`
+	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"how log lines are written" want:"text or json"`
 }
 
 const longest = 365 * 24 * time.Hour
