@@ -31,9 +31,11 @@ Usage:
   nowd wait [flags]                    wait until the clock of this host is trusted
   nowd healthcheck [-ready]            ask the nowd of this environment whether it is alive, or ready
   nowd config                          show the settings, as the environment has them
-  nowd version
+  nowd version                         show the version of nowd, and of the Go that built it
+  nowd help                            show this
 
 The settings are environment variables; nowd config lists them.
+The flags of query, cluster and wait are shown by -h after the command.
 `
 
 // The exit statuses of all commands.

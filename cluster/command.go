@@ -34,7 +34,8 @@ separated by commas; each address that a name stands for is asked.
 
 The exit status is 0 if all is well. It is 1 if a clock or the bound that it
 claims is proved wrong, measurements contradict each other, members are missing,
-not measured or not connected, or the skew may exceed -max-skew.
+not measured or not connected, or the skew may exceed -max-skew. It is 2 for a
+mistake on the command line.
 
 With -w -listen ADDRESS it serves what it finds instead of showing it, until a
 signal ends it: a page for people at /, /metrics, /live and /ready.

@@ -21,7 +21,8 @@ Asks hosts what time it is (default: 127.0.0.1), and shows how far their clocks
 are off from this host's. Of several hosts it tells which disagree.
 
 The exit status is 1 if a host never answered or, of several, one disagrees or
-cannot be compared, or, with -w, one is not synced in the end.
+cannot be compared, or, with -w, one is not synced in the end. It is 2 for a
+mistake on the command line.
 
 `
 

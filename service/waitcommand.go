@@ -21,7 +21,11 @@ Waits until the clock of this host is trusted: it is synchronised, by what the
 kernel says, and by a comparison with NOWD_UPSTREAM if that is set, and its error
 bound is low enough.
 
-The exit status is 1 if it is not trusted in time.
+With -clockbound, the status and the error bound that a nowd writes decide
+instead (NOWD_CLOCKBOUND).
+
+The exit status is 0 when the clock is trusted, 1 if it is not in time, and 2 for
+a mistake on the command line or in a setting.
 
 `
 
@@ -38,7 +42,7 @@ func WaitMain(args, environ []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("nowd wait", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	timeout := flags.Duration("timeout", 0, "the `time` to wait at most (default: for ever)")
-	flags.DurationVar(&w.Limit, "max-error", c.ClockMaxError, "the error bound up to which the clock is trusted; the default is NOWD_CLOCK_MAX_ERROR")
+	flags.DurationVar(&w.Limit, "max-error", c.ClockMaxError, "the error bound, a `time`, up to which the clock is trusted; the default is NOWD_CLOCK_MAX_ERROR")
 	flags.StringVar(&w.ClockBound, "clockbound", "", "the `path` of a ClockBound segment that decides, not the kernel and NOWD_UPSTREAM")
 	flags.Usage = func() {
 		fmt.Fprint(stderr, waitUsage)
