@@ -759,7 +759,7 @@ func headIPv6() asm.Instructions {
 		asm.Mov.Imm(asm.R4, 2*16+8+maxAnswer))
 }
 
-// head makes the Ethernet header at an address on the stack, of that of the request,
+// head makes the Ethernet header at an offset in the CPU's work, of that of the request,
 // which is at frame from its UDP header on.
 func head(at, frame int16, etherType uint16) asm.Instructions {
 	return asm.Instructions{
