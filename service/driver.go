@@ -17,9 +17,9 @@ import (
 // xdp. The sockets answer all else, and everything while the driver does not know
 // the time well enough.
 //
-// While there is traffic, the driver is told the time once a second. After a second
-// without any it is made to forget the time, so that an idle service does nothing.
-// Then the next datagram goes to the sockets, whose servers notice it.
+// While there is traffic, the service writes the time for the driver once a second.
+// After a second without any it has the driver forget the time, and an idle service
+// does nothing. Then the next datagram goes to the sockets, whose servers notice it.
 //
 // It belongs to the first loop's goroutine, but for notice.
 type driver struct {
@@ -90,7 +90,8 @@ func (d *driver) Ready(_ int, ev reactor.Events) reactor.Events {
 	return ev
 }
 
-// Removed is called when the loop ends.
+// Removed takes the program off the interface: the loop ends, or has removed the
+// monitor.
 func (d *driver) Removed(int, error) { d.xdp.Stop() }
 
 // stop takes the program off the interface.
@@ -103,8 +104,8 @@ func (d *driver) stop() {
 	d.xdp.Stop()
 }
 
-// notice takes note of a datagram that the sockets got, and has the driver told the
-// time. Any loop's goroutine may call it, for each datagram.
+// notice takes note of a datagram that the sockets got, and wakes the driver if it
+// has forgotten the time. Any loop's goroutine may call it, for each datagram.
 func (d *driver) notice() {
 	if !d.noticed.Load() {
 		d.noticed.Store(true)
@@ -117,8 +118,8 @@ func (d *driver) notice() {
 	}
 }
 
-// tick tells the driver the time, or makes it forget the time if there was no
-// traffic since the last tick.
+// tick refreshes the driver, or has it forget the time if there was no traffic since
+// the last tick.
 func (d *driver) tick() {
 	text, ntp := d.xdp.Stats(xdp.Text), d.xdp.Stats(xdp.NTP)
 	answered := text.Answers + ntp.Answers
@@ -132,16 +133,17 @@ func (d *driver) tick() {
 	d.refresh()
 }
 
-// refresh writes what the driver has to know.
+// refresh writes the facts that the driver answers by: the time, how far it can be
+// trusted, and where the protocols are served.
 func (d *driver) refresh() {
 	err := d.xdp.Refresh(d.endpoints())
 	if err != nil && !d.failed {
-		d.service.log.Error("the driver cannot be told the time; the sockets answer", "error", err)
+		d.service.log.Error("cannot write the time for the driver; the sockets answer", "error", err)
 	}
 	d.failed = err != nil
 }
 
-// update tells the driver where it may answer, and, if it is awake, the time.
+// update writes where the driver may answer, and, if it is awake, the time.
 func (d *driver) update() {
 	if d.awake.Load() {
 		d.refresh()
@@ -151,7 +153,7 @@ func (d *driver) update() {
 }
 
 // endpoints returns where sockets serve what the driver can answer. What they do not
-// serve, because somebody else has the address, is not the driver's either.
+// serve, because another process has the address, is not the driver's either.
 func (d *driver) endpoints() (served []xdp.Endpoint) {
 	for _, e := range d.service.endpoints {
 		if p, ok := driverProtocol(e.protocol); ok && e.addr.Port() == driverPort(e.protocol.Listen) && e.check() == nil {
@@ -176,7 +178,8 @@ func driverProtocol(p config.Protocol) (xdp.Protocol, bool) {
 	return 0, false
 }
 
-// endpointChanged tells the driver that an endpoint is served now, or not any more.
+// endpointChanged updates the driver, since an endpoint is served now, or not any
+// more.
 func (s *Service) endpointChanged() {
 	if s.driver != nil {
 		s.driver.update()
