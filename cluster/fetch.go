@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -47,8 +46,6 @@ type target struct {
 	host string
 	port uint16
 }
-
-func (t target) String() string { return net.JoinHostPort(t.host, strconv.Itoa(int(t.port))) }
 
 // addresses returns the addresses of a target now.
 func (t target) addresses(ctx context.Context) (all []netip.AddrPort, err error) {
