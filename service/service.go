@@ -57,7 +57,7 @@ type Service struct {
 // The error names the setting that is wrong.
 func New(c *config.Config, version string, log *slog.Logger, lines health.LogStats) (*Service, error) {
 	s := &Service{config: c, version: version, log: log, protocols: c.Protocols()}
-	s.low = &lowPorts{first: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
+	s.low = &lowPorts{unprivileged: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
 	if err := s.makeClock(); err != nil {
 		return nil, err
 	}
