@@ -62,7 +62,7 @@ func (t target) addresses(ctx context.Context) (all []netip.AddrPort, err error)
 // response is what came of asking one member.
 type response struct {
 	from     netip.AddrPort
-	asked    clock.Interval  // when it made its document, on the clock of whoever asked
+	asked    clock.Interval  // when it made its document, on this host's clock, since the round began
 	document *peers.Document // without Members; nil if there is none
 	err      error           // why there is none
 }

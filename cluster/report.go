@@ -12,7 +12,7 @@ import (
 
 // Report is what is proved about a cluster, and what cannot be.
 type Report struct {
-	Asked time.Time // when, by the clock of whoever asked
+	Asked time.Time // when the round began, by this host's clock
 	Nodes []Node    // by name
 	// Most is an upper bound on how far any two clocks differ that are connected
 	// by measurements, and Least a lower bound on how far some two do.
@@ -52,7 +52,7 @@ type Node struct {
 	BoundWitnesses []Witness // and those that contradict its bound
 }
 
-// Witness is one measurement of a node, by whoever made it.
+// Witness is one measurement between a node and another.
 type Witness struct {
 	Node   int            // the other node
 	By     int            // the node that measured: the other one or itself
