@@ -58,7 +58,7 @@ func countFiles(c *config.Config, protocols []config.Protocol, addrs [][]netip.A
 const ownFiles = 5
 
 // driverFiles is how many files it takes to have a driver answer: while the program
-// is loaded, it and its maps; then it, its link and what tells of changes.
+// is loaded, it and its maps; then it, its link and the monitor of the interface.
 const driverFiles = 6
 
 // least returns how many files serving takes, with one client at each TCP server and
@@ -120,7 +120,7 @@ const otherFiles = 24
 func (f files) fitConnections(c *config.Config, log *slog.Logger) int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		log.Warn("the limit of open files is not known", "error", err)
+		log.Warn("cannot read the limit of open files", "error", err)
 		return c.MaxConns
 	}
 	if f.servers == 0 {
