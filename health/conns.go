@@ -41,7 +41,7 @@ type conns struct {
 	open      int // in both lists
 }
 
-// conn is an accepted connection of the health endpoint.
+// conn is an accepted connection of a server.
 type conn struct {
 	net.Conn
 	conns *conns
