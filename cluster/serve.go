@@ -28,8 +28,8 @@ import (
 //go:embed page.html
 var page []byte
 
-// collector keeps what the last round has found, and serves it. It is for any
-// goroutine.
+// collector keeps the report of the last round, and serves it. Any goroutine may call
+// its methods.
 type collector struct {
 	limit time.Duration // of the skew; 0 for none
 	stuck time.Duration // upper bound on the time from the end of one round to that of the next
@@ -39,10 +39,10 @@ type collector struct {
 	rounds  int
 	last    *Report   // never changed; nil before the first round has ended
 	ended   time.Time // when the last round did; before the first one, when the collector began
-	reached bool      // some round has
+	reached bool      // a member has answered, in any round
 	wide    []byte    // pictures of last
 	narrow  []byte
-	logged  string // what was said of the nodes last
+	logged  string // the complaints that were logged last
 }
 
 func newCollector(o *options, log *slog.Logger) *collector {
@@ -78,8 +78,8 @@ func (o *options) serve(ctx context.Context, l net.Listener, log *slog.Logger) (
 	return status
 }
 
-// publish makes a report the last one. It logs what is said of the nodes if that is
-// something else than before.
+// publish makes a report the last one. It logs the report's complaints, once per
+// change.
 func (c *collector) publish(r *Report) {
 	var big, small bytes.Buffer
 	wide.draw(&big, r, nil, nil)
@@ -102,8 +102,8 @@ func (c *collector) publish(r *Report) {
 	c.logged = said
 }
 
-// complaints returns what is said of which nodes, without what changes in each round:
-// figures, and who is disputed.
+// complaints returns the problems, with the names of the nodes that have them, but
+// without what changes in each round: figures, and which nodes are disputed.
 func (r *Report) complaints() string {
 	var parts []string
 	for _, v := range []Verdict{Wrong, BoundFalse, Unmeasured, Missing} {
@@ -114,7 +114,7 @@ func (r *Report) complaints() string {
 	seen := make(map[string]bool)
 	for _, p := range r.Problems {
 		switch p.Kind {
-		case Disputed.String(), "skew", "partition", "inconsistent", "stray", "lookup":
+		case Disputed.String(), skewProblem, partitionProblem, inconsistentProblem, strayProblem, lookupProblem:
 			if !seen[p.Kind] {
 				parts = append(parts, p.Kind)
 			}
