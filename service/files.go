@@ -70,8 +70,8 @@ func (f files) least() int {
 
 // check returns an error if the process may not open that many. Without it confine
 // would end the process, in a build with cgo, and otherwise an endpoint would never be
-// served. It opens them, and closes them again: what the process has open already, it
-// may have from whoever started it.
+// served. It opens them, and closes them again: the process may have inherited what it
+// has open already.
 func (f files) check(c *config.Config) error {
 	var fds []int
 	defer func() {
