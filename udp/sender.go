@@ -160,8 +160,7 @@ func (s *Server) replaceSender() bool {
 	return true
 }
 
-// lookBack closes the fresh socket if the server's own one has drained. It may have
-// been closed otherwise.
+// lookBack closes the fresh socket if the server's own one has drained.
 func (s *Server) lookBack() {
 	if isWritable(s.fd) {
 		s.closeSender()
