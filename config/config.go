@@ -52,7 +52,7 @@ type Config struct {
 	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether answers leave at once, not gathered by Nagle's algorithm" want:"true or false"`
 
 	RateLimit Limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; over it, chance decides which requests are answered" want:"a number from 1 to 1000000000, or off"`
-	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while, and up to a quarter more by chance" want:"a number from 1 to 1000000000" min:"1"`
+	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once over UDP to one address that has not asked for a while, and up to a quarter more by chance" want:"a number from 1 to 1000000000" min:"1"`
 
 	TotalLimit Limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP, and a tenth of that at once" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS, or off"`
 	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"the least length of a datagram, in bytes, for open networks: with 64 no answer is longer than its request; those of NTP never are" want:"a number from 0 to 1472" min:"0"`
@@ -62,7 +62,7 @@ type Config struct {
 	NTPStratum       uint8         `env:"NOWD_NTP_STRATUM" envDefault:"10" desc:"the NTP stratum, unless NOWD_UPSTREAM gives one" want:"a number from 1 to 15"`
 	NTPRefID         RefID         `env:"NOWD_NTP_REFID" envDefault:"NOWD" desc:"the NTP reference id, unless NOWD_UPSTREAM gives the stratum" want:"1 to 4 letters, digits, dots, hyphens or underscores"`
 	Upstream         Servers       `env:"NOWD_UPSTREAM" envDefault:"off" desc:"NTP servers against which this host's clock is checked; it is never set" want:"HOST or HOST:PORT, or several separated by commas, or off"`
-	UpstreamInterval time.Duration `env:"NOWD_UPSTREAM_INTERVAL" envDefault:"64s" desc:"how often" want:"a time from 1s to 8760h, such as 64s" min:"1s"`
+	UpstreamInterval time.Duration `env:"NOWD_UPSTREAM_INTERVAL" envDefault:"64s" desc:"how often the clock is checked against NOWD_UPSTREAM" want:"a time from 1s to 8760h, such as 64s" min:"1s"`
 
 	Peers         Members       `env:"NOWD_PEERS" envDefault:"off" desc:"members of a cluster whose clocks are measured against each other, over NTP; each address that a name stands for is one; needs NOWD_NTP_LISTEN and NOWD_HEALTH_LISTEN" want:"HOST:PORT, or several separated by commas, or off"`
 	PeersInterval time.Duration `env:"NOWD_PEERS_INTERVAL" envDefault:"16s" desc:"how often the members of NOWD_PEERS are measured" want:"a time from 1s to 8760h, such as 16s" min:"1s"`
@@ -77,12 +77,13 @@ type Config struct {
 
 	LivenessTimeout time.Duration `env:"NOWD_LIVENESS_TIMEOUT" envDefault:"500ms" desc:"how long a loop may leave /live without an answer before it can count as hung" want:"a time from 1ms to 8760h, such as 500ms" min:"1ms"`
 	DrainDelay      time.Duration `env:"NOWD_DRAIN_DELAY" envDefault:"0s" desc:"how long service goes on after SIGTERM, while /ready fails already" want:"a time from 0s to 8760h, such as 10s" min:"0s"`
-	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may then take to read their last answers" want:"a time from 0s to 8760h, such as 5s" min:"0s"`
+	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may take to read their last answers, after NOWD_DRAIN_DELAY" want:"a time from 0s to 8760h, such as 5s" min:"0s"`
 
 	LogLevel  slog.Level `env:"NOWD_LOG_LEVEL" envDefault:"info" desc:"what is logged, to standard error" want:"debug, info, warn or error"`
-	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"how it is written" want:"text or json"`
+	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"the format of the log" want:"text or json"`
 }
 
+// longest is the greatest value of a setting that is a duration.
 const longest = 365 * 24 * time.Hour
 
 // Load reads the settings from environ, which has the form of os.Environ, and
