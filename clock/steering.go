@@ -38,6 +38,6 @@ func (c *Clock) readSteered() Interval {
 		return Interval{s, s}
 	}
 	before := c.raw()
-	elapsed := c.now().Round(0).Sub(c.start.Round(0))
+	elapsed := c.elapsed()
 	return Interval{AddSaturated(elapsed, -c.raw()), AddSaturated(elapsed, -before)}
 }
