@@ -44,7 +44,7 @@ type Service struct {
 	low       *lowPorts
 	segment   *segment // nil if NOWD_CLOCKBOUND is off
 
-	observed struct { // of the clock, by observe
+	observed struct { // of the clock, by observe, which the clock calls under its lock
 		steps  uint64
 		status clockbound.Status
 	}
@@ -112,8 +112,8 @@ func (s *Service) lookUp() error {
 	return nil
 }
 
-// makeClock makes the clock, and opens the segment that tells of it. The clock goes
-// on with a disruption that it finds there.
+// makeClock opens the segment, and makes the clock. The clock is disrupted from the
+// beginning if an earlier nowd left the segment so.
 func (s *Service) makeClock() (err error) {
 	if s.segment, err = openSegment(s.config, s.log); err != nil {
 		return err
