@@ -108,7 +108,7 @@ func (r *Report) complaints() string {
 	var parts []string
 	for _, v := range []Verdict{Wrong, BoundFalse, Unmeasured, Missing} {
 		if names := r.names(v); len(names) > 0 {
-			parts = append(parts, strings.ReplaceAll(v.String(), "_", " ")+": "+list(names))
+			parts = append(parts, words(v.String())+": "+list(names))
 		}
 	}
 	seen := make(map[string]bool)
