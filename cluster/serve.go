@@ -15,9 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
 	"nowd/health"
 	"nowd/peers"
 )
@@ -136,9 +133,7 @@ func (r *Report) names(v Verdict) (names []string) {
 
 // handler returns the handler of all that is served.
 func (c *collector) handler() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	mux := health.Endpoints([]health.Check{{Name: "rounds", Check: c.live}}, []health.Check{{Name: "members", Check: c.ready}}, registry, c.log)
+	mux := health.Endpoints([]health.Check{{Name: "rounds", Check: c.live}}, []health.Check{{Name: "members", Check: c.ready}}, c, c.log)
 	health.ServePage(mux, page, func() any { return c.status() })
 	picture := func(path string, current func() []byte) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
