@@ -6,7 +6,6 @@ import (
 
 	"nowd/answer"
 	"nowd/config"
-	"nowd/guard"
 	"nowd/reactor"
 	"nowd/socket"
 	"nowd/udp"
@@ -67,16 +66,6 @@ func (d *driver) attach() error {
 	}
 	s.log.Info("the driver answers", "interface", d.xdp.String())
 	return nil
-}
-
-// sharers returns how many share the limit of all sources: the loops, and the
-// driver if it answers by itself.
-func (s *Service) sharers() int {
-	n := int(s.config.Loops)
-	if s.driver != nil {
-		n++
-	}
-	return n
 }
 
 // Ready takes note that something about the interface has changed.
@@ -196,6 +185,7 @@ func (d *driver) watch(dialect udp.Dialect) udp.Dialect {
 	return w
 }
 
+// watched is a dialect that wakes the driver.
 type watched struct {
 	udp.Dialect
 	driver *driver
@@ -206,41 +196,8 @@ func (w watched) AppendDatagram(b, req []byte, size int, received, now time.Time
 	return w.Dialect.AppendDatagram(b, req, size, received, now)
 }
 
+// watchedKisses is a watched dialect with kisses, which do not wake the driver.
 type watchedKisses struct {
 	watched
 	udp.KissAppender
-}
-
-// driverCounts returns the driver's counts of a dialect.
-func (s *Service) driverCounts(p config.Protocol) (c driverCounts, ok bool) {
-	if s.driver == nil {
-		return c, false
-	}
-	c.driver = s.driver.xdp
-	c.protocol, ok = driverProtocol(p)
-	c.form = answer.NTPForm
-	if c.protocol == xdp.Text {
-		c.form = s.config.Format
-	}
-	return c, ok
-}
-
-// driverCounts are the driver's counts of one protocol, in the form of the sockets'.
-type driverCounts struct {
-	driver   *xdp.Driver
-	protocol xdp.Protocol
-	form     answer.Form
-}
-
-// Stats returns the current counts.
-func (c driverCounts) Stats() (s udp.Stats) {
-	d := c.driver.Stats(c.protocol)
-	s.Requests = d.Answers + d.Drops()
-	s.Answers[c.form] = d.Answers
-	s.Drops[guard.SourcePort] = d.SourcePort
-	s.Drops[guard.OwnPort] = d.OwnPort
-	s.Drops[guard.ReplyLoop] = d.ReplyLoop
-	s.Drops[guard.RateLimit] = d.RateLimit
-	s.Drops[guard.TotalLimit] = d.TotalLimit
-	return s
 }

@@ -172,6 +172,16 @@ func forms(d config.Dialect) []answer.Form {
 	return answer.TextForms()
 }
 
+// sharers returns how many share the limit of all sources: the loops, and the
+// driver if it answers by itself.
+func (s *Service) sharers() int {
+	n := int(s.config.Loops)
+	if s.driver != nil {
+		n++
+	}
+	return n
+}
+
 // share returns the part of n that the i-th of so many gets: at least 1, unless n
 // is 0.
 func share(n, of, i int) int {
