@@ -39,6 +39,7 @@ type arc struct {
 	in   time.Duration // weight of the edge from it
 }
 
+// newGraph returns the graph of the links that can be used.
 func newGraph(c *Cluster) *graph {
 	g := &graph{Cluster: c, potential: make([]time.Duration, len(c.Clocks))}
 	for k := range c.Links {
