@@ -118,5 +118,9 @@ func (c *Clock) aheadOfRaw() time.Duration {
 	if c.raw == nil {
 		return 0
 	}
-	return c.now().Round(0).Sub(c.start.Round(0)) - c.raw()
+	return c.elapsed() - c.raw()
 }
+
+// elapsed returns how far the wall clock is from where it was when the clock was made,
+// steps included.
+func (c *Clock) elapsed() time.Duration { return c.now().Round(0).Sub(c.start.Round(0)) }

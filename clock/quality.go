@@ -65,8 +65,8 @@ const MaxErrorLimit = 16 * time.Second
 // remainder.
 const MaxDrift = 500 * time.Microsecond
 
-// DriftOver returns an upper bound on how far a clock that nobody steers drifts
-// in d, rounded down.
+// DriftOver returns how far a clock that nobody steers drifts in d at most, rounded
+// down to a nanosecond: one more is an upper bound.
 func DriftOver(d time.Duration) time.Duration { return d / (time.Second / MaxDrift) }
 
 // Upstream returns the last comparison with a time server, its bound widened by

@@ -31,12 +31,13 @@ func (c *Clock) Steered() Interval {
 // closeReading is how wide a reading of Steered may be without another try.
 const closeReading = 5 * time.Microsecond
 
+// readSteered reads the two clocks once.
 func (c *Clock) readSteered() Interval {
 	if c.raw == nil {
 		s := step(c.start, c.now())
 		return Interval{s, s}
 	}
 	before := c.raw()
-	gone := c.now().Round(0).Sub(c.start.Round(0))
-	return Interval{AddSaturated(gone, -c.raw()), AddSaturated(gone, -before)}
+	elapsed := c.elapsed()
+	return Interval{AddSaturated(elapsed, -c.raw()), AddSaturated(elapsed, -before)}
 }

@@ -75,6 +75,7 @@ func (s *steps) moved(ahead time.Duration) time.Duration {
 	return moved
 }
 
+// add counts a step of a size that was noticed at a time. The clock is disrupted.
 func (s *steps) add(size time.Duration, at time.Time) {
 	s.count++
 	s.size, s.at = size, at
@@ -94,8 +95,8 @@ func (s *steps) judge(before, q *Quality) {
 // claimsAnew reports whether somebody has set the kernel's claim between before and
 // q, and after the steps in between. When the time is set, the kernel withdraws the
 // claim. In a leap second it does not, so a claim counts only if it is not what
-// before has grown to. Between a claim and a leap second that come after the same
-// Quality there is no telling the order; that is believed for two seconds at most.
+// before has grown to. If a claim and a leap second come after the same Quality,
+// their order is unknown; such a claim counts for two seconds at most.
 func (q *Quality) claimsAnew(before *Quality) bool {
 	elapsed := q.At.Sub(before.At)
 	if !q.kernelClaims() || q.Steps != before.Steps && elapsed > 2*refreshInterval {

@@ -23,7 +23,7 @@ var (
 	// ErrNotWritten is the error for a segment that its writer has not written yet, or
 	// not to the end.
 	ErrNotWritten = errors.New("the ClockBound segment has not been written yet")
-	// ErrExpired is the error for a segment that nobody has written for too long, or
+	// ErrExpired is the error for a segment that was not written for too long, or not
 	// since the host was booted.
 	ErrExpired = errors.New("the ClockBound segment has expired")
 	// ErrInUse is the error for a segment that another process writes.

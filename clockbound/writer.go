@@ -41,6 +41,7 @@ func Create(path string) (*Writer, error) {
 	return w, nil
 }
 
+// open locks the file, checks or allocates it, and maps it.
 func (w *Writer) open() error {
 	size, header, err := readHeader(w.file)
 	if err != nil {

@@ -122,8 +122,10 @@ func TestNextWriterGoesOnInTheSameFile(t *testing.T) {
 func createdInMemory(t *testing.T) (*Writer, string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "clockbound")
-	if err != nil {
+	if err != nil && os.Getenv("CI") != "true" {
 		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	path := filepath.Join(dir, "shm0")

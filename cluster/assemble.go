@@ -182,6 +182,8 @@ func (a *assembly) connect(threshold time.Duration) {
 	}
 }
 
+// claimOf returns a member's claim. It is empty if the clock is not synchronised, or
+// the bound makes no sense.
 func claimOf(c peers.Claim) skew.Claim {
 	if !c.Synced || c.Bound == nil || *c.Bound < 0 {
 		return skew.Claim{}

@@ -196,7 +196,7 @@ func (o *options) report(ctx context.Context) (*Report, time.Duration) {
 	responses, err := o.fetcher.fetch(ctx)
 	r := newReport(assemble(responses, o.fetcher.members, o.threshold), asked, o.maxSkew)
 	if err != nil {
-		r.Problems = append(r.Problems, Problem{"lookup", err.Error()})
+		r.Problems = append(r.Problems, Problem{lookupProblem, err.Error()})
 	}
 	if o.interval > 0 {
 		return r, o.interval

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,8 +47,6 @@ type target struct {
 	port uint16
 }
 
-func (t target) String() string { return net.JoinHostPort(t.host, strconv.Itoa(int(t.port))) }
-
 // addresses returns the addresses of a target now.
 func (t target) addresses(ctx context.Context) (all []netip.AddrPort, err error) {
 	if ip, err := netip.ParseAddr(t.host); err == nil {
@@ -65,7 +62,7 @@ func (t target) addresses(ctx context.Context) (all []netip.AddrPort, err error)
 // response is what came of asking one member.
 type response struct {
 	from     netip.AddrPort
-	asked    clock.Interval  // when it made its document, on the clock of whoever asked
+	asked    clock.Interval  // when it made its document, on this host's clock, since the round began
 	document *peers.Document // without Members; nil if there is none
 	err      error           // why there is none
 }

@@ -10,7 +10,7 @@ import (
 
 type reportLine struct {
 	Version    int            `json:"version"`
-	Time       string         `json:"time"` // of whoever asked
+	Time       string         `json:"time"` // when the round began, by this host's clock
 	OK         bool           `json:"ok"`   // whether there are no problems
 	Most       *time.Duration `json:"skew_max_ns"`
 	Least      *time.Duration `json:"skew_min_ns"`

@@ -12,7 +12,7 @@ import (
 
 // Report is what is proved about a cluster, and what cannot be.
 type Report struct {
-	Asked time.Time // when, by the clock of whoever asked
+	Asked time.Time // when the round began, by this host's clock
 	Nodes []Node    // by name
 	// Most is an upper bound on how far any two clocks differ that are connected
 	// by measurements, and Least a lower bound on how far some two do.
@@ -52,7 +52,7 @@ type Node struct {
 	BoundWitnesses []Witness // and those that contradict its bound
 }
 
-// Witness is one measurement of a node, by whoever made it.
+// Witness is one measurement between a node and another.
 type Witness struct {
 	Node   int            // the other node
 	By     int            // the node that measured: the other one or itself
@@ -84,9 +84,18 @@ type Cycle struct {
 
 // Problem is a reason why not all is well.
 type Problem struct {
-	Kind string // a verdict, or skew, partition, inconsistent, stray, lookup
+	Kind string // the name of a verdict on nodes, or of a problem of the cluster
 	Text string
 }
+
+// The kinds of problems of the cluster as a whole.
+const (
+	skewProblem         = "skew"         // two clocks may differ by more than the limit
+	partitionProblem    = "partition"    // no measurement connects groups of nodes
+	inconsistentProblem = "inconsistent" // measurements cannot all be true
+	strayProblem        = "stray"        // a document is not used
+	lookupProblem       = "lookup"       // a target cannot be looked up
+)
 
 // Has reports whether a verdict is among the node's.
 func (n *Node) Has(v Verdict) bool { return slices.Contains(n.Verdicts, v) }
@@ -202,24 +211,24 @@ func (r *Report) findProblems(a *assembly, maxSkew time.Duration) {
 		for _, group := range r.Partitions {
 			sizes = append(sizes, fmt.Sprint(len(group)))
 		}
-		add("partition", "no measurement connects %d groups of nodes, of %s", len(r.Partitions), strings.Join(sizes, ", "))
+		add(partitionProblem, "no measurement connects %d groups of nodes, of %s", len(r.Partitions), strings.Join(sizes, ", "))
 	}
 	for k, c := range r.Cycles {
 		if k == maxListed {
-			add("inconsistent", "%d more cycles of measurements", len(r.Cycles)-k)
+			add(inconsistentProblem, "%d more cycles of measurements", len(r.Cycles)-k)
 			break
 		}
 		var names []string
 		for _, i := range c.Nodes {
 			names = append(names, r.Nodes[i].Name)
 		}
-		add("inconsistent", "the measurements between %s are %s from being possible; at least one is false", list(names), formatSeconds("%.6f", c.By))
+		add(inconsistentProblem, "the measurements between %s are %s from being possible; at least one is false", list(names), formatSeconds("%.6f", c.By))
 	}
 	for _, s := range a.strays {
-		add("stray", "what %s told as %s is not used: none of the addresses that it claims is its own", s.from, s.document.Node)
+		add(strayProblem, "what %s told as %s is not used: none of the addresses that it claims is its own", s.from, s.document.Node)
 	}
 	if maxSkew > 0 && r.Most > maxSkew {
-		add("skew", "two clocks may differ by %s, more than %s", formatSeconds("%.6f", r.Most), formatSeconds("%.6f", maxSkew))
+		add(skewProblem, "two clocks may differ by %s, more than %s", formatSeconds("%.6f", r.Most), formatSeconds("%.6f", maxSkew))
 	}
 	if len(r.Nodes) == 0 {
 		add(Missing.String(), "there are no members")

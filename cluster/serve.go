@@ -15,9 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
 	"nowd/health"
 	"nowd/peers"
 )
@@ -28,8 +25,8 @@ import (
 //go:embed page.html
 var page []byte
 
-// collector keeps what the last round has found, and serves it. It is for any
-// goroutine.
+// collector keeps the report of the last round, and serves it. Any goroutine may call
+// its methods.
 type collector struct {
 	limit time.Duration // of the skew; 0 for none
 	stuck time.Duration // upper bound on the time from the end of one round to that of the next
@@ -39,10 +36,10 @@ type collector struct {
 	rounds  int
 	last    *Report   // never changed; nil before the first round has ended
 	ended   time.Time // when the last round did; before the first one, when the collector began
-	reached bool      // some round has
+	reached bool      // a member has answered, in any round
 	wide    []byte    // pictures of last
 	narrow  []byte
-	logged  string // what was said of the nodes last
+	logged  string // the complaints that were logged last
 }
 
 func newCollector(o *options, log *slog.Logger) *collector {
@@ -78,8 +75,8 @@ func (o *options) serve(ctx context.Context, l net.Listener, log *slog.Logger) (
 	return status
 }
 
-// publish makes a report the last one. It logs what is said of the nodes if that is
-// something else than before.
+// publish makes a report the last one. It logs the report's complaints, once per
+// change.
 func (c *collector) publish(r *Report) {
 	var big, small bytes.Buffer
 	wide.draw(&big, r, nil, nil)
@@ -102,19 +99,19 @@ func (c *collector) publish(r *Report) {
 	c.logged = said
 }
 
-// complaints returns what is said of which nodes, without what changes in each round:
-// figures, and who is disputed.
+// complaints returns the problems, with the names of the nodes that have them, but
+// without what changes in each round: figures, and which nodes are disputed.
 func (r *Report) complaints() string {
 	var parts []string
 	for _, v := range []Verdict{Wrong, BoundFalse, Unmeasured, Missing} {
 		if names := r.names(v); len(names) > 0 {
-			parts = append(parts, strings.ReplaceAll(v.String(), "_", " ")+": "+list(names))
+			parts = append(parts, words(v.String())+": "+list(names))
 		}
 	}
 	seen := make(map[string]bool)
 	for _, p := range r.Problems {
 		switch p.Kind {
-		case Disputed.String(), "skew", "partition", "inconsistent", "stray", "lookup":
+		case Disputed.String(), skewProblem, partitionProblem, inconsistentProblem, strayProblem, lookupProblem:
 			if !seen[p.Kind] {
 				parts = append(parts, p.Kind)
 			}
@@ -136,9 +133,7 @@ func (r *Report) names(v Verdict) (names []string) {
 
 // handler returns the handler of all that is served.
 func (c *collector) handler() http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	mux := health.Endpoints([]health.Check{{Name: "rounds", Check: c.live}}, []health.Check{{Name: "members", Check: c.ready}}, registry, c.log)
+	mux := health.Endpoints([]health.Check{{Name: "rounds", Check: c.live}}, []health.Check{{Name: "members", Check: c.ready}}, c, c.log)
 	health.ServePage(mux, page, func() any { return c.status() })
 	picture := func(path string, current func() []byte) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {

@@ -60,7 +60,7 @@ func writeSVG(w io.Writer, r *Report) {
 	lines := append(strings.Split(r.summary(), "\n"), r.Asked.UTC().Format("2006-01-02 15:04:05 UTC"))
 	classes := make([]string, len(lines))
 	for _, p := range problems {
-		for _, l := range wrap(strings.ReplaceAll(p.Kind, "_", " ")+": "+p.Text, svgMaxLine) {
+		for _, l := range wrap(words(p.Kind)+": "+p.Text, svgMaxLine) {
 			lines, classes = append(lines, l), append(classes, p.Kind)
 		}
 	}

@@ -38,7 +38,7 @@ func writeText(w io.Writer, r *Report) {
 	}
 	fmt.Fprintln(w, r.summary())
 	for _, p := range r.Problems {
-		fmt.Fprintf(w, "%s: %s\n", strings.ReplaceAll(p.Kind, "_", " "), printable(p.Text))
+		fmt.Fprintf(w, "%s: %s\n", words(p.Kind), printable(p.Text))
 	}
 }
 
@@ -73,12 +73,16 @@ func (n *Node) formatBound() string {
 }
 
 func (n *Node) formatVerdicts() string {
-	var words []string
+	var verdicts []string
 	for _, v := range n.Verdicts {
-		words = append(words, strings.ReplaceAll(v.String(), "_", " "))
+		verdicts = append(verdicts, words(v.String()))
 	}
-	return strings.Join(words, ", ")
+	return strings.Join(verdicts, ", ")
 }
+
+// words returns the name of a verdict or of a kind of problem, in JSON, as people read
+// it: without underscores.
+func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 // formatOffset returns the middle of an interval, and how far its ends are from
 // there.

@@ -52,7 +52,7 @@ type Config struct {
 	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether answers leave at once, not gathered by Nagle's algorithm" want:"true or false"`
 
 	RateLimit Limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"answers a second to one address (of IPv6, one /64) over UDP, for each loop; over it, chance decides which requests are answered" want:"a number from 1 to 1000000000, or off"`
-	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once to one that has not asked for a while, and up to a quarter more by chance" want:"a number from 1 to 1000000000" min:"1"`
+	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"answers at once over UDP to one address that has not asked for a while, and up to a quarter more by chance" want:"a number from 1 to 1000000000" min:"1"`
 
 	TotalLimit Limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"answers a second to all addresses together over UDP, and a tenth of that at once" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS, or off"`
 	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"the least length of a datagram, in bytes, for open networks: with 64 no answer is longer than its request; those of NTP never are" want:"a number from 0 to 1472" min:"0"`
@@ -80,9 +80,10 @@ type Config struct {
 	ShutdownTimeout time.Duration `env:"NOWD_SHUTDOWN_TIMEOUT" envDefault:"5s" desc:"how long clients may take to read their last answers after SIGTERM and NOWD_DRAIN_DELAY" want:"a time from 0s to 8760h, such as 5s" min:"0s"`
 
 	LogLevel  slog.Level `env:"NOWD_LOG_LEVEL" envDefault:"info" desc:"what is logged, to standard error" want:"debug, info, warn or error"`
-	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"how log lines are written" want:"text or json"`
+	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"the format of the log" want:"text or json"`
 }
 
+// longest is the greatest value of a setting that is a duration.
 const longest = 365 * 24 * time.Hour
 
 // Load reads the settings from environ, which has the form of os.Environ, and

@@ -51,6 +51,8 @@ type notAllowed string
 
 func (n notAllowed) Error() string { return string(n) }
 
+// parseAddress reads "host:port" or ":port". The error is a notAllowed if the text is
+// an address that nowd must not use.
 func parseAddress(text string) (Address, error) {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {

@@ -86,7 +86,7 @@ func (c *Config) missing() (errs []error) {
 		errs = append(errs, errors.New(`NOWD_NTP_LISTEN="off": want an address: the members of NOWD_PEERS measure each other over NTP`))
 	}
 	if c.Health.Off() {
-		errs = append(errs, errors.New(`NOWD_HEALTH_LISTEN="off": want an address: what NOWD_PEERS finds is told there`))
+		errs = append(errs, errors.New(`NOWD_HEALTH_LISTEN="off": want an address: it serves what NOWD_PEERS measures`))
 	}
 	return errs
 }

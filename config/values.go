@@ -103,6 +103,7 @@ func (s *Servers) UnmarshalText(text []byte) error {
 // address.
 func (s Servers) HasName() bool { return slices.ContainsFunc(s, isName) }
 
+// isName reports whether a host, with or without a port, is no address.
 func isName(host string) bool {
 	_, err := netip.ParseAddr(host)
 	_, errPort := netip.ParseAddrPort(host)

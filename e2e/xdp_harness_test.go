@@ -107,7 +107,7 @@ func (w *wire) dial(t *testing.T, network, addr string) (conn net.Conn) {
 	return conn
 }
 
-// wake keeps the driver awake until the test ends: it asks the sockets, so that the driver is told the time. It returns
+// wake keeps the driver awake until the test ends: it asks the sockets, so that nowd writes the time for the driver. It returns
 // when the driver answers.
 func (w *wire) wake(t *testing.T, n *nowd) {
 	t.Helper()

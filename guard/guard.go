@@ -55,7 +55,7 @@ type Config struct {
 	Clients  []uint16               // system ports from which clients of this dialect may ask
 	MinSize  int                    // the least length of a request, in bytes
 	IsAnswer func(data []byte) bool // reports whether a datagram reads as an answer of nowd's
-	Sources  *Sources               // what is known of each source; nil for nothing
+	Sources  *Sources               // the breaker and the limit of each source; nil for neither
 	Total    *Bucket                // the limit for all sources together; nil for none
 }
 

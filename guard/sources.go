@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Sources is what the guards of one loop remember of those who ask: what is left of
-// each source's limit, and how long each conversation has gone on. Its memory is
-// fixed. It belongs to one goroutine.
+// Sources is what the guards of one loop remember of each source: what is left of its
+// limit, and how long its conversations have gone on. Its memory is fixed. It belongs
+// to one goroutine.
 type Sources struct {
 	seed    maphash.Seed // of a hash that nobody can predict
 	breaker *breaker

@@ -31,17 +31,17 @@ const (
 )
 
 // conns are the open connections of a server, MaxConns at most. At the cap a new one
-// takes the place of the one that has got nothing done for the longest time: idle,
-// silent or with an unfinished request. If requests are being answered on all of
-// them, that is the one that has been at it the longest. Its zero value is empty.
+// takes the place of the one on which no request has been answered for the longest time:
+// idle, silent or with an unfinished request. If requests are being answered on all of
+// them, it is the one whose request came first. Its zero value is empty.
 type conns struct {
 	mu        sync.Mutex
-	idle      connList
+	idle      connList // on which no request is being answered
 	answering connList
-	open      int
+	open      int // in both lists
 }
 
-// conn is one of them.
+// conn is an accepted connection of a server.
 type conn struct {
 	net.Conn
 	conns *conns
@@ -98,7 +98,7 @@ func (cs *conns) forget(c *conn) {
 // Close implements net.Conn. If the client has not acknowledged all of its answers,
 // Close sends the end of file, and the descriptor stays open until it has, for
 // ackTimeout at most, and counts as an idle connection. If Close closed it, the kernel
-// would keep the answers as well, but nobody would count them.
+// would keep the answers all the same, and no limit would count them.
 func (c *conn) Close() error {
 	w, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || c.unacknowledged() == 0 || w.CloseWrite() != nil {

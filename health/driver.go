@@ -20,7 +20,7 @@ type driver struct{ stats DriverStats }
 var (
 	descAttached   = desc("xdp", "attached", "1 if the program is on the interface, 0 if the interface is gone or nowd shuts down.", "interface")
 	descXDPAnswers = desc("xdp", "answers_total", "Answers given by the driver of the interface. They are among nowd_answers_total.", "protocol")
-	descXDPStale   = desc("xdp", "stale_total", "Requests that the driver left to the sockets, because it had not been told the time for a while or the clock was stepped.", "protocol")
+	descXDPStale   = desc("xdp", "stale_total", "Requests that the driver left to the sockets, because the time that it knew had expired or the clock was stepped.", "protocol")
 
 	driverDescs = []*prometheus.Desc{descAttached, descXDPAnswers, descXDPStale}
 )

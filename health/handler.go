@@ -10,7 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Check is a condition of readiness. Its error is shown to anyone who asks.
+// Check is a condition of liveness or readiness. Every client of /live or /ready can
+// read its error.
 type Check struct {
 	Name  string // unique
 	Check func() error
@@ -19,7 +20,7 @@ type Check struct {
 // Handler returns the handler of Endpoints (live are the loops), and of / (a page for
 // people, with its data at /status).
 func Handler(loops *Loops, ready []Check, metrics *Metrics, log *slog.Logger) http.Handler {
-	mux := Endpoints([]Check{{"loops", loops.Check}}, ready, metrics.registry(), log)
+	mux := Endpoints([]Check{{"loops", loops.Check}}, ready, metrics, log)
 	ServePage(mux, page, func() any { return metrics.status(loops, ready) })
 	return mux
 }
@@ -27,8 +28,9 @@ func Handler(loops *Loops, ready []Check, metrics *Metrics, log *slog.Logger) ht
 // Endpoints returns a handler of /live (the checks in live), /ready (those in live
 // and in ready) and /metrics. /live and /ready answer with the result of each check
 // in JSON. It answers GET and HEAD. It logs when the result of /live or /ready
-// changes, and when it fails for another check than before.
-func Endpoints(live, ready []Check, metrics prometheus.Gatherer, log *slog.Logger) *http.ServeMux {
+// changes, and when it fails for another check than before. /metrics has metrics, and
+// those of the process and of Go's runtime.
+func Endpoints(live, ready []Check, metrics prometheus.Collector, log *slog.Logger) *http.ServeMux {
 	checks := healthcheck.NewHandler()
 	for _, c := range live {
 		checks.AddLivenessCheck(c.Name, c.Check)
@@ -39,6 +41,6 @@ func Endpoints(live, ready []Check, metrics prometheus.Gatherer, log *slog.Logge
 	mux := http.NewServeMux()
 	mux.Handle(Live, &probe{path: Live, endpoint: checks.LiveEndpoint, log: log, passed: true})
 	mux.Handle(Ready, &probe{path: Ready, endpoint: checks.ReadyEndpoint, log: log})
-	mux.Handle("GET /metrics", newScrape(metrics))
+	mux.Handle("GET /metrics", newScrape(registry(metrics)))
 	return mux
 }

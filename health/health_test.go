@@ -165,7 +165,7 @@ func metrics(t *testing.T) *Metrics {
 }
 
 func TestMetricsKeepToTheConventions(t *testing.T) {
-	problems, err := testutil.GatherAndLint(metrics(t).registry())
+	problems, err := testutil.GatherAndLint(registry(metrics(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

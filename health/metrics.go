@@ -58,14 +58,14 @@ func (m *Metrics) AddTCP(name string, forms []answer.Form, loops []TCPStats) {
 // AddDriver adds the driver of a network interface that answers by itself.
 func (m *Metrics) AddDriver(d DriverStats) { m.driver = &driver{d} }
 
-// SetPeers has the metrics tell of the links to other members of a cluster.
+// SetPeers adds the links to other members of a cluster.
 func (m *Metrics) SetPeers(p PeersStats) { m.peers = p }
 
-// registry returns a registry of m and of the metrics of the process and of Go's
+// registry returns a registry of metrics, and of those of the process and of Go's
 // runtime.
-func (m *Metrics) registry() *prometheus.Registry {
+func registry(metrics prometheus.Collector) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(m, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return r
 }
 
@@ -78,7 +78,7 @@ func desc(subsystem, name, help string, labels ...string) *prometheus.Desc {
 var (
 	descBuild = desc("", "build_info", "A constant 1, labeled with the version of nowd and of Go.", "version", "goversion")
 
-	descLinesDropped = desc("log", "lines_dropped_total", "Lines of the log that were dropped, because nobody read it fast enough or it could not be written.")
+	descLinesDropped = desc("log", "lines_dropped_total", "Lines of the log that were dropped, because its reader was too slow or writing failed.")
 
 	descTurns   = desc("loop", "turns_total", "Turns of the event loop, each of which waits once.", "loop")
 	descPanics  = desc("loop", "panics_total", "Panics of handlers, timers and posted functions.", "loop")

@@ -34,7 +34,7 @@ const (
 	KissStep     KissCode = "STEP" // the clock was stepped, and is not synchronised yet
 	KissRate     KissCode = "RATE" // the client asks too often
 	KissDeny     KissCode = "DENY" // the server denies service
-	KissRestrict KissCode = "RSTR" // likewise, by a rule of its
+	KissRestrict KissCode = "RSTR" // likewise, by a rule about clients
 )
 
 // RefID returns the code as it goes over the wire.

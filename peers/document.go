@@ -12,7 +12,7 @@ const Version = 1
 // Path is where a Document is served, at the health endpoint.
 const Path = "/peers"
 
-// Document is what a member of a cluster tells of its clock and its links. Times
+// Document is what a member of a cluster publishes of its clock and its links. Times
 // are in nanoseconds. Ages are by an oscillator that nobody steers, as of when the
 // document was made; nothing in it is a time of day.
 type Document struct {

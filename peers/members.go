@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// MaxMembers is an upper bound on the members of a cluster. A name server that
-// tells more is not believed.
+// MaxMembers is an upper bound on the members of a cluster. More addresses from the
+// name servers are an error.
 const MaxMembers = 10000
 
 // resolver finds the addresses of a cluster's members.
 type resolver struct {
-	names []string // host:port
-	last  map[string][]netip.AddrPort
+	names []string                    // host:port
+	last  map[string][]netip.AddrPort // by name; from the last look-up that succeeded
 }
 
 // resolve looks up all names. A name that cannot be looked up keeps the addresses
@@ -104,9 +104,9 @@ func localPrefixes() (local []netip.Prefix, err error) {
 	return local, nil
 }
 
-// sourceFor returns the address at which a member reaches this host, one that is
-// not in the list of members yet: the source of datagrams to that member, and the
-// port of NTP. Nothing is sent for it.
+// sourceFor returns the address at which a member reaches this host, if this host is
+// not in the list of members yet: the source of datagrams to that member, with the
+// port at which this host serves NTP. It sends nothing.
 func sourceFor(member netip.AddrPort, listening []netip.AddrPort) (netip.AddrPort, bool) {
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(member))
 	if err != nil {

@@ -1,7 +1,7 @@
 // Package peers measures the clocks of a cluster's members against each other.
 //
 // Each member measures about √n of the others, on a ring, so that any two are two
-// links apart: Offsets. It tells what it has measured as a Document, at /peers of
+// links apart: Offsets. It publishes what it has measured as a Document, at /peers of
 // its health endpoint. What follows from all documents together, package skew
 // proves.
 package peers
@@ -24,14 +24,14 @@ import (
 type Config struct {
 	Members   []string         // host:port; each address that a name stands for is a member
 	Listening []netip.AddrPort // where this host serves NTP
-	Node      string           // by which name people know this host
+	Node      string           // the name of this host, for people
 	Interval  time.Duration    // between two rounds, give or take a tenth
 	Clock     *clock.Clock
 	Logger    *slog.Logger
 }
 
-// Peers measures other members' clocks, and tells what it has found. Its
-// measuring goroutine is the caller of Run.
+// Peers measures other members' clocks, and publishes the links as a Document. The
+// caller of Run measures; any goroutine may call Document and ServeHTTP.
 type Peers struct {
 	Config
 	resolver resolver
@@ -178,6 +178,7 @@ func (p *Peers) update(ctx context.Context) (targets []netip.AddrPort) {
 	return newRing(members).targets(own)
 }
 
+// expired reports whether m is of use no more at now, on clock.Unsteered.
 func (p *Peers) expired(m *measurement, now time.Duration) bool {
 	return now-m.begin > validRounds*p.Interval
 }
@@ -212,7 +213,7 @@ func (p *Peers) measure(ctx context.Context, member netip.AddrPort) {
 	p.links[member] = m
 }
 
-// Document returns what this member tells now.
+// Document returns what this member publishes now. Any goroutine may call it.
 func (p *Peers) Document() *Document {
 	claim := claimOf(p.Clock)
 	p.mu.Lock()

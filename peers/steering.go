@@ -6,8 +6,8 @@ import (
 	"nowd/clock"
 )
 
-// history is how far the clock was steered in the past: what others need to know
-// of it to use older measurements.
+// history is how far the clock was steered in the past. Without it, others could not
+// use older measurements.
 type history struct {
 	open    clock.Interval // what was read since the last window was closed
 	started bool
@@ -20,7 +20,7 @@ type window struct {
 	ahead clock.Interval
 }
 
-// read reads the clock.
+// read adds a reading of the clock to the open window.
 func (h *history) read(c *clock.Clock) {
 	ahead := c.Steered()
 	if h.started {

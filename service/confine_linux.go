@@ -28,6 +28,8 @@ func (s *Service) confine() error {
 	return errors.Join(forgoNewPrivileges(), dropCapabilities(s.neededCapabilities()), s.restrict())
 }
 
+// forgoNewPrivileges keeps the process, all threads included, from gaining privileges
+// by executing a file.
 func forgoNewPrivileges() error {
 	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("prctl PR_SET_NO_NEW_PRIVS: %w", errno)

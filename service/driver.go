@@ -6,7 +6,6 @@ import (
 
 	"nowd/answer"
 	"nowd/config"
-	"nowd/guard"
 	"nowd/reactor"
 	"nowd/socket"
 	"nowd/udp"
@@ -17,9 +16,9 @@ import (
 // xdp. The sockets answer all else, and everything while the driver does not know
 // the time well enough.
 //
-// While there is traffic, the driver is told the time once a second. After a second
-// without any it is made to forget the time, so that an idle service does nothing.
-// Then the next datagram goes to the sockets, whose servers notice it.
+// While there is traffic, the service writes the time for the driver once a second.
+// After a second without any it has the driver forget the time, and an idle service
+// does nothing. Then the next datagram goes to the sockets, whose servers notice it.
 //
 // It belongs to the first loop's goroutine, but for notice.
 type driver struct {
@@ -69,16 +68,6 @@ func (d *driver) attach() error {
 	return nil
 }
 
-// sharers returns how many share the limit of all sources: the loops, and the
-// driver if it answers by itself.
-func (s *Service) sharers() int {
-	n := int(s.config.Loops)
-	if s.driver != nil {
-		n++
-	}
-	return n
-}
-
 // Ready takes note that something about the interface has changed.
 func (d *driver) Ready(_ int, ev reactor.Events) reactor.Events {
 	if d.xdp.Changed() {
@@ -90,7 +79,8 @@ func (d *driver) Ready(_ int, ev reactor.Events) reactor.Events {
 	return ev
 }
 
-// Removed is called when the loop ends.
+// Removed takes the program off the interface: the loop ends, or has removed the
+// monitor.
 func (d *driver) Removed(int, error) { d.xdp.Stop() }
 
 // stop takes the program off the interface.
@@ -103,8 +93,8 @@ func (d *driver) stop() {
 	d.xdp.Stop()
 }
 
-// notice takes note of a datagram that the sockets got, and has the driver told the
-// time. Any loop's goroutine may call it, for each datagram.
+// notice takes note of a datagram that the sockets got, and wakes the driver if it
+// has forgotten the time. Any loop's goroutine may call it, for each datagram.
 func (d *driver) notice() {
 	if !d.noticed.Load() {
 		d.noticed.Store(true)
@@ -117,8 +107,8 @@ func (d *driver) notice() {
 	}
 }
 
-// tick tells the driver the time, or makes it forget the time if there was no
-// traffic since the last tick.
+// tick refreshes the driver, or has it forget the time if there was no traffic since
+// the last tick.
 func (d *driver) tick() {
 	text, ntp := d.xdp.Stats(xdp.Text), d.xdp.Stats(xdp.NTP)
 	answered := text.Answers + ntp.Answers
@@ -132,16 +122,17 @@ func (d *driver) tick() {
 	d.refresh()
 }
 
-// refresh writes what the driver has to know.
+// refresh writes the facts that the driver answers by: the time, how far it can be
+// trusted, and where the protocols are served.
 func (d *driver) refresh() {
 	err := d.xdp.Refresh(d.endpoints())
 	if err != nil && !d.failed {
-		d.service.log.Error("the driver cannot be told the time; the sockets answer", "error", err)
+		d.service.log.Error("cannot write the time for the driver; the sockets answer", "error", err)
 	}
 	d.failed = err != nil
 }
 
-// update tells the driver where it may answer, and, if it is awake, the time.
+// update writes where the driver may answer, and, if it is awake, the time.
 func (d *driver) update() {
 	if d.awake.Load() {
 		d.refresh()
@@ -151,7 +142,7 @@ func (d *driver) update() {
 }
 
 // endpoints returns where sockets serve what the driver can answer. What they do not
-// serve, because somebody else has the address, is not the driver's either.
+// serve, because another process has the address, is not the driver's either.
 func (d *driver) endpoints() (served []xdp.Endpoint) {
 	for _, e := range d.service.endpoints {
 		if p, ok := driverProtocol(e.protocol); ok && e.addr.Port() == driverPort(e.protocol.Listen) && e.check() == nil {
@@ -176,7 +167,8 @@ func driverProtocol(p config.Protocol) (xdp.Protocol, bool) {
 	return 0, false
 }
 
-// endpointChanged tells the driver that an endpoint is served now, or not any more.
+// endpointChanged updates the driver, since an endpoint is served now, or not any
+// more.
 func (s *Service) endpointChanged() {
 	if s.driver != nil {
 		s.driver.update()
@@ -193,6 +185,7 @@ func (d *driver) watch(dialect udp.Dialect) udp.Dialect {
 	return w
 }
 
+// watched is a dialect that wakes the driver.
 type watched struct {
 	udp.Dialect
 	driver *driver
@@ -203,41 +196,8 @@ func (w watched) AppendDatagram(b, req []byte, size int, received, now time.Time
 	return w.Dialect.AppendDatagram(b, req, size, received, now)
 }
 
+// watchedKisses is a watched dialect with kisses, which do not wake the driver.
 type watchedKisses struct {
 	watched
 	udp.KissAppender
-}
-
-// driverCounts returns the driver's counts of a dialect.
-func (s *Service) driverCounts(p config.Protocol) (c driverCounts, ok bool) {
-	if s.driver == nil {
-		return c, false
-	}
-	c.driver = s.driver.xdp
-	c.protocol, ok = driverProtocol(p)
-	c.form = answer.NTPForm
-	if c.protocol == xdp.Text {
-		c.form = s.config.Format
-	}
-	return c, ok
-}
-
-// driverCounts are the driver's counts of one protocol, in the form of the sockets'.
-type driverCounts struct {
-	driver   *xdp.Driver
-	protocol xdp.Protocol
-	form     answer.Form
-}
-
-// Stats returns the current counts.
-func (c driverCounts) Stats() (s udp.Stats) {
-	d := c.driver.Stats(c.protocol)
-	s.Requests = d.Answers + d.Drops()
-	s.Answers[c.form] = d.Answers
-	s.Drops[guard.SourcePort] = d.SourcePort
-	s.Drops[guard.OwnPort] = d.OwnPort
-	s.Drops[guard.ReplyLoop] = d.ReplyLoop
-	s.Drops[guard.RateLimit] = d.RateLimit
-	s.Drops[guard.TotalLimit] = d.TotalLimit
-	return s
 }

@@ -16,7 +16,7 @@ import (
 
 // endpoint is an address at which a protocol is served. It has a socket for each
 // of its places. The sockets are opened together, by the first loop, which
-// retries with backoff while the address cannot be had; if one is lost, all are
+// retries with backoff while the address is not available; if one is lost, all are
 // closed and reopened. That is a new generation.
 type endpoint struct {
 	protocol config.Protocol

@@ -58,7 +58,7 @@ func countFiles(c *config.Config, protocols []config.Protocol, addrs [][]netip.A
 const ownFiles = 5
 
 // driverFiles is how many files it takes to have a driver answer: while the program
-// is loaded, it and its maps; then it, its link and what tells of changes.
+// is loaded, it and its maps; then it, its link and the monitor of the interface.
 const driverFiles = 6
 
 // least returns how many files serving takes, with one client at each TCP server and
@@ -70,8 +70,8 @@ func (f files) least() int {
 
 // check returns an error if the process may not open that many. Without it confine
 // would end the process, in a build with cgo, and otherwise an endpoint would never be
-// served. It opens them, and closes them again: what the process has open already, it
-// may have from whoever started it.
+// served. It opens them, and closes them again: the process may have inherited what it
+// has open already.
 func (f files) check(c *config.Config) error {
 	var fds []int
 	defer func() {
@@ -120,7 +120,7 @@ const otherFiles = 24
 func (f files) fitConnections(c *config.Config, log *slog.Logger) int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		log.Warn("the limit of open files is not known", "error", err)
+		log.Warn("cannot read the limit of open files", "error", err)
 		return c.MaxConns
 	}
 	if f.servers == 0 {

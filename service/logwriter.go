@@ -102,6 +102,7 @@ func (w *LogWriter) Close() {
 	}
 }
 
+// signal wakes run. It never waits.
 func (w *LogWriter) signal() {
 	select {
 	case w.wake <- struct{}{}:
@@ -137,6 +138,7 @@ func (w *LogWriter) next() (e entry, ok bool) {
 	return e, true
 }
 
+// ended reports whether nothing is left to write, and nothing will come.
 func (w *LogWriter) ended() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

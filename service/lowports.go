@@ -13,11 +13,11 @@ import (
 // (see endpoint.lost), and UDP sockets with a stuck send buffer are replaced by
 // sockets that were opened beforehand (see udp.Config).
 type lowPorts struct {
-	first   uint16 // the lowest port that anybody may bind to
-	pending int    // endpoints below it that are not bound yet
-	giveUp  func() error
-	log     *slog.Logger
-	givenUp bool
+	unprivileged uint16       // the lowest port that takes no right: unprivilegedPorts
+	pending      int          // endpoints below it that are not bound yet
+	giveUp       func() error // gives up the right, for the whole process and for good
+	givenUp      bool
+	log          *slog.Logger
 }
 
 // spareSenders is the number of sockets that each UDP server at a low port opens to
@@ -28,7 +28,7 @@ const spareSenders = 16
 var errNotReopened = errors.New("nowd has given up the right to bind to this port, so it has to be restarted")
 
 // has reports whether binding to a port takes the right.
-func (l *lowPorts) has(port uint16) bool { return port < l.first }
+func (l *lowPorts) has(port uint16) bool { return port < l.unprivileged }
 
 // bound takes note that an endpoint is bound, or needs no binding.
 func (l *lowPorts) bound() {
@@ -40,5 +40,5 @@ func (l *lowPorts) bound() {
 		return
 	}
 	l.givenUp = true
-	l.log.Debug("gave up the right to bind to low ports", "below", l.first)
+	l.log.Debug("gave up the right to bind to low ports", "below", l.unprivileged)
 }

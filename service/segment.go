@@ -11,7 +11,7 @@ import (
 	"nowd/reactor"
 )
 
-// segment tells programs of the same host of the clock's error bound, through the
+// segment shares the clock's error bound with programs of the same host, through the
 // file NOWD_CLOCKBOUND. It belongs to the first loop's goroutine.
 type segment struct {
 	writer *clockbound.Writer
@@ -21,7 +21,7 @@ type segment struct {
 
 	written clockbound.Snapshot
 	failed  bool // the last update failed
-	held    bool // what an earlier nowd wrote goes on
+	held    bool // what an earlier nowd wrote is still valid, and nothing newer is known
 }
 
 const (
@@ -29,8 +29,8 @@ const (
 	// for 5 s.
 	segmentInterval = time.Second
 
-	// segmentLife is an upper bound on how long an update is valid: nobody sees what
-	// happens to the clock after the end of nowd.
+	// segmentLife is an upper bound on how long an update is valid: after the end of
+	// nowd, nothing notices a step of the clock.
 	segmentLife = time.Minute
 
 	// maxDrift is clock.MaxDrift in parts per billion.
@@ -134,7 +134,8 @@ func segmentStatus(q *clock.Quality, limit time.Duration) clockbound.Status {
 	return clockbound.Unknown
 }
 
-// close says that nobody looks after the clock any more. The loop has ended.
+// close closes the segment, and lets it say that nothing confirms the bound any more.
+// The loop has ended.
 func (g *segment) close() {
 	if g.written.Status == clockbound.Synchronized {
 		g.written.Status = clockbound.FreeRunning

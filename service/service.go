@@ -44,7 +44,7 @@ type Service struct {
 	low       *lowPorts
 	segment   *segment // nil if NOWD_CLOCKBOUND is off
 
-	observed struct { // of the clock, by observe
+	observed struct { // of the clock, by observe, which the clock calls under its lock
 		steps  uint64
 		status clockbound.Status
 	}
@@ -57,7 +57,7 @@ type Service struct {
 // The error names the setting that is wrong.
 func New(c *config.Config, version string, log *slog.Logger, lines health.LogStats) (*Service, error) {
 	s := &Service{config: c, version: version, log: log, protocols: c.Protocols()}
-	s.low = &lowPorts{first: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
+	s.low = &lowPorts{unprivileged: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
 	if err := s.makeClock(); err != nil {
 		return nil, err
 	}
@@ -112,8 +112,8 @@ func (s *Service) lookUp() error {
 	return nil
 }
 
-// makeClock makes the clock, and opens the segment that tells of it. The clock goes
-// on with a disruption that it finds there.
+// makeClock opens the segment, and makes the clock. The clock is disrupted from the
+// beginning if an earlier nowd left the segment so.
 func (s *Service) makeClock() (err error) {
 	if s.segment, err = openSegment(s.config, s.log); err != nil {
 		return err

@@ -23,7 +23,8 @@ type stepHandler struct {
 var _ reactor.Handler = (*stepHandler)(nil)
 
 // watchSteps has the first loop handle announcements of steps. Where the kernel
-// makes none, steps are seen by comparison alone, when somebody asks.
+// makes none, a step is seen by comparison alone, when the clock's quality is next
+// refreshed.
 func (s *Service) watchSteps() {
 	watch, err := newStepWatch()
 	if err == nil {
@@ -63,7 +64,7 @@ func (h *stepHandler) Removed(_ int, why error) {
 }
 
 // observe is called with each new quality of the clock. It logs steps, and has the
-// segment written if what that says is no longer so.
+// segment written if its marker or its status has changed.
 func (s *Service) observe(q *clock.Quality) {
 	stepped := q.Steps != s.observed.steps
 	if stepped {

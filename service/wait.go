@@ -120,6 +120,7 @@ func untrusted(q *clock.Quality, t time.Time, limit time.Duration) error {
 	return aboveLimit(bound, limit)
 }
 
+// aboveLimit returns an error if bound is above limit.
 func aboveLimit(bound, limit time.Duration) error {
 	if bound <= limit {
 		return nil

@@ -91,6 +91,7 @@ type dialects struct {
 	time    *answer.Time
 }
 
+// newDialects makes the dialects of one loop.
 func (s *Service) newDialects() dialects {
 	trusted := s.trusted
 	if !s.config.RequireSync {
@@ -109,6 +110,8 @@ func (s *Service) trusted(now time.Time) bool {
 	return s.clock.Quality(now).Trusted(now, s.config.ClockMaxError)
 }
 
+// newConnections makes the server of p, which is over TCP, on a loop. sources is shared
+// by all loops.
 func (s *Service) newConnections(loop *reactor.Loop, p config.Protocol, d dialects, maxConns int, sources *tcp.Sources) server {
 	c := tcp.Config{
 		Clock:        s.clock,
@@ -132,6 +135,8 @@ func (s *Service) newConnections(loop *reactor.Loop, p config.Protocol, d dialec
 	return connections{tcp.NewServer(loop, c), c.Counters}
 }
 
+// newDatagrams makes the server of p, which is over UDP, on a loop. g is the part of the
+// guard that all protocols of the loop share.
 func (s *Service) newDatagrams(loop *reactor.Loop, p config.Protocol, d dialects, g guard.Config) server {
 	c := udp.Config{Clock: s.clock, Counters: udp.NewCounters(loop)}
 	if slices.ContainsFunc(p.Listen.Ports(), s.low.has) {
@@ -170,6 +175,16 @@ func forms(d config.Dialect) []answer.Form {
 		return []answer.Form{answer.NTPForm, answer.KissForm}
 	}
 	return answer.TextForms()
+}
+
+// sharers returns how many share the limit of all sources: the loops, and the
+// driver if it answers by itself.
+func (s *Service) sharers() int {
+	n := int(s.config.Loops)
+	if s.driver != nil {
+		n++
+	}
+	return n
 }
 
 // share returns the part of n that the i-th of so many gets: at least 1, unless n

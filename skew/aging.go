@@ -71,14 +71,14 @@ const maxOffset = 1 << 61
 func (c *Cluster) sensible(l *Link) bool {
 	n := len(c.Clocks)
 	return 0 <= l.From && l.From < n && 0 <= l.To && l.To < n && l.From != l.To &&
-		0 <= l.Took && l.Took <= l.Age && l.Age < maxAge && small(l.Offset)
+		0 <= l.Took && l.Took <= l.Age && l.Age < maxAge && measurable(l.Offset)
 }
 
 // maxAge is an upper bound on the age of links that are used. It only keeps sums
 // from overflowing.
 const maxAge = 1 << 55
 
-// small reports whether an interval is one, within ±maxOffset.
-func small(i clock.Interval) bool {
+// measurable reports whether an interval has its ends in order, within ±maxOffset.
+func measurable(i clock.Interval) bool {
 	return -maxOffset <= i.Low && i.Low <= i.High && i.High <= maxOffset
 }

@@ -33,12 +33,13 @@ type agedLink struct {
 
 // arc is a link as one of its clocks sees it.
 type arc struct {
-	to   int32 // the other clock
-	link int32 // in graph.links
-	out  time.Duration
-	in   time.Duration // weight of the edge from the other clock; out is that of the edge to it
+	to   int32         // the other clock
+	link int32         // index into graph.links
+	out  time.Duration // weight of the edge to the other clock
+	in   time.Duration // weight of the edge from it
 }
 
+// newGraph returns the graph of the links that can be used.
 func newGraph(c *Cluster) *graph {
 	g := &graph{Cluster: c, potential: make([]time.Duration, len(c.Clocks))}
 	for k := range c.Links {
@@ -64,7 +65,7 @@ func (c *Cluster) age(l *Link, index int) (agedLink, bool) {
 		return agedLink{}, false
 	}
 	now := l.Offset.Plus(c.Clocks[l.To].since(to)).Minus(c.Clocks[l.From].since(from))
-	return agedLink{l, index, from, to, now}, small(now)
+	return agedLink{l, index, from, to, now}, measurable(now)
 }
 
 // index makes the arcs of all links.

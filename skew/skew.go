@@ -47,7 +47,7 @@ type Cluster struct {
 // host.
 type Clock struct {
 	// Asked is when the host made its answer: between these two moments, on the
-	// clock of whoever asked.
+	// clock of the host that asked.
 	Asked clock.Interval
 	// Steered is how far the clock has been steered, the newest first; the first
 	// has the age 0. It is empty if the host did not answer. A measurement of this

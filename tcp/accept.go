@@ -28,8 +28,8 @@ const (
 	// acceptBackoff is how long accepting pauses after errors.
 	acceptBackoff = 100 * time.Millisecond
 
-	// idleEnough is how long a connection has to have got nothing to be closed for the
-	// sake of its descriptor.
+	// idleEnough is how long a connection has to have been without progress before it is
+	// closed for its descriptor.
 	idleEnough = 3 * time.Second
 )
 
@@ -182,9 +182,9 @@ func (s *Server) listenerFailed(fd int, why error) {
 	l.onFailure(why)
 }
 
-// outOfDescriptors handles accept's want of a descriptor or of memory. Clients stay
-// in the accept queue until a descriptor is free, and the connection that would make
-// room at the cap is closed if it has got nothing for idleEnough. If no connection is
+// outOfDescriptors handles an accept that failed for lack of a descriptor or of memory.
+// Clients stay in the accept queue until a descriptor is free, and the connection that
+// would be evicted at the cap is closed if it has made no progress for idleEnough. If no connection is
 // open, no descriptor will come free soon, so one client is refused: that is better
 // than to let it wait.
 func (s *Server) outOfDescriptors(listener int, why error) {

@@ -51,8 +51,8 @@ func (c *conn) lingeringClose() {
 }
 
 // closeAcknowledged closes a connection whose client has half-closed, when the client
-// has acknowledged all. If the server closed it earlier, the kernel would go on to
-// keep the answers, but nobody would count them.
+// has acknowledged all. If the server closed it earlier, the kernel would keep the
+// answers all the same, and no limit would count them.
 func (c *conn) closeAcknowledged() {
 	if socket.Unsent(int(c.fd)) == 0 || unix.Shutdown(int(c.fd), unix.SHUT_WR) != nil {
 		c.close()

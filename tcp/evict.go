@@ -42,17 +42,16 @@ func (s *Server) atCap() bool { return s.active() >= s.config.MaxConns }
 // that neither are queued nor linger.
 func (s *Server) active() int { return s.conns() - s.beyondCap() }
 
-// victim returns the connection that makes room at the cap: the one that has got the
-// least done for the longest time. It is the one that has been unfinished for the
-// longest time, and for longer than its grace. If there is none, it is the one that
-// has been idle for the longest time since its last answer; but as long as others are
-// unfinished, only if that is longer than answeredGrace. Otherwise victim returns nil,
-// and how long it takes until the next grace ends, or 0 if every connection has
-// unsent answers.
+// victim returns the connection to evict at the cap. It is the one that has been
+// unfinished for the longest time, and for longer than its grace. If there is none, it
+// is the one that has been idle for the longest time since its last answer; but as
+// long as others are unfinished, only if that is longer than answeredGrace. Otherwise
+// victim returns nil, and how long it takes until the next grace ends, or 0 if every
+// connection has unsent answers.
 //
-// So who connects and asks nothing, or never ends its request, cannot take the place
-// of a client that asks now and then, nor that of a newcomer that has yet to ask: the
-// next newcomers wait to be accepted.
+// So a client that connects and asks nothing, or never ends its request, cannot take
+// the place of one that asks now and then, nor that of a newcomer that has yet to ask:
+// the next newcomers wait to be accepted.
 func (s *Server) victim() (*conn, time.Duration) {
 	now := s.loop.Now()
 	var oldest *conn
@@ -169,7 +168,8 @@ func (l *list) acknowledged() *conn {
 }
 
 // end closes a connection that serves no more. If its client has not acknowledged all,
-// the connection is reset: the kernel is not to keep answers that nobody counts.
+// the connection is reset, so that the kernel drops the answers, which no limit would
+// count any more.
 func (c *conn) end() {
 	if socket.Unsent(int(c.fd)) > 0 {
 		c.reset(counterEvicted)

@@ -91,6 +91,8 @@ func (f *framer) nextFrame(in []byte, eof bool) frame {
 	return p
 }
 
+// parse returns the frame at the beginning of in. It does not end the time-out of a
+// partial line or head: nextFrame does.
 func (f *framer) parse(in []byte, eof bool) frame {
 	if len(in) == 0 {
 		return frame{wait: idle}
@@ -124,6 +126,7 @@ func (f *framer) parse(in []byte, eof bool) frame {
 	return frame{kind: line, text: in, size: len(in)}
 }
 
+// parseHead returns the frame at the beginning of in, which begins like an HTTP request.
 func (f *framer) parseHead(in []byte, eof bool) frame {
 	end := answer.HeadEnd(in[:min(len(in), answer.MaxHead)])
 	switch {

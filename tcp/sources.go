@@ -18,7 +18,7 @@ type Sources struct {
 // waiter is a connection that waits for the place of another of its source.
 type waiter struct {
 	source  uint64
-	granted func() // called once, on any goroutine, under the lock: the place is the connection's
+	granted func() // called once, when the connection gets the place; on any goroutine, under the lock
 }
 
 // NewSources returns a Sources that allows each source limit connections.
@@ -38,9 +38,9 @@ func (s *Sources) acquire(source uint64) bool {
 	return true
 }
 
-// await gives w the next place of its source that is released, after those who have
-// waited for longer, or one that was released since acquire. It reports false if as
-// many wait as there are places.
+// await gives w a place of its source as soon as one is released, at once if that was
+// since acquire failed; earlier waiters come first. It reports false if as many wait
+// already as a source may have connections.
 func (s *Sources) await(w *waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -149,7 +149,7 @@ func isReset(fd int) bool {
 // writeTimeOut closes a connection whose client does not read.
 func (c *conn) writeTimeOut() {
 	// A socket becomes writable only when much of its buffer is free. So a client
-	// that reads slowly is told by the bytes that it has acknowledged.
+	// that reads slowly is recognised by the bytes that it has acknowledged.
 	if n := int32(socket.Unsent(int(c.fd))); n < c.unacked {
 		c.unacked = n
 		c.enter(writing, true)

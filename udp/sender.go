@@ -102,7 +102,8 @@ func (s *Server) sendElsewhere() {
 	s.sendPending()
 }
 
-// openPool opens n sockets to send from. Without any, one is opened when it is needed.
+// openPool opens n sockets to send from. If n is 0 there is no pool, and a socket is
+// opened when it is needed.
 func (s *Server) openPool(n int) error {
 	for range n {
 		fd, err := socket.OpenSender(s.fd)
@@ -114,6 +115,7 @@ func (s *Server) openPool(n int) error {
 	return nil
 }
 
+// closePool closes the pool's sockets.
 func (s *Server) closePool() {
 	for _, fd := range s.sender.pool {
 		_ = unix.Close(fd)
@@ -158,8 +160,7 @@ func (s *Server) replaceSender() bool {
 	return true
 }
 
-// lookBack closes the fresh socket if the server's own one has drained. It may have
-// been closed otherwise.
+// lookBack closes the fresh socket if the server's own one has drained.
 func (s *Server) lookBack() {
 	if isWritable(s.fd) {
 		s.closeSender()

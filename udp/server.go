@@ -150,6 +150,7 @@ const maxCloseBatches = 4096 / receiveBatch
 // room count as send errors.
 func (s *Server) Close() { s.close(maxCloseBatches) }
 
+// close is Close, which receives so many batches at most.
 func (s *Server) close(batches int) {
 	if s.fd < 0 {
 		return

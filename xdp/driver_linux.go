@@ -28,7 +28,7 @@ func (l limit) chance() limit {
 }
 
 // Driver is the program on an interface, and the memory that it shares with this
-// process. Its methods belong to one goroutine, but for Stats and Attached.
+// process. Its methods belong to one goroutine, but for Stats, Attached and String.
 type Driver struct {
 	config   Config
 	index    int // of the interface
@@ -53,6 +53,8 @@ func Attach(c Config) (*Driver, error) {
 	return d, nil
 }
 
+// attach checks the kernel, opens the monitor, loads and tests the program, and
+// attaches it to the interface.
 func (d *Driver) attach() error {
 	if err := checkKernel(); err != nil {
 		return err
@@ -185,8 +187,8 @@ func (f *facts) write(s slot) {
 func (d *Driver) Monitor() int { return d.monitor }
 
 // Changed reads from the monitor, and takes note of what has changed. It reports
-// whether the facts have to be written anew. If the interface is gone, it is not
-// attached any more, for good.
+// whether the facts have to be written anew. If the interface is gone, the driver is
+// not attached any more, for good.
 func (d *Driver) Changed() bool {
 	if !readMonitor(d.monitor, d.index) || !d.attached.Load() {
 		return false
@@ -203,7 +205,8 @@ func (d *Driver) Changed() bool {
 // Attached reports whether the interface is still there. Any goroutine may call it.
 func (d *Driver) Attached() bool { return d.attached.Load() }
 
-// String returns the interface's name, and the mode, as settings have them.
+// String returns the interface's name, and the mode, as NOWD_XDP has them. Any
+// goroutine may call it.
 func (d *Driver) String() string {
 	if d.config.Generic {
 		return d.config.Interface + ",generic"

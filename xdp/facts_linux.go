@@ -91,6 +91,7 @@ func (s *slot) setStation(st station, endpoints []Endpoint) {
 	}
 }
 
+// set sets f to a header, and to the growth of its root dispersion.
 func (f *ntpFacts) set(p ntp.Packet, g clock.Growth) {
 	b := p.AppendTo(nil)
 	f.leapMode, f.stratum, f.precision = b[0], b[1], b[3]
@@ -104,6 +105,7 @@ func (f *ntpFacts) set(p ntp.Packet, g clock.Growth) {
 	}
 }
 
+// set sets f to the layouts of the second of now and of those after it.
 func (f *textFacts) set(text *answer.Text, now time.Time) {
 	f.second = now.Truncate(time.Second).UnixNano()
 	for i := range f.lines {

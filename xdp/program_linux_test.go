@@ -324,7 +324,7 @@ func TestAllSourcesTogetherAreLimited(t *testing.T) {
 }
 
 // TestFloodOfSourcesLeavesTheMemoryAsItIs: the table of buckets is of one size,
-// and whoever asks within his rate is answered all the same.
+// and a source that asks within its rate is answered all the same.
 func TestFloodOfSourcesLeavesTheMemoryAsItIs(t *testing.T) {
 	flood := 200_000
 	if testing.Short() {

@@ -114,8 +114,8 @@ func TestTwoNowdsExchangeOneDatagramAtTheMost(t *testing.T) {
 }
 
 // exchange returns what has gone on between each two of all, in their order. Each answers what it is sent first first;
-// so when all have answered somebody who asks after the spoofed datagrams, these are dealt with, and when they have
-// answered him again, so is what they sent each other. What goes round for ever has gone round, then.
+// so when all have answered a client that asks after the spoofed datagrams, these are dealt with, and when they have
+// answered it again, so is what they sent each other. What goes round for ever has gone round, then.
 func exchange(t *testing.T, s sniffer, all []service) map[[2]netip.AddrPort][]seen {
 	t.Helper()
 	for range 3 {
