@@ -51,8 +51,10 @@ const (
 	measureAfter = 2 << 10
 
 	// leastWrite is the number of bytes that a write counts for at least. The kernel
-	// takes about 860 bytes for the shortest, until the client acknowledges it.
-	leastWrite = measureAfter / 4
+	// takes about 860 bytes for the shortest, until the client acknowledges it. Eight
+	// fit into ConnMemory, since nothing is unread while answers are written. To measure
+	// after each four costs 1 % more CPU time per answer.
+	leastWrite = measureAfter / 8
 
 	// heapFactor is the memory that a byte on the heap costs: the garbage collector
 	// lets it grow to twice what is used.
