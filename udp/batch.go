@@ -8,8 +8,9 @@ const (
 
 	// sendBatch is the greatest number of answers sent together. They all carry the
 	// same time, and the kernel sends one after the other, so the time in the last
-	// one is older by what the others take.
-	sendBatch = 16
+	// one is older by what the others take. Fewer cost more CPU time, and are younger:
+	// BENCHMARKS.md has the figures.
+	sendBatch = 4
 
 	// MaxRequest is the number of bytes that are read of a datagram: what an
 	// Ethernet frame holds. It is an odd number of cache lines, so that the
