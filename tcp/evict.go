@@ -84,13 +84,15 @@ func (s *Server) victim() (*conn, time.Duration) {
 // whether there is room then. A connection whose client has sent a request that was
 // not read yet is answered and not evicted.
 func (s *Server) makeRoom() bool {
+	handled := 0 // bytes of input
 	for reads := 0; s.atCap(); reads++ {
 		c, _ := s.victim()
-		if c == nil || reads > maxEvictReads || s.evictRead >= readSize {
+		if c == nil || reads > maxEvictReads || handled >= readSize {
 			return false
 		}
 		st, entered := c.state, c.entered
 		if in, ok := c.receive(); ok {
+			handled += len(in)
 			s.evictRead += len(in)
 			if c.serve(in); c.waitsForInput() && c.state == idle {
 				c.restartTimeout()

@@ -249,3 +249,21 @@ func TestHonestClientsAreAnsweredAtTheCap(t *testing.T) {
 		t.Errorf("%d of %d new clients are answered", answered, asked)
 	}
 }
+
+// TestRoomIsMadeWhateverTheLastEventHandled: what evictions handled in a listener's
+// last event does not count at shutdown, nor for a connection that leaves its queue.
+func TestRoomIsMadeWhateverTheLastEventHandled(t *testing.T) {
+	const conns = 4
+	s := start(t, func(c *Config) { c.MaxConns = conns })
+	for range conns {
+		s.dial(t)
+	}
+	s.await(t, asking, conns)
+	s.advance(newcomerGrace)
+	s.do(func() {
+		s.evictRead = readSize
+		if !s.makeRoom() {
+			t.Error("no room was made, though every connection may be evicted")
+		}
+	})
+}
