@@ -200,6 +200,16 @@ func Peer(fd int) (netip.AddrPort, error) {
 	return addrPort(sa)
 }
 
+// TakeError returns the error that is pending on a socket and clears it: SO_ERROR of
+// socket(7).
+func TakeError(fd int) error {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && n != 0 {
+		err = unix.Errno(n)
+	}
+	return err
+}
+
 func addrPort(sa unix.Sockaddr) (netip.AddrPort, error) {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:

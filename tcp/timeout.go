@@ -3,8 +3,6 @@ package tcp
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"nowd/socket"
 )
 
@@ -118,7 +116,7 @@ func (c *conn) lingerTimeOut() {
 // all.
 func (c *conn) acknowledgeTimeOut() {
 	n := int32(socket.Unsent(int(c.fd)))
-	if n == 0 || isReset(int(c.fd)) {
+	if n == 0 || socket.TakeError(int(c.fd)) != nil { // no loop reports that the client has reset it
 		c.close()
 		return
 	}
@@ -137,13 +135,6 @@ func (c *conn) awaitAcknowledgement(n int32) {
 		return
 	}
 	c.restartTimeout()
-}
-
-// isReset reports whether the client of a connection that is not registered any more
-// has reset it.
-func isReset(fd int) bool {
-	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	return err != nil || errno != 0
 }
 
 // writeTimeOut closes a connection whose client does not read.

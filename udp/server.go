@@ -17,6 +17,7 @@ import (
 	"nowd/clock"
 	"nowd/guard"
 	"nowd/reactor"
+	"nowd/socket"
 )
 
 // Dialect makes the answers.
@@ -103,7 +104,7 @@ func newServer(loop *reactor.Loop, fd int, c Config, onFailure func(why error)) 
 func (s *Server) Ready(fd int, ev reactor.Events) reactor.Events {
 	switch {
 	case ev&reactor.PollErr != 0:
-		s.receiveFailed(takeSocketError(fd))
+		s.receiveFailed(socket.TakeError(fd))
 	case ev&reactor.PollIn != 0:
 		if s.receive(); len(s.batch.pending) > 0 && s.fd >= 0 {
 			_ = s.loop.Modify(fd, reactor.PollOut)
@@ -198,14 +199,4 @@ func (s *Server) closeSocket() {
 	s.fd = -1
 	s.config.Counters.add(counterSendErrors, uint64(len(s.batch.pending)))
 	s.batch.removeFirst(len(s.batch.pending))
-}
-
-// takeSocketError returns the error that is pending on a socket and clears it:
-// SO_ERROR of socket(7).
-func takeSocketError(fd int) error {
-	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err == nil && n != 0 {
-		err = unix.Errno(n)
-	}
-	return err
 }
