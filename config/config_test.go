@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -308,34 +309,56 @@ func TestAddressesAreGivenOutOnce(t *testing.T) {
 	}
 }
 
-const readmeFile = "../README.md"
+const settingsPage = "../docs/settings.md"
 
 var update = flag.Bool("update", false, "write what is generated instead of comparing it")
 
-// TestReadmeShowsTheSettings holds the README's table to the struct's tags.
-func TestReadmeShowsTheSettings(t *testing.T) {
+// TestSettingsPageShowsTheSettings holds the table in docs/settings.md to the
+// struct's tags.
+func TestSettingsPageShowsTheSettings(t *testing.T) {
 	var table strings.Builder
-	table.WriteString("| variable | default | what for | allowed |\n|---|---|---|---|\n")
+	table.WriteString("| variable | default | meaning | allowed values |\n|---|---|---|---|\n")
 	for _, s := range Settings() {
 		table.WriteString("| `" + s.Name + "` | `" + s.Default + "` | " + s.Description + " | " + s.Allowed + " |\n")
 	}
-	readme, err := os.ReadFile(readmeFile)
+	page, err := os.ReadFile(settingsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	const begin, end = "<!-- settings: go test ./config -run Readme -update -->\n", "<!-- end of settings -->\n"
-	head, rest, ok := strings.Cut(string(readme), begin)
+	const begin, end = "<!-- settings: go test ./config -run SettingsPage -update -->\n", "<!-- end of settings -->\n"
+	head, rest, ok := strings.Cut(string(page), begin)
 	_, tail, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		t.Fatal("the README has no place for the settings")
+		t.Fatal("docs/settings.md has no place for the table")
 	}
 	want := head + begin + table.String() + end + tail
 	if *update {
-		if err := os.WriteFile(readmeFile, []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(settingsPage, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
-	} else if want != string(readme) {
-		t.Error("the README's table of settings is not the program's; go test ./config -run Readme -update writes it")
+	} else if want != string(page) {
+		t.Error("the table in docs/settings.md is not the program's; go test ./config -run SettingsPage -update writes it")
+	}
+}
+
+// TestReadmeShowsTheDefaults holds the settings in the README to the struct's tags.
+func TestReadmeShowsTheDefaults(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defaults := make(map[string]string)
+	for _, s := range Settings() {
+		defaults[s.Name] = s.Default
+	}
+	rows := regexp.MustCompile("(?m)^\\| `(NOWD_\\w+)` \\| `([^`]*)` \\|").FindAllStringSubmatch(string(readme), -1)
+	if len(rows) == 0 {
+		t.Error("the README has no table of settings")
+	}
+	for _, row := range rows {
+		if want, ok := defaults[row[1]]; !ok || row[2] != want {
+			t.Errorf("the README says that the default of %s is %q, want %q", row[1], row[2], want)
+		}
 	}
 }
 

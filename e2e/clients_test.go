@@ -127,23 +127,25 @@ func (c client) check(t *testing.T, n *nowd) {
 	}
 }
 
-// shell runs a command, in which nc is the program at a path, and returns what it shows and its exit status.
-func shell(t *testing.T, nc, command string) (shown string, status int) {
+// shell runs a command that calls the program at a path by its name, or by nc if it is a netcat. It returns what the
+// command shows and its exit status.
+func shell(t *testing.T, path, command string) (shown string, status int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	sh := "sh"
-	if filepath.Base(nc) == "bash" {
-		sh = nc
+	sh, name := "sh", filepath.Base(path)
+	switch {
+	case name == "bash":
+		sh = path
+	case strings.HasPrefix(name, "nc."):
+		name = "nc"
+	}
+	bin := t.TempDir()
+	if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, sh, "-c", command)
-	if strings.HasPrefix(filepath.Base(nc), "nc.") {
-		bin := t.TempDir()
-		if err := os.Symlink(nc, filepath.Join(bin, "nc")); err != nil {
-			t.Fatal(err)
-		}
-		cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
-	}
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// With all that the shell has started.
