@@ -71,8 +71,8 @@ func TestMajority(t *testing.T) {
 		sources   int
 		want      []Interval
 	}{
-		"nobody":                 {nil, 0, nil},
-		"silence":                {nil, 3, nil},
+		"no sources":             {nil, 0, nil},
+		"three silent":           {nil, 3, nil},
 		"one":                    {[]Interval{{-10, 20}}, 1, []Interval{{-10, 20}}},
 		"one of two answers":     {[]Interval{{-10, 20}}, 2, nil},
 		"two of three answer":    {[]Interval{{0, 10}, {5, 15}}, 3, []Interval{{5, 10}}},
@@ -90,7 +90,7 @@ func TestMajority(t *testing.T) {
 	}
 }
 
-// TestMajorityIsWhereMostAgree compares with counting at every offset.
+// TestMajorityIsWhereMostAgree counts the intervals at every offset, and compares.
 func TestMajorityIsWhereMostAgree(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1305, 5905))
 	const last = 60
@@ -111,7 +111,7 @@ func TestMajorityIsWhereMostAgree(t *testing.T) {
 		most := slices.Max(counts[:])
 		got := Majority(intervals, sources)
 		if (got != nil) != (2*most > sources) {
-			t.Fatalf("%v of %d: %v, though %d agree", intervals, sources, got, most)
+			t.Fatalf("%v of %d sources: %v, but %d agree", intervals, sources, got, most)
 		}
 		if got == nil {
 			continue
@@ -125,14 +125,14 @@ func TestMajorityIsWhereMostAgree(t *testing.T) {
 				}
 			}
 			if within > 1 || (within == 1) != (n == most) {
-				t.Fatalf("%v: %v has %d %d times, where %d of at most %d agree", intervals, got, at, within, n, most)
+				t.Fatalf("%v: %v contains %d %d times; there %d sources agree, elsewhere at most %d", intervals, got, at, within, n, most)
 			}
 		}
 		if !slices.IsSortedFunc(got, func(a, b Interval) int { return int(a.Low - b.Low) }) {
-			t.Fatalf("%v are not in order", got)
+			t.Fatalf("%v are not in ascending order", got)
 		}
 	}
 	if found < 1000 {
-		t.Errorf("only %d majorities", found)
+		t.Errorf("%d majorities, want at least 1000", found)
 	}
 }
