@@ -62,10 +62,10 @@ func TestBoundGrowsByTheDriftAndIsRoundedUp(t *testing.T) {
 	}
 }
 
-func TestSnapshotThatMakesNoSenseBoundsNothing(t *testing.T) {
+func TestInvalidSnapshotIsUnbounded(t *testing.T) {
 	good := Snapshot{VoidAfter: math.MaxInt64, Bound: 1, MaxDrift: 500_000, Status: Synchronized}
 	for name, spoil := range map[string]func(*Snapshot){
-		"a drift of 1":           func(s *Snapshot) { s.MaxDrift = 1e9 },
+		"a drift of 1 s per s":   func(s *Snapshot) { s.MaxDrift = 1e9 },
 		"a negative bound":       func(s *Snapshot) { s.Bound = -1 },
 		"a bound that overflows": func(s *Snapshot) { s.Bound = math.MaxInt64 },
 	} {
@@ -77,7 +77,7 @@ func TestSnapshotThatMakesNoSenseBoundsNothing(t *testing.T) {
 	}
 }
 
-func TestTimesThatDoNotFitBecomeTheLimits(t *testing.T) {
+func TestTimeThatDoesNotFitIsCut(t *testing.T) {
 	for _, c := range []struct {
 		in   timespec
 		want time.Duration
