@@ -40,9 +40,9 @@ func (c *Clock) Steps() uint64 {
 	return c.steps.count
 }
 
-// Stepped is to be called when the kernel announces a step: the time was set,
-// perhaps to what it was. It drops the measurement and refreshes the Quality. It
-// does not count a step that was just found by comparison again.
+// Stepped counts a step that the kernel has announced: the time was set, perhaps to
+// what it was. It drops the measurement and refreshes the Quality. It does not count
+// a step twice that a comparison has just found.
 func (c *Clock) Stepped() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

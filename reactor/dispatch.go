@@ -98,10 +98,9 @@ func (l *Loop) removeCurrent() {
 	h.Removed(int(ev.fd), l.removalReason)
 }
 
-// runStep runs a step of the loop to its end. After a panic it removes the
-// descriptor whose handler panicked, if it was a handler, and runs the step
-// again. A step dequeues each item before it runs it, so it resumes with the
-// next one.
+// runStep runs a step of the loop to its end. After a panic in a handler it
+// removes the handler's descriptor. After any panic it runs the step again: a
+// step dequeues each item before it runs it, so it resumes with the next one.
 func (l *Loop) runStep(step func(*Loop)) {
 	for !l.runRecovered(step) {
 		l.runRecovered((*Loop).removeCurrent)

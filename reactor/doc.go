@@ -62,12 +62,14 @@
 //   - Expect EAGAIN from every read and write.
 //   - Do a bounded amount of work for each event: the other handlers wait.
 //   - Call Remove before closing a descriptor.
-//   - After PollErr or PollHup, read first: there may be unread data. Then close
-//     the descriptor, or return the event as handled.
+//   - After PollErr or PollHup, read first: there may be unread data. Then remove
+//     and close the descriptor. If the handler returns the event as handled
+//     instead, the loop reports it again in each wait.
 //   - With Edge, read or write until EAGAIN, or call Modify to have the event
 //     reported again.
 //   - Call every method on the loop's goroutine, or before Run. The exceptions
 //     are listed at Loop.
+//   - Call Close after Run has returned.
 //
 // # Promises
 //
@@ -110,7 +112,7 @@
 //   - Nothing starves descriptors: not a timer that sets itself again
 //     (TestZeroTimerDoesNotStarveDescriptors), not a function that posts itself
 //     again (TestPostDoesNotStarveDescriptors), not a handler that keeps adding
-//     PollOut (TestHandlerThatKeepsAddingPollOutStarvesNobody).
+//     PollOut (TestHandlerThatKeepsAddingPollOutStarvesNoOther).
 //   - Posted functions run in order, and none is lost
 //     (TestPostFromManyGoroutinesLosesNothing). They wait for one handler or
 //     timer at most, however many are due

@@ -148,7 +148,7 @@ func TestAddWithPollOutIsCalledBeforeTheWait(t *testing.T) {
 	})
 }
 
-func TestHandlerThatKeepsAddingPollOutStarvesNobody(t *testing.T) {
+func TestHandlerThatKeepsAddingPollOutStarvesNoOther(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		a, _ := pair(t)
 		greedy := &recorder{do: func(fd int, _ Events) {

@@ -11,7 +11,7 @@ type registration struct {
 	handler      Handler
 	interest     Events // the events that the handler wants
 	kernelMask   Events // the events that the kernel watches
-	generation   uint32 // tells it from earlier registrations of the same descriptor; 0 if not registered
+	generation   uint32 // differs from that of earlier registrations of the descriptor; 0 if not registered
 	updateQueued bool   // the descriptor is in Loop.updates
 }
 
