@@ -68,10 +68,10 @@ func TestSyncedAndTrusted(t *testing.T) {
 	} {
 		c.q.At = at
 		if got := c.q.Synced(); got != c.synced {
-			t.Errorf("%s: Synced is %v", name, got)
+			t.Errorf("%s: Synced is %v, want %v", name, got, c.synced)
 		}
 		if got := c.q.Trusted(at, 100*time.Millisecond); got != c.trusted {
-			t.Errorf("%s: Trusted is %v", name, got)
+			t.Errorf("%s: Trusted is %v, want %v", name, got, c.trusted)
 		}
 	}
 }

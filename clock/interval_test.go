@@ -21,37 +21,37 @@ func TestIntervalArithmetic(t *testing.T) {
 		"before":  {Interval{-40, -11}, Interval{}, Interval{-40, 20}, true},
 	} {
 		if a.Disjoint(c.b) != c.disjoint || c.b.Disjoint(a) != c.disjoint {
-			t.Errorf("%s: disjoint is %v", name, a.Disjoint(c.b))
+			t.Errorf("%s: disjoint is %v, want %v", name, a.Disjoint(c.b), c.disjoint)
 		}
 		if got := a.Overlap(c.b); !c.disjoint && (got != c.overlap || c.b.Overlap(a) != got) {
-			t.Errorf("%s: overlap %v", name, got)
+			t.Errorf("%s: overlap %v, want %v", name, got, c.overlap)
 		}
 		if got := a.Hull(c.b); got != c.hull || c.b.Hull(a) != got {
-			t.Errorf("%s: hull %v", name, got)
+			t.Errorf("%s: hull %v, want %v", name, got, c.hull)
 		}
 	}
 	if got := Around(5, 15); got != a || got.Middle() != 5 || got.Widen(2) != (Interval{-12, 22}) {
-		t.Errorf("%v, %v, %v", got, got.Middle(), got.Widen(2))
+		t.Errorf("around 5: %v, middle %v, widened by 2: %v", got, got.Middle(), got.Widen(2))
 	}
 }
 
 func TestIntervalsAddUp(t *testing.T) {
 	a, b := Interval{-10, 20}, Interval{1, 3}
 	if sum, difference := a.Plus(b), a.Minus(b); sum != (Interval{-9, 23}) || difference != (Interval{-13, 19}) {
-		t.Errorf("%v, %v", sum, difference)
+		t.Errorf("sum %v, difference %v; want {-9, 23} and {-13, 19}", sum, difference)
 	}
 	if got := a.Negated(); got != (Interval{-20, 10}) {
-		t.Errorf("%v", got)
+		t.Errorf("negated: %v, want {-20, 10}", got)
 	}
 }
 
 func TestIntervalsSaturate(t *testing.T) {
 	const most = math.MaxInt64
 	if got := Around(most-1, 10); got != (Interval{most - 11, most}) {
-		t.Errorf("%v", got)
+		t.Errorf("at the upper limit: %v", got)
 	}
 	if got := Around(1-most, 10); got != (Interval{-most, 11 - most}) {
-		t.Errorf("%v", got)
+		t.Errorf("at the lower limit: %v", got)
 	}
 	for _, c := range [][3]time.Duration{
 		{most, most, most}, {-most, -most, -most}, {math.MinInt64, -1, -most}, {math.MinInt64, math.MinInt64, -most}, {most, -most, 0}, {most, -1, most - 1}, {1, 2, 3},
@@ -61,7 +61,7 @@ func TestIntervalsSaturate(t *testing.T) {
 		}
 	}
 	if got := (Interval{-most, most}).Middle(); got > 0 {
-		t.Errorf("%v", got)
+		t.Errorf("the middle of all offsets is %v, want 0 or less", got)
 	}
 }
 

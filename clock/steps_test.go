@@ -170,13 +170,13 @@ func TestInitialDisruptionLastsUntilTheClockIsConfirmed(t *testing.T) {
 	s.Clock = New(Config{Now: s.now, Kernel: s, Disrupted: true})
 	for range 3 {
 		if !s.Refresh().Disrupted() {
-			t.Error("not disrupted")
+			t.Error("not disrupted before the clock is confirmed")
 		}
 		s.pass(time.Second)
 	}
 	s.state.MaxError = 0
 	if s.Refresh().Disrupted() {
-		t.Error("still disrupted")
+		t.Error("still disrupted after a new bound")
 	}
 }
 

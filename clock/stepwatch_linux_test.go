@@ -35,7 +35,7 @@ func TestStepOfTheHostsClockIsAnnounced(t *testing.T) {
 		return was
 	}
 	if ready() || stepped() {
-		t.Error("announced without a step")
+		t.Error("a step was announced, but there was none")
 	}
 	for range 3 {
 		var now unix.Timespec
@@ -49,14 +49,14 @@ func TestStepOfTheHostsClockIsAnnounced(t *testing.T) {
 		}
 		for deadline := time.Now().Add(10 * time.Second); !ready(); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatal("not announced")
+				t.Fatal("the step was not announced within 10 s")
 			}
 		}
 		if !stepped() {
 			t.Error("the descriptor was readable, but Stepped reported no step")
 		}
 		if ready() || stepped() {
-			t.Error("announced twice")
+			t.Error("one step was announced twice")
 		}
 	}
 }

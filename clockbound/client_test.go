@@ -25,7 +25,7 @@ func TestNowContainsTheTimeOfTheClock(t *testing.T) {
 	now, err := c.Now()
 	after := time.Now().Round(0)
 	if err != nil || now.Status != Synchronized {
-		t.Fatalf("%+v, %v", now, err)
+		t.Fatalf("Now: %+v, %v; want synchronized", now, err)
 	}
 	if now.Earliest.After(after.Add(-time.Millisecond)) || now.Latest.Before(before.Add(time.Millisecond)) {
 		t.Errorf("from %v to %v, though the clock showed %v to %v", now.Earliest, now.Latest, before, after)
@@ -72,10 +72,10 @@ func TestOpenReturnsTheErrorOfABadFile(t *testing.T) {
 		}
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "shm0")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("no file: %v", err)
+		t.Errorf("no file: %v, want ErrNotExist", err)
 	}
 	if _, err := Open(t.TempDir()); !errors.Is(err, ErrNoSegment) {
-		t.Errorf("a directory: %v", err)
+		t.Errorf("a directory: %v, want ErrNoSegment", err)
 	}
 }
 
@@ -107,7 +107,7 @@ func TestVersionIsCheckedAtEachReading(t *testing.T) {
 	h.version = 3
 	w.mapped.memory[headerWord].Store(h.words()[headerWord])
 	if now, err := c.Now(); !errors.Is(err, ErrVersion) || now != anyTime(Unknown) {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("Now: %+v, %v; want ErrVersion and all of time", now, err)
 	}
 }
 
@@ -132,7 +132,7 @@ func begun(t *testing.T, s Snapshot) *Client {
 func TestLastWholeSnapshotIsUsedWhenTheWriterDiesInAnUpdate(t *testing.T) {
 	c := begun(t, recent(t))
 	if now, err := c.Now(); err != nil || now.Status != Synchronized || now.Latest.Sub(now.Earliest) > 3*time.Millisecond {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("Now: %+v, %v; want the last whole snapshot", now, err)
 	}
 	if n := testing.AllocsPerRun(1000, func() { _, _ = c.Now() }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
@@ -156,11 +156,11 @@ func TestUpdateThatWasNeverCompletedIsAnError(t *testing.T) {
 	w.mapped.memory[headerWord].Store(h.words()[headerWord])
 	c := opened(t, path)
 	if now, err := c.Now(); !errors.Is(err, ErrNotWritten) || now != anyTime(Unknown) {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("Now: %+v, %v; want ErrNotWritten and all of time", now, err)
 	}
 	written(t, w, recent(t))
 	if now, err := c.Now(); err != nil || now.Status != Synchronized {
-		t.Errorf("after an update: %+v, %v", now, err)
+		t.Errorf("Now after an update: %+v, %v; want synchronized", now, err)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestMonotonicClockNeverSeemsEarlier(t *testing.T) {
 		}
 		now := c.at(time.Now())
 		if now < before {
-			t.Fatalf("%v at %v", now, before)
+			t.Fatalf("the clock reads %v after CLOCK_MONOTONIC read %v", now, before)
 		}
 		least = min(least, now-before)
 	}
@@ -266,7 +266,7 @@ func TestWaitUntilAfterWaitsWhileNothingIsCertain(t *testing.T) {
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := c.WaitUntilAfter(done, past); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+		t.Errorf("WaitUntilAfter: %v, want Canceled", err)
 	}
 	var returned atomic.Bool
 	result := make(chan error)
@@ -289,7 +289,7 @@ func TestWaitUntilAfterWaitsWhileNothingIsCertain(t *testing.T) {
 	s.VoidAfter = s.AsOf
 	written(t, w, s)
 	if err := c.WaitUntilAfter(done, past); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrExpired) {
-		t.Errorf("%v", err)
+		t.Errorf("WaitUntilAfter: %v, want Canceled and ErrExpired", err)
 	}
 }
 
@@ -321,7 +321,7 @@ func TestDisruptionMarkerOfTheVirtualMachineCounts(t *testing.T) {
 	w.mapped.memory.store(requires, nil)
 	if _, err := os.Stat(vmclockPath); err != nil {
 		if _, err := Open(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("without a clock page: %v", err)
+			t.Errorf("without a clock page: %v, want ErrNotExist", err)
 		}
 	}
 	written(t, w, s)
@@ -335,7 +335,7 @@ func TestDisruptionMarkerOfTheVirtualMachineCounts(t *testing.T) {
 	for _, marker := range []uint64{4, 5} {
 		page[vmclockMarkerWord].Store(marker)
 		if now, err := c.Now(); (now.Status == Synchronized) != (marker == 5) || err != nil {
-			t.Errorf("marker %d: %v, %v", marker, now.Status, err)
+			t.Errorf("marker %d, segment with 5: %v, %v", marker, now.Status, err)
 		}
 	}
 }

@@ -32,7 +32,7 @@ func TestSegmentIsLaidOutAsVersion2(t *testing.T) {
 	want = e.AppendUint32(want, 3)
 	want = append(want, 0, 0, 0, 0, 0, 0, 0, 0)
 	if string(got) != string(want) {
-		t.Errorf("\n%x, want\n%x", got, want)
+		t.Errorf("the file is\n%x, want\n%x", got, want)
 	}
 	if unsafe.Sizeof(segment{}) != segmentSize || unsafe.Offsetof(segment{}.marker) != markerWord*8 {
 		t.Error("segment does not have the layout of the format")
@@ -53,7 +53,7 @@ func TestGenerationIsNeverZeroAgain(t *testing.T) {
 			t.Fatalf("not whole after an update: generation %d", s.generation)
 		}
 		if want := max(2, previous+2); s.generation != want {
-			t.Fatalf("generation %d after %d", s.generation, previous)
+			t.Fatalf("generation %d after generation %d", s.generation, previous)
 		}
 		previous = s.generation
 	}

@@ -35,7 +35,7 @@ func TestNowMakesNoSystemCall(t *testing.T) {
 	cmd := exec.Command(strace, "-f", "-o", trace, os.Args[0], "-test.run=^TestNowMakesNoSystemCall$")
 	cmd.Env = append(os.Environ(), "TRACED_SEGMENT="+path)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("traced process: %v\n%s", err, out)
 	}
 	text, err := os.ReadFile(trace)
 	if err != nil {

@@ -39,14 +39,14 @@ func TestCreateRefusesAFileThatIsNoSegment(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := Create(path); !errors.Is(err, c.want) || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: %v, want %v with the path", name, err, c.want)
 		}
 		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, c.bytes) {
 			t.Errorf("%s: the file was changed to %q, %v", name, got, err)
 		}
 	}
 	if _, err := Create(filepath.Join(t.TempDir(), "none", "shm0")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("no directory: %v", err)
+		t.Errorf("no directory: %v, want ErrNotExist", err)
 	}
 	if _, err := Create(t.TempDir()); err == nil {
 		t.Error("Create accepted a directory")
@@ -162,14 +162,14 @@ func TestTruncatedFileIsAnErrorOfTheWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.Write(recent(t)); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("%v", err)
+		t.Errorf("Write to a truncated file: %v, want an error with the path", err)
 	}
 	if err := os.Truncate(path, segmentSize); err != nil {
 		t.Fatal(err)
 	}
 	written(t, w, recent(t))
 	if now, err := opened(t, path).Now(); err != nil || now.Status != Synchronized {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("Now after the file was extended: %+v, %v; want synchronized", now, err)
 	}
 }
 
@@ -200,7 +200,7 @@ func TestNoRoomForTheSegmentIsAnErrorOfTheWriter(t *testing.T) {
 		t.Fatal(mounted)
 	}
 	if !errors.Is(created, errMemoryGone) || !strings.Contains(created.Error(), path) {
-		t.Errorf("%v", created)
+		t.Errorf("Create: %v, want errMemoryGone with the path", created)
 	}
 }
 
@@ -212,7 +212,7 @@ func TestRemovedFileIsAnErrorOfTheWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.Write(recent(t)); !errors.Is(err, ErrRemoved) || !strings.Contains(err.Error(), path) {
-		t.Errorf("%v", err)
+		t.Errorf("Write: %v, want ErrRemoved with the path", err)
 	}
 	if now, err := c.Now(); err != nil || now.Status != Synchronized {
 		t.Errorf("a client that has mapped the file sees %+v, %v; want synchronized", now, err)
@@ -237,7 +237,7 @@ func TestWriterMayBeKilledBetweenTwoStores(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-			t.Fatalf("%v\n%s", err, out)
+			t.Fatalf("the writer was not killed by SIGKILL: %v\n%s", err, out)
 		}
 		last += uint64(after / perUpdate)
 		if c == nil {

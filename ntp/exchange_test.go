@@ -78,7 +78,7 @@ func TestOtherDatagramsBeforeTheAnswerAreIgnored(t *testing.T) {
 		}
 	})
 	if err != nil || r.Stratum != 2 {
-		t.Errorf("%+v, %v", r, err)
+		t.Errorf("%+v, %v; want a response of stratum 2", r, err)
 	}
 }
 
@@ -129,14 +129,14 @@ func TestResponseHasTheFieldsOfTheAnswer(t *testing.T) {
 		t.Fatal(err, r)
 	}
 	if r.Server.String() != address || r.Sent.Before(before) || r.Received.Before(r.Sent) || r.Transmit.Sub(before) < ahead {
-		t.Errorf("%+v", r)
+		t.Errorf("wrong server or times: %+v", r)
 	}
 	if took := r.Received.Sub(r.Sent); r.Delay > took+1 || (r.Offset-ahead).Abs() > took || r.RootDistance() < r.RootDispersion+r.RootDelay/2 {
-		t.Errorf("%+v in %v", r, took)
+		t.Errorf("wrong offset, delay or root distance: %+v, in an exchange of %v", r, took)
 	}
 	// 66 and 131 times 2^-16 s, rounded to the nearest nanosecond.
 	if r.Leap != LeapInsert || r.Precision != time.Second>>20 || r.RootDelay != 1007080 || r.RootDispersion != 1998901 || r.KissCode != "" || !r.Synchronized() {
-		t.Errorf("%+v", r)
+		t.Errorf("wrong fields: %+v", r)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestKissIsInvalidAndHasItsCode(t *testing.T) {
 			})}
 		})
 		if err != nil || r.KissCode != code || r.Invalid == nil || r.Synchronized() {
-			t.Errorf("%s: %+v, %v", code, r, err)
+			t.Errorf("%s: %+v, %v; want an invalid response with the code", code, r, err)
 		}
 	}
 }
@@ -157,11 +157,11 @@ func TestExchangeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	silent := serve(t, func([]byte) [][]byte { cancel(); return nil })
 	if r, err := Exchange(ctx, silent, time.Now); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("%+v, %v", r, err)
+		t.Errorf("cancelled: %+v, %v; want ErrClosed", r, err)
 	}
 	for range 20 { // the context or the socket's own deadline may expire first
 		if r, err := exchange(t, 5*time.Millisecond, func([]byte) [][]byte { return nil }); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%+v, %v", r, err)
+			t.Errorf("expired: %+v, %v; want ErrDeadlineExceeded", r, err)
 		}
 	}
 }
@@ -207,7 +207,7 @@ func FuzzResponse(f *testing.F) {
 		}
 		response := newResponse(r, netip.AddrPort{})
 		if response.Delay < 0 || response.RootDelay < 0 || response.RootDispersion < 0 || response.RootDistance() < 0 {
-			t.Errorf("%x: %+v", b, response)
+			t.Errorf("a negative duration from %x: %+v", b, response)
 		}
 	})
 }

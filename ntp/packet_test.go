@@ -11,14 +11,14 @@ func TestParseAndAppendToAreInverse(t *testing.T) {
 		b[i] = byte(i*37 + 0x5c)
 	}
 	if p, ok := Parse(b); !ok || !bytes.Equal(p.AppendTo(nil), b) {
-		t.Errorf("%x became %+v", b, p)
+		t.Errorf("%x was decoded as %+v, and encoded differently", b, p)
 	}
 }
 
 func TestShortPacketIsRefused(t *testing.T) {
 	for n := range HeaderSize {
 		if p, ok := Parse(make([]byte, n)); ok {
-			t.Errorf("%d bytes became %+v", n, p)
+			t.Errorf("%d bytes were decoded as %+v", n, p)
 		}
 	}
 }

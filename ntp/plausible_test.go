@@ -64,7 +64,7 @@ func TestPlausibleAnswerIsAccepted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if r, err := exchange(t, 10*time.Second, func(req []byte) [][]byte { return [][]byte{with(goodAnswer(req), change)} }); err != nil {
-				t.Errorf("%+v, %v", r, err)
+				t.Errorf("%+v, %v; want a response", r, err)
 			}
 		})
 	}

@@ -58,13 +58,13 @@ func TestClockThatContradictsMostOthersIsWrong(t *testing.T) {
 		t.Errorf("clocks %v are named, want 3", wrong)
 	}
 	if v := r.Clocks[3]; v.Contradicts != 7 || len(v.Witnesses) < 4 || v.Offset.Low < 79*ms || v.Offset.High > 81*ms {
-		t.Errorf("%+v", v)
+		t.Errorf("clock 3: %+v", v)
 	}
 	if r.Least < 79*ms || r.Least > 80*ms || r.Most < 80*ms || r.Most > 81*ms || r.Detects < tolerance || r.Detects > tolerance+ms {
-		t.Errorf("%+v", r)
+		t.Errorf("wrong Least, Most or Detects: %+v", r)
 	}
 	if len(r.Groups) != 1 || len(r.Groups[0]) != 8 || len(r.Inconsistent) != 0 || len(r.Unused) != 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("want one group of 8, and all links used: %+v", r)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestBoundsAreComparedAsOfTheMeasurement(t *testing.T) {
 		t.Errorf("clocks %v and the bounds of %v are named, want only the bound of 5", wrong, boundFalse)
 	}
 	if v := r.Clocks[5]; v.BoundDisputes != 7 || len(v.BoundWitnesses) < 4 || r.Detects < 32*ms {
-		t.Errorf("%+v", v)
+		t.Errorf("clock 5: %+v", v)
 	}
 	for k := range c.Links { // the others claim bounds too wide to contradict
 		l := &c.Links[k]
@@ -144,12 +144,12 @@ func TestStepIsAllowedFor(t *testing.T) {
 	c.Clocks[1].Steered = set
 	r := Prove(c)
 	if wrong, _ := named(r); len(wrong) > 0 || len(r.Inconsistent) > 0 || r.Most > 11*ms {
-		t.Errorf("%+v", r)
+		t.Errorf("with the step, want a consistent result: %+v", r)
 	}
 	// If nowd on the host was started five seconds ago, the link is too old.
 	c.Clocks[1].Steered = []Steering{{0, clock.Interval{}}, {5 * time.Second, clock.Interval{}}}
 	if r := Prove(c); !slices.Equal(r.Unused, []int{0}) || len(r.Inconsistent) > 0 || len(r.Groups) != 1 {
-		t.Errorf("%+v", r)
+		t.Errorf("want link 0 unused, and one group: %+v", r)
 	}
 }
 
@@ -160,11 +160,11 @@ func TestHistoryCoversItsFirstMeasurement(t *testing.T) {
 	c.Links[0].Age = time.Minute
 	c.Clocks[0].Steered = []Steering{{0, clock.Interval{}}, {time.Minute, clock.Interval{}}}
 	if r := Prove(c); len(r.Unused) > 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("want the link used: %+v", r)
 	}
 	c.Clocks[0].Steered[1].Age--
 	if r := Prove(c); len(r.Unused) != 1 {
-		t.Errorf("%+v", r)
+		t.Errorf("want the link unused: %+v", r)
 	}
 }
 
@@ -175,11 +175,11 @@ func TestFalseLinkIsReportedWithItsCycle(t *testing.T) {
 	c.Links[lie] = link(4, 5, time.Second)
 	r := Prove(c)
 	if len(r.Inconsistent) != 1 {
-		t.Fatalf("%+v", r.Inconsistent)
+		t.Fatalf("want one cycle: %+v", r.Inconsistent)
 	}
 	cycle := r.Inconsistent[0]
 	if !slices.Contains(cycle.Links, lie) || !slices.Contains(cycle.Clocks, 4) || !slices.Contains(cycle.Clocks, 5) || cycle.By < 990*ms || cycle.By > time.Second {
-		t.Errorf("%+v", cycle)
+		t.Errorf("want a cycle with the false link, and By near 1 s: %+v", cycle)
 	}
 	if wrong, _ := named(r); len(wrong) > 0 || len(r.Groups[0]) != 12 || r.Most > 2*ms {
 		t.Errorf("clocks %v are named, want none: %+v", wrong, r)
@@ -197,10 +197,10 @@ func TestPartitionIsTwoGroups(t *testing.T) {
 	}
 	r := Prove(Cluster{clocks(9), links, tolerance})
 	if len(r.Groups) != 2 || !slices.Equal(r.Groups[0], []int{0, 2, 4, 6}) || !slices.Equal(r.Groups[1], []int{1, 3, 5, 7}) {
-		t.Errorf("%v", r.Groups)
+		t.Errorf("groups %v, want the even and the odd clocks", r.Groups)
 	}
 	if r.Clocks[8].Measured() || r.Detects != 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("want clock 8 not measured, and no Detects: %+v", r)
 	}
 }
 
@@ -260,7 +260,7 @@ func TestWhateverIsClaimedTheProofEnds(t *testing.T) {
 		}
 		for _, v := range r.Clocks {
 			if v.Measured() && v.Offset.Low > v.Offset.High {
-				t.Fatalf("%+v", v)
+				t.Fatalf("the ends of an Offset are not in order: %+v", v)
 			}
 		}
 	}
