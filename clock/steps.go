@@ -15,12 +15,12 @@ func step(from, to time.Time) time.Duration {
 
 // steps is the history of the clock's steps.
 type steps struct {
-	count     uint64
-	size      time.Duration // of the last step
-	at        time.Time     // when the last step was noticed
-	ahead     time.Duration // step since New, as of the last comparison of the clocks
-	disrupted bool          // the clock is not confirmed since the last step
-	expected  bool          // the last step was found by comparison: its announcement may follow
+	count           uint64
+	size            time.Duration // of the last step
+	at              time.Time     // when the last step was noticed
+	ahead           time.Duration // step since New, as of the last comparison of the clocks
+	disrupted       bool          // the clock is not confirmed since the last step
+	announcementDue bool          // the last step was found by comparison: its announcement may follow
 }
 
 // announcementDelay is an upper bound on how long after a step its announcement is
@@ -49,8 +49,8 @@ func (c *Clock) Stepped() {
 	now := c.now()
 	s := &c.steps
 	moved := s.moved(step(c.start, now))
-	if s.expected && moved.Abs() <= stepSize && now.Sub(s.at) < announcementDelay {
-		s.expected = false // lookForStep has counted this step
+	if s.announcementDue && moved.Abs() <= stepSize && now.Sub(s.at) < announcementDelay {
+		s.announcementDue = false // lookForStep has counted this step
 	} else {
 		s.add(moved, now)
 	}
@@ -66,7 +66,7 @@ func (c *Clock) lookForStep() {
 	}
 	if moved := c.steps.moved(step(c.start, now)); moved.Abs() > stepSize {
 		c.steps.add(moved, now)
-		c.steps.expected = true
+		c.steps.announcementDue = true
 	}
 }
 
@@ -82,7 +82,7 @@ func (s *steps) moved(ahead time.Duration) time.Duration {
 func (s *steps) add(size time.Duration, at time.Time) {
 	s.count++
 	s.size, s.at = size, at
-	s.disrupted, s.expected = true, false
+	s.disrupted, s.announcementDue = true, false
 }
 
 // judge sets q.disrupted. before is the previous Quality, or nil.

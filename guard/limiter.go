@@ -80,15 +80,15 @@ func (l *limiter) allow(source, hash uint64, now time.Duration) bool {
 	if b.source == source {
 		tat = max(tat, b.tat)
 	}
-	if over := tat - int64(now) - l.tolerance; over > 0 && !l.lucky(over) {
+	if over := tat - int64(now) - l.tolerance; over > 0 && !l.passByChance(over) {
 		return false
 	}
 	b.source, b.tat = source, tat+l.interval
 	return true
 }
 
-// lucky returns true with the probability 1 - over/reserve.
-func (l *limiter) lucky(over int64) bool {
+// passByChance returns true with the probability 1 - over/reserve.
+func (l *limiter) passByChance(over int64) bool {
 	n, _ := bits.Mul64(l.random.Uint64(), uint64(l.reserve)) // uniform in 0 to reserve - 1
 	return int64(n) >= over
 }

@@ -119,8 +119,8 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 	if errors.Is(err, net.ErrClosed) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = os.ErrDeadlineExceeded // ctx expired before the socket's own deadline
 	}
-	if answer.refused != nil {
-		err = fmt.Errorf("%w, and no other: %w", answer.refused, err)
+	if answer.dropErr != nil {
+		err = fmt.Errorf("%w; no other answer: %w", answer.dropErr, err)
 	}
 	return nil, err
 }
@@ -149,12 +149,12 @@ func newResponse(r *beevik.Response, server netip.AddrPort) *Response {
 // its arithmetic panic. answerConn is for one goroutine.
 type answerConn struct {
 	net.Conn
-	asked   Time         // transmit timestamp of the request
-	sent    time.Time    // when the request was sent, by the host's clock
-	refused error        // why the last answer was dropped: an ErrImplausible, or nil
-	udp     *net.UDPConn // Conn, if the kernel gives timestamps
-	stamped time.Time    // when the kernel received the answer, by the host's clock; zero if unknown
-	control [controlSize]byte
+	origin   Time         // transmit timestamp of the request: the answer's Origin
+	sent     time.Time    // when the request was sent, by the host's clock
+	dropErr  error        // why the last answer was dropped: an ErrImplausible, or nil
+	udp      *net.UDPConn // Conn, if the kernel gives timestamps
+	received time.Time    // when the kernel received the answer, by the host's clock; zero if unknown
+	control  [controlSize]byte
 }
 
 var _ net.Conn = (*answerConn)(nil)
@@ -162,7 +162,7 @@ var _ net.Conn = (*answerConn)(nil)
 // Write sends a request.
 func (c *answerConn) Write(b []byte) (int, error) {
 	if request, ok := Parse(b); ok {
-		c.asked = request.Transmit
+		c.origin = request.Transmit
 	}
 	c.sent = time.Now()
 	return c.Conn.Write(b)
@@ -184,7 +184,7 @@ func (c *answerConn) read(b []byte) (n int, err error) {
 		return c.Conn.Read(b)
 	}
 	n, control, _, _, err := c.udp.ReadMsgUDPAddrPort(b, c.control[:])
-	c.stamped = timestamp(c.control[:control])
+	c.received = timestamp(c.control[:control])
 	return n, err
 }
 
@@ -194,8 +194,8 @@ func (c *answerConn) read(b []byte) (n int, err error) {
 func (c *answerConn) arrival(now func() time.Time) time.Time {
 	host := time.Now() // before now(): a pause in between makes the arrival later, not earlier
 	t := now()
-	waited := host.Round(0).Sub(c.stamped)
-	if c.stamped.IsZero() || waited < 0 || waited > host.Sub(c.sent) { // the host's clock was set
+	waited := host.Round(0).Sub(c.received)
+	if c.received.IsZero() || waited < 0 || waited > host.Sub(c.sent) { // the host's clock was set
 		return t
 	}
 	return t.Add(-waited)
@@ -205,9 +205,9 @@ func (c *answerConn) arrival(now func() time.Time) time.Time {
 func (c *answerConn) accepts(b []byte) bool {
 	took := time.Since(c.sent)
 	p, ok := Parse(b)
-	if !ok || p.Mode != ModeServer || p.Origin != c.asked {
+	if !ok || p.Mode != ModeServer || p.Origin != c.origin {
 		return false
 	}
-	c.refused = p.plausible(took)
-	return c.refused == nil
+	c.dropErr = p.plausible(took)
+	return c.dropErr == nil
 }

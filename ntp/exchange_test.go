@@ -247,11 +247,11 @@ func TestArrivalIsTheKernelsTimestamp(t *testing.T) {
 	}
 	// If the host's clock was set meanwhile, the timestamp is ignored.
 	for _, set := range []time.Duration{-time.Hour, time.Hour} {
-		stamped := c.stamped
-		c.stamped = stamped.Add(set)
+		received := c.received
+		c.received = received.Add(set)
 		if took := c.arrival(now).Sub(sent); took < late {
 			t.Errorf("with the clock set by %v, the exchange took %v, want at least %v", set, took, late)
 		}
-		c.stamped = stamped
+		c.received = received
 	}
 }
