@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// refreshInterval is how old a Quality may be before the kernel is asked again.
+// refreshInterval is the age at which a Quality is stale.
 const refreshInterval = time.Second
 
-// Config describes a clock. Its zero value is the clock of the host.
+// Config configures a Clock. Its zero value is for the host's clock.
 type Config struct {
 	Now    func() time.Time // reads the time; nil for the host's
-	Kernel Kernel           // reads the state; nil for the host's
+	Kernel Kernel           // reads the kernel's state; nil for the host's
 	Floor  time.Duration    // added to the error bounds of the kernel and of a Measurement
 
-	// Observe is called with each new Quality, by the goroutine that asked for it or
-	// changed it. It must return soon, and not call methods of the Clock.
+	// Observe is called with each new Quality, on the goroutine whose call of the
+	// Clock made it. It must return soon, and not call methods of the Clock.
 	Observe func(*Quality)
 
-	// Disrupted says that the clock is Disrupted from the beginning.
+	// Disrupted makes the clock Disrupted from the beginning.
 	Disrupted bool
 }
 
@@ -30,13 +30,13 @@ type Clock struct {
 	kernel  Kernel
 	floor   time.Duration
 	observe func(*Quality)       // nil for none
-	raw     func() time.Duration // a clock that nobody steers; nil for none
-	start   time.Time            // when the clock was made
+	raw     func() time.Duration // an unsteered clock; nil for none
+	start   time.Time            // when New was called
 	last    atomic.Pointer[Quality]
 
-	mu          sync.Mutex // held while the kernel is asked, once a second
+	mu          sync.Mutex // held while the kernel's state is read, once a second; guards the fields below
 	steps       steps
-	measurement *heldMeasurement // nil without one that is still valid
+	measurement *heldMeasurement // nil if there is no valid one
 }
 
 // New returns the clock that c describes.
@@ -53,12 +53,13 @@ func New(c Config) *Clock {
 	return made
 }
 
-// Now reads the time.
+// Now returns the time that the clock shows.
 func (c *Clock) Now() time.Time { return c.now() }
 
-// Quality returns what is known of the clock. It is at most a second older than
-// now, and not from before a step that shows in now. It costs one adjtimex(2) a
-// second, and only while it is called. The result is immutable.
+// Quality returns the clock's state and error bounds. They are at most a second
+// older than now, and not from before a step that shows in now. Quality reads the
+// kernel's state only if the last result is stale: one adjtimex(2) a second. The
+// result is immutable.
 func (c *Clock) Quality(now time.Time) *Quality {
 	q := c.last.Load()
 	if q.fresh(now) {
@@ -73,7 +74,7 @@ func (c *Clock) Quality(now time.Time) *Quality {
 	return c.refresh(now)
 }
 
-// Refresh asks the kernel, however recent the last Quality is.
+// Refresh returns a new Quality: it reads the kernel's state in any case.
 func (c *Clock) Refresh() *Quality {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,7 +82,7 @@ func (c *Clock) Refresh() *Quality {
 	return c.refresh(c.now())
 }
 
-// refresh asks the kernel. c.mu must be held.
+// refresh reads the kernel's state and makes a new Quality. c.mu must be held.
 func (c *Clock) refresh(now time.Time) *Quality {
 	state, err := c.kernel.State()
 	q := &Quality{State: state, Err: err, At: now, Steps: c.steps.count, LastStep: c.steps.size, floor: c.floor}
@@ -101,8 +102,8 @@ func (c *Clock) refresh(now time.Time) *Quality {
 	return q
 }
 
-// fresh reports whether q exists and is recent enough at now. It may be newer
-// than now: another loop may have read the clock a moment later.
+// fresh reports whether q is not nil and recent enough at now. q may be newer
+// than now, because another loop may have read the clock a moment later.
 func (q *Quality) fresh(now time.Time) bool {
 	if q == nil {
 		return false
@@ -111,9 +112,9 @@ func (q *Quality) fresh(now time.Time) bool {
 	return -refreshInterval < age && age < refreshInterval && step(q.At, now).Abs() < stepSize
 }
 
-// aheadOfRaw returns how far the wall clock has got ahead, since the clock was
-// made, of one that nobody steers. Only its change means something: how far the
-// time was slewed.
+// aheadOfRaw returns how far the wall clock has moved ahead of the unsteered one
+// since New. Only changes of the result matter: they are what the clock was
+// slewed by.
 func (c *Clock) aheadOfRaw() time.Duration {
 	if c.raw == nil {
 		return 0
@@ -121,6 +122,5 @@ func (c *Clock) aheadOfRaw() time.Duration {
 	return c.elapsed() - c.raw()
 }
 
-// elapsed returns how far the wall clock is from where it was when the clock was made,
-// steps included.
+// elapsed returns how far the wall clock has moved since New, steps included.
 func (c *Clock) elapsed() time.Duration { return c.now().Round(0).Sub(c.start.Round(0)) }

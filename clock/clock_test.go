@@ -7,37 +7,37 @@ import (
 	"time"
 )
 
-// fake is a clock to be set, and the kernel that keeps it.
+// fake is the time and the kernel's state of a clock, as a test sets them.
 type fake struct {
 	now   time.Time
 	state State
 	err   error
-	asked int
+	reads int // calls of State
 }
 
-func (f *fake) State() (State, error) { f.asked++; return f.state, f.err }
+func (f *fake) State() (State, error) { f.reads++; return f.state, f.err }
 func (f *fake) clock() *Clock         { return New(Config{Now: func() time.Time { return f.now }, Kernel: f}) }
 
-func TestKernelIsAskedOnceASecondAtTheMost(t *testing.T) {
+func TestKernelIsReadOnceASecondAtMost(t *testing.T) {
 	f := &fake{now: time.Now()}
 	c := f.clock()
-	if f.asked != 0 {
-		t.Error("asked before anybody wanted to know")
+	if f.reads != 0 {
+		t.Error("New read the kernel's state")
 	}
 	for range 1001 {
 		c.Quality(f.now)
 		f.now = f.now.Add(5 * time.Millisecond)
 	}
-	if f.asked != 6 {
-		t.Errorf("asked %d times in five seconds and the first", f.asked)
+	if f.reads != 6 {
+		t.Errorf("read %d times from second 0 to 5, want 6", f.reads)
 	}
 	f.now = f.now.Add(-time.Hour)
 	if q := c.Quality(f.now); !q.At.Equal(f.now) {
-		t.Error("a quality from the future was taken for fresh")
+		t.Error("a Quality from the future counts as fresh")
 	}
 }
 
-func TestErrorNeverSaysLessThanTheKernel(t *testing.T) {
+func TestErrorIsNeverBelowTheKernels(t *testing.T) {
 	at := time.Now()
 	q := &Quality{State: State{MaxError: 3 * time.Millisecond, Offset: -2 * time.Millisecond}, At: at}
 	for _, c := range []struct{ age, want time.Duration }{
@@ -62,16 +62,16 @@ func TestSyncedAndTrusted(t *testing.T) {
 		"good":                   {Quality{State: State{MaxError: time.Millisecond}}, true, true},
 		"error above the limit":  {Quality{State: State{MaxError: 101 * time.Millisecond}}, true, false},
 		"offset above the limit": {Quality{State: State{Offset: -101 * time.Millisecond}}, true, false},
-		"kernel has given up":    {Quality{State: State{MaxError: 16 * time.Second}}, false, false},
+		"no bound":               {Quality{State: State{MaxError: 16 * time.Second}}, false, false},
 		"faulty":                 {Quality{State: State{Faulty: true}}, false, false},
 		"unknown":                {Quality{Err: errors.New("no")}, false, false},
 	} {
 		c.q.At = at
 		if got := c.q.Synced(); got != c.synced {
-			t.Errorf("%s: Synced is %v", name, got)
+			t.Errorf("%s: Synced is %v, want %v", name, got, c.synced)
 		}
 		if got := c.q.Trusted(at, 100*time.Millisecond); got != c.trusted {
-			t.Errorf("%s: Trusted is %v", name, got)
+			t.Errorf("%s: Trusted is %v, want %v", name, got, c.trusted)
 		}
 	}
 }
@@ -88,19 +88,19 @@ func TestStepsAreCounted(t *testing.T) {
 	pass(2*time.Second, 2*time.Second)
 	pass(time.Hour, time.Hour-time.Millisecond)
 	if n := c.Steps(); n != 0 {
-		t.Fatalf("%d steps of a clock that only ran", n)
+		t.Fatalf("%d steps of a clock that was not stepped", n)
 	}
 	pass(3*time.Second, 2*time.Second)
 	pass(-10*365*24*time.Hour, time.Second)
 	pass(2020*time.Millisecond, 2*time.Second)
 	pass(2*time.Second, 2*time.Second)
-	pass(-900*time.Millisecond, 100*time.Millisecond) // a leap second, within Refresh
+	pass(-900*time.Millisecond, 100*time.Millisecond) // a leap second, sooner than refreshInterval
 	if n := c.Steps(); n != 4 {
 		t.Errorf("%d steps, want 4", n)
 	}
 }
 
-func TestStepIsSeenHoweverSeldomOneLooks(t *testing.T) {
+func TestStepIsSeenAfterAMonthWithoutARefresh(t *testing.T) {
 	wall := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 	f := &fake{now: reading(wall, 0)}
 	c := f.clock()
@@ -108,11 +108,11 @@ func TestStepIsSeenHoweverSeldomOneLooks(t *testing.T) {
 	f.now = reading(wall.Add(month+50*time.Millisecond), month)
 	c.Quality(f.now)
 	if n := c.Steps(); n != 1 {
-		t.Errorf("%d steps in a month in which nobody asked, want 1", n)
+		t.Errorf("%d steps in a month without a refresh, want 1", n)
 	}
 }
 
-func TestHostTellsItsState(t *testing.T) {
+func TestHostReportsItsState(t *testing.T) {
 	c := New(Config{})
 	q := c.Quality(c.Now())
 	if errors.Is(q.Err, ErrUnsupported) {
@@ -122,7 +122,7 @@ func TestHostTellsItsState(t *testing.T) {
 		t.Fatal(q.Err)
 	}
 	if q.MaxError < 0 || q.MaxError > MaxErrorLimit {
-		t.Errorf("a maximum error of %v", q.MaxError)
+		t.Errorf("a maximum error of %v, want 0 to %v", q.MaxError, MaxErrorLimit)
 	}
 }
 
@@ -133,7 +133,7 @@ func TestQualityFromManyGoroutines(t *testing.T) {
 		wg.Go(func() {
 			for range 1000 {
 				if c.Quality(c.Now().Add(time.Hour)) == nil {
-					t.Error("no quality")
+					t.Error("Quality returned nil")
 				}
 			}
 		})
@@ -146,7 +146,7 @@ func TestFreshQualityAllocatesNothing(t *testing.T) {
 	now := c.Now()
 	c.Quality(now)
 	if n := testing.AllocsPerRun(1000, func() { c.Quality(now) }); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations, want none", n)
 	}
 }
 

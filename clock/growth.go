@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// Growth is how the Error of a Quality grows while the clock is not stepped. It
-// is for programs that cannot call Error, as that of package xdp.
+// Growth describes how the Error of a Quality grows while the clock is not
+// stepped. It is for programs that cannot call Error, such as the one of package
+// xdp.
 //
-// Two bounds grow with time. The kernel's grows by KernelRate with each second
-// that has passed since KernelAt, and the upstream's by DriftOver the time since
-// UpstreamAt. The error is the lesser of both, or the greater if Greater is set.
-// A bound that nobody claims is NoBound, and its rate 0.
+// There are two bounds. The kernel's grows by KernelRate with each whole second
+// since KernelAt. The upstream's grows by DriftOver of the time since UpstreamAt.
+// The error is the lesser of the two, or the greater if Greater is set. A bound
+// that is not known is NoBound, with a rate of 0.
 type Growth struct {
 	Kernel     time.Duration
 	KernelAt   time.Time
@@ -21,17 +22,17 @@ type Growth struct {
 	Greater    bool
 }
 
-// NoBound is above every error bound, and so far below the greatest Duration that
-// nothing added to it overflows.
+// NoBound is above every error bound. It is far enough below the greatest
+// Duration that adding a growth to it does not overflow.
 const NoBound = time.Duration(math.MaxInt64 / 2)
 
-// Growth returns how Error grows from At on. If no bound is known, it is unknown
-// for good: that is returned as a bound of unknown, which does not grow.
+// Growth returns how Error grows from At on. If no bound is known, the bound is
+// the given unknown, and does not grow.
 func (q *Quality) Growth(unknown time.Duration) Growth {
 	g := Growth{Kernel: NoBound, KernelAt: q.At, Upstream: NoBound, UpstreamAt: q.At}
 	if q.kernelClaims() {
-		// The second in which the kernel was asked counts, and one more before it:
-		// kernelInterval.
+		// kernelInterval counts the second in which the state was read, and one more
+		// before it.
 		g.KernelAt = q.At.Add(1 - 2*time.Second)
 		g.Kernel, g.KernelRate = q.Offset.Abs()+q.MaxError+q.floor, MaxDrift
 	}
@@ -46,7 +47,7 @@ func (q *Quality) Growth(unknown time.Duration) Growth {
 	return g
 }
 
-// Error returns the error bound at t, which is not before the Quality's At.
+// Error returns the error bound at t. t must not be before the Quality's At.
 func (g Growth) Error(t time.Time) time.Duration {
 	kernel := g.Kernel + t.Sub(g.KernelAt)/time.Second*g.KernelRate
 	upstream := g.Upstream + DriftOver(max(0, t.Sub(g.UpstreamAt)))

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// TestGrowthIsThatOfTheError: for any state of the kernel and any comparison with
-// a time server.
+// TestGrowthIsThatOfTheError: for any state of the kernel and any measurement.
 func TestGrowthIsThatOfTheError(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5905, 9))
 	duration := func(most time.Duration) time.Duration { return time.Duration(rng.Int64N(int64(most) + 1)) }
@@ -42,6 +41,6 @@ func TestGrowthIsThatOfTheError(t *testing.T) {
 		}
 	}
 	if greater == 0 || unknown == 0 {
-		t.Errorf("%d contradictions, %d without a bound", greater, unknown)
+		t.Errorf("%d states with the greater bound, %d without a bound; want some of each", greater, unknown)
 	}
 }

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Interval is a range of offsets, ends included: of true time from a clock, or
-// of one clock from another. Its methods saturate at ±math.MaxInt64.
+// Interval is a range of offsets, ends included. An offset is that of true time
+// from a clock, or of one clock from another. The methods saturate at
+// ±math.MaxInt64.
 type Interval struct{ Low, High time.Duration }
 
 // Around returns the interval of offset ± bound.
@@ -17,7 +18,8 @@ func Around(offset, bound time.Duration) Interval { return Interval{offset, offs
 // Disjoint reports whether i and j have no offset in common.
 func (i Interval) Disjoint(j Interval) bool { return i.High < j.Low || j.High < i.Low }
 
-// Overlap returns what i and j have in common, if they are not Disjoint.
+// Overlap returns the interval that i and j have in common. They must not be
+// Disjoint.
 func (i Interval) Overlap(j Interval) Interval {
 	return Interval{max(i.Low, j.Low), min(i.High, j.High)}
 }
@@ -61,15 +63,13 @@ func AddSaturated(a, b time.Duration) time.Duration {
 	return math.MaxInt64
 }
 
-// Majority returns where the truth lies if most sources are right. Each source
-// claims one of the intervals; sources is how many there are, which is more than
-// there are intervals if some are silent. The offsets that the most intervals
-// contain are returned as disjoint intervals in ascending order, if more than
-// half of all sources claim them. Otherwise there is no majority, and the result
-// is nil.
+// Majority returns the offsets on which the most sources agree, as disjoint
+// intervals in ascending order. intervals has the claim of each source that makes
+// one. sources is the number of all sources, silent ones included. Unless more
+// than half of all sources agree, there is no majority, and the result is nil.
 //
-// It is Marzullo's algorithm, as in RFC 5905, section 11.2.1; the RFC looks at
-// the middles of the intervals as well, to choose between servers; this does not.
+// It is Marzullo's algorithm: RFC 5905, section 11.2.1. The RFC also looks at the
+// middles of the intervals, to choose between servers. Majority does not.
 func Majority(intervals []Interval, sources int) []Interval {
 	type edge struct {
 		at    time.Duration
@@ -92,7 +92,7 @@ func Majority(intervals []Interval, sources int) []Interval {
 		if count > most {
 			most, shared = count, shared[:0]
 		}
-		shared = append(shared, Interval{e.at, edges[n+1].at}) // the most begin here, so the next edge is an end
+		shared = append(shared, Interval{e.at, edges[n+1].at}) // the count is highest here, so the next edge is an end
 	}
 	if 2*most <= sources {
 		return nil

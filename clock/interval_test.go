@@ -21,37 +21,37 @@ func TestIntervalArithmetic(t *testing.T) {
 		"before":  {Interval{-40, -11}, Interval{}, Interval{-40, 20}, true},
 	} {
 		if a.Disjoint(c.b) != c.disjoint || c.b.Disjoint(a) != c.disjoint {
-			t.Errorf("%s: disjoint is %v", name, a.Disjoint(c.b))
+			t.Errorf("%s: disjoint is %v, want %v", name, a.Disjoint(c.b), c.disjoint)
 		}
 		if got := a.Overlap(c.b); !c.disjoint && (got != c.overlap || c.b.Overlap(a) != got) {
-			t.Errorf("%s: overlap %v", name, got)
+			t.Errorf("%s: overlap %v, want %v", name, got, c.overlap)
 		}
 		if got := a.Hull(c.b); got != c.hull || c.b.Hull(a) != got {
-			t.Errorf("%s: hull %v", name, got)
+			t.Errorf("%s: hull %v, want %v", name, got, c.hull)
 		}
 	}
 	if got := Around(5, 15); got != a || got.Middle() != 5 || got.Widen(2) != (Interval{-12, 22}) {
-		t.Errorf("%v, %v, %v", got, got.Middle(), got.Widen(2))
+		t.Errorf("around 5: %v, middle %v, widened by 2: %v", got, got.Middle(), got.Widen(2))
 	}
 }
 
 func TestIntervalsAddUp(t *testing.T) {
 	a, b := Interval{-10, 20}, Interval{1, 3}
 	if sum, difference := a.Plus(b), a.Minus(b); sum != (Interval{-9, 23}) || difference != (Interval{-13, 19}) {
-		t.Errorf("%v, %v", sum, difference)
+		t.Errorf("sum %v, difference %v; want {-9, 23} and {-13, 19}", sum, difference)
 	}
 	if got := a.Negated(); got != (Interval{-20, 10}) {
-		t.Errorf("%v", got)
+		t.Errorf("negated: %v, want {-20, 10}", got)
 	}
 }
 
 func TestIntervalsSaturate(t *testing.T) {
 	const most = math.MaxInt64
 	if got := Around(most-1, 10); got != (Interval{most - 11, most}) {
-		t.Errorf("%v", got)
+		t.Errorf("at the upper limit: %v", got)
 	}
 	if got := Around(1-most, 10); got != (Interval{-most, 11 - most}) {
-		t.Errorf("%v", got)
+		t.Errorf("at the lower limit: %v", got)
 	}
 	for _, c := range [][3]time.Duration{
 		{most, most, most}, {-most, -most, -most}, {math.MinInt64, -1, -most}, {math.MinInt64, math.MinInt64, -most}, {most, -most, 0}, {most, -1, most - 1}, {1, 2, 3},
@@ -61,7 +61,7 @@ func TestIntervalsSaturate(t *testing.T) {
 		}
 	}
 	if got := (Interval{-most, most}).Middle(); got > 0 {
-		t.Errorf("%v", got)
+		t.Errorf("the middle of all offsets is %v, want 0 or less", got)
 	}
 }
 
@@ -71,8 +71,8 @@ func TestMajority(t *testing.T) {
 		sources   int
 		want      []Interval
 	}{
-		"nobody":                 {nil, 0, nil},
-		"silence":                {nil, 3, nil},
+		"no sources":             {nil, 0, nil},
+		"three silent":           {nil, 3, nil},
 		"one":                    {[]Interval{{-10, 20}}, 1, []Interval{{-10, 20}}},
 		"one of two answers":     {[]Interval{{-10, 20}}, 2, nil},
 		"two of three answer":    {[]Interval{{0, 10}, {5, 15}}, 3, []Interval{{5, 10}}},
@@ -90,7 +90,7 @@ func TestMajority(t *testing.T) {
 	}
 }
 
-// TestMajorityIsWhereMostAgree compares with counting at every offset.
+// TestMajorityIsWhereMostAgree counts the intervals at every offset, and compares.
 func TestMajorityIsWhereMostAgree(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1305, 5905))
 	const last = 60
@@ -111,7 +111,7 @@ func TestMajorityIsWhereMostAgree(t *testing.T) {
 		most := slices.Max(counts[:])
 		got := Majority(intervals, sources)
 		if (got != nil) != (2*most > sources) {
-			t.Fatalf("%v of %d: %v, though %d agree", intervals, sources, got, most)
+			t.Fatalf("%v of %d sources: %v, but %d agree", intervals, sources, got, most)
 		}
 		if got == nil {
 			continue
@@ -125,14 +125,14 @@ func TestMajorityIsWhereMostAgree(t *testing.T) {
 				}
 			}
 			if within > 1 || (within == 1) != (n == most) {
-				t.Fatalf("%v: %v has %d %d times, where %d of at most %d agree", intervals, got, at, within, n, most)
+				t.Fatalf("%v: %v contains %d %d times; there %d sources agree, elsewhere at most %d", intervals, got, at, within, n, most)
 			}
 		}
 		if !slices.IsSortedFunc(got, func(a, b Interval) int { return int(a.Low - b.Low) }) {
-			t.Fatalf("%v are not in order", got)
+			t.Fatalf("%v are not in ascending order", got)
 		}
 	}
 	if found < 1000 {
-		t.Errorf("only %d majorities", found)
+		t.Errorf("%d majorities, want at least 1000", found)
 	}
 }

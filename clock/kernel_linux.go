@@ -13,7 +13,7 @@ func Host() Kernel { return host{} }
 type host struct{}
 
 func (host) State() (State, error) {
-	var t unix.Timex // no mode is set, so nothing is changed
+	var t unix.Timex // without modes, adjtimex only reads
 	state, err := unix.Adjtimex(&t)
 	if err != nil {
 		return State{}, fmt.Errorf("adjtimex: %w", err)
@@ -21,7 +21,7 @@ func (host) State() (State, error) {
 	return fromTimex(&t, state), nil
 }
 
-// fromTimex translates what adjtimex(2) fills in and returns.
+// fromTimex converts the result of adjtimex(2): t and its return value.
 func fromTimex(t *unix.Timex, state int) State {
 	s := State{
 		Faulty:   faulty(t.Status),
@@ -31,10 +31,10 @@ func fromTimex(t *unix.Timex, state int) State {
 		TAI:      int(t.Tai),
 	}
 	if t.Status&unix.STA_NANO == 0 {
-		s.Offset *= 1000 // it was in microseconds
+		s.Offset *= 1000 // t.Offset is in microseconds
 	}
 	switch {
-	case state == unix.TIME_WAIT: // it is over; the daemon just has not cleared the bit
+	case state == unix.TIME_WAIT: // the leap second is over, and the daemon has not cleared the bit yet
 	case t.Status&unix.STA_INS != 0:
 		s.Leap = LeapInsert
 	case t.Status&unix.STA_DEL != 0:
@@ -43,7 +43,7 @@ func fromTimex(t *unix.Timex, state int) State {
 	return s
 }
 
-// faulty is is_error_status of the kernel's ntp.c, less STA_UNSYNC.
+// faulty is is_error_status of the kernel's ntp.c without STA_UNSYNC.
 func faulty(status int32) bool {
 	has := func(bits int32) bool { return status&bits != 0 }
 	return has(unix.STA_CLOCKERR) ||
@@ -52,8 +52,8 @@ func faulty(status int32) bool {
 		has(unix.STA_PPSFREQ) && has(unix.STA_PPSWANDER|unix.STA_PPSERROR)
 }
 
-// hostRaw returns a reader of the host's oscillator, which no daemon steers:
-// CLOCK_MONOTONIC_RAW, clock_gettime(2). It returns nil if there is none.
+// hostRaw returns a reader of the host's unsteered clock: CLOCK_MONOTONIC_RAW,
+// clock_gettime(2). It returns nil if there is none.
 func hostRaw() func() time.Duration {
 	read := func() time.Duration {
 		var t unix.Timespec

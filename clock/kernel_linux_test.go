@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestTimexIsReadInItsOwnUnits(t *testing.T) {
+func TestTimexUnitsAreConverted(t *testing.T) {
 	tx := unix.Timex{Offset: -1500, Maxerror: 2500, Esterror: 70, Tai: 37, Status: unix.STA_INS | unix.STA_UNSYNC}
 	want := State{
 		MaxError: 2500 * time.Microsecond, EstError: 70 * time.Microsecond,

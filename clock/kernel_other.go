@@ -4,12 +4,12 @@ package clock
 
 import "time"
 
-// Host returns a kernel whose state is unknown: its error is ErrUnsupported.
+// Host returns a Kernel whose State returns ErrUnsupported.
 func Host() Kernel { return host{} }
 
 type host struct{}
 
 func (host) State() (State, error) { return State{}, ErrUnsupported }
 
-// hostRaw returns nil: no unsteered clock is known.
+// hostRaw returns nil: there is no unsteered clock.
 func hostRaw() func() time.Duration { return nil }

@@ -10,26 +10,27 @@ const ms = time.Millisecond
 
 func TestMeasurementNarrowsOrContradictsTheKernel(t *testing.T) {
 	at := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
-	nothing := State{MaxError: MaxErrorLimit}
-	// The kernel's own growth of half a millisecond is within its claim here.
+	noBound := State{MaxError: MaxErrorLimit}
+	// The kernel's bound is half a millisecond above MaxError: its growth in the
+	// current second.
 	for name, c := range map[string]struct {
 		state         State
 		err           error
 		offset, bound time.Duration
-		from, to      time.Duration // of the interval, less what it grew by
+		from, to      time.Duration // of the interval
 		synced        bool
 		contradicted  bool
 	}{
 		"narrows both sides":      {State{MaxError: 100 * ms}, nil, 10 * ms, 5 * ms, 5 * ms, 15 * ms, true, false},
 		"narrows one side":        {State{MaxError: 9500 * time.Microsecond}, nil, 8 * ms, 5 * ms, 3 * ms, 10 * ms, true, false},
-		"says less":               {State{MaxError: 9500 * time.Microsecond}, nil, 3 * ms, 50 * ms, -10 * ms, 10 * ms, true, false},
+		"is wider":                {State{MaxError: 9500 * time.Microsecond}, nil, 3 * ms, 50 * ms, -10 * ms, 10 * ms, true, false},
 		"contradicts from above":  {State{MaxError: 9500 * time.Microsecond}, nil, 100 * ms, 5 * ms, -10 * ms, 105 * ms, false, true},
 		"contradicts from below":  {State{MaxError: 9500 * time.Microsecond}, nil, -100 * ms, 5 * ms, -105 * ms, 10 * ms, false, true},
-		"alone":                   {nothing, nil, -8 * ms, 5 * ms, -13 * ms, -3 * ms, true, false},
+		"alone":                   {noBound, nil, -8 * ms, 5 * ms, -13 * ms, -3 * ms, true, false},
 		"alone, without a kernel": {State{}, ErrUnsupported, 8 * ms, 5 * ms, 3 * ms, 13 * ms, true, false},
-		"alone, and far off":      {nothing, nil, 17 * time.Second, 5 * ms, 17*time.Second - 5*ms, 17*time.Second + 5*ms, false, false},
-		"beside a fault":          {State{MaxError: 9500 * time.Microsecond, Faulty: true}, nil, 8 * ms, 5 * ms, -10 * ms, 13 * ms, false, false},
-		"beside an unknown fault": {State{MaxError: MaxErrorLimit, Faulty: true}, nil, 8 * ms, 5 * ms, 3 * ms, 13 * ms, false, false},
+		"alone, and far off":      {noBound, nil, 17 * time.Second, 5 * ms, 17*time.Second - 5*ms, 17*time.Second + 5*ms, false, false},
+		"beside a faulty kernel":  {State{MaxError: 9500 * time.Microsecond, Faulty: true}, nil, 8 * ms, 5 * ms, -10 * ms, 13 * ms, false, false},
+		"faulty, without a bound": {State{MaxError: MaxErrorLimit, Faulty: true}, nil, 8 * ms, 5 * ms, 3 * ms, 13 * ms, false, false},
 	} {
 		f := &fake{now: at, state: c.state, err: c.err}
 		k := f.clock()
@@ -37,17 +38,17 @@ func TestMeasurementNarrowsOrContradictsTheKernel(t *testing.T) {
 		k.SetMeasurement(Measurement{At: at, Offset: c.offset, Bound: c.bound, Life: time.Minute})
 		q := k.Quality(at)
 		if q == before {
-			t.Errorf("%s: the measurement made no difference", name)
+			t.Errorf("%s: SetMeasurement did not make a new Quality", name)
 		}
 		earliest, latest, ok := q.Bounds(at)
 		if from, to := earliest.Sub(at), latest.Sub(at); !ok || !near(from, c.from) || !near(to, c.to) {
 			t.Errorf("%s: from %v to %v, %v; want from %v to %v", name, from, to, ok, c.from, c.to)
 		}
 		if e, ok := q.Error(at); !ok || !near(e, max(-c.from, c.to)) {
-			t.Errorf("%s: an error of %v, %v", name, e, ok)
+			t.Errorf("%s: an error of %v, %v; want %v", name, e, ok, max(-c.from, c.to))
 		}
 		if q.Synced() != c.synced || q.Contradicted() != c.contradicted {
-			t.Errorf("%s: synced %v, contradicted %v", name, q.Synced(), q.Contradicted())
+			t.Errorf("%s: synced %v, contradicted %v; want %v, %v", name, q.Synced(), q.Contradicted(), c.synced, c.contradicted)
 		}
 		if q.Trusted(at, 20*ms) != (c.synced && max(-c.from, c.to) <= 20*ms) {
 			t.Errorf("%s: trusted is %v", name, q.Trusted(at, 20*ms))
@@ -55,7 +56,7 @@ func TestMeasurementNarrowsOrContradictsTheKernel(t *testing.T) {
 	}
 }
 
-// near reports whether two durations are the same but for the rounding.
+// near reports whether two durations are equal up to rounding.
 func near(a, b time.Duration) bool { return (a - b).Abs() <= time.Nanosecond }
 
 func TestMeasurementGrowsAndGoesStale(t *testing.T) {
@@ -71,15 +72,15 @@ func TestMeasurementGrowsAndGoesStale(t *testing.T) {
 	}
 	f.now = at.Add(8*time.Minute - 1)
 	if m, ok := c.Quality(f.now).Upstream(); !ok || m.Server != "a" {
-		t.Errorf("the measurement is gone too early")
+		t.Errorf("the measurement expired too early")
 	}
 	f.now = at.Add(8 * time.Minute)
 	q := c.Quality(f.now.Add(refreshInterval))
 	if _, ok := q.Upstream(); ok || q.Synced() {
-		t.Error("the measurement is stale, but still there")
+		t.Error("the stale measurement still counts")
 	}
 	if _, ok := q.Error(f.now); ok {
-		t.Error("an error is known by a stale measurement")
+		t.Error("the stale measurement still gives a bound")
 	}
 }
 
@@ -90,20 +91,20 @@ func TestStepInvalidatesTheMeasurement(t *testing.T) {
 	good := Measurement{At: f.now, Bound: ms, Life: time.Hour}
 	c.SetMeasurement(good)
 	if !c.Quality(f.now).Synced() {
-		t.Fatal("the measurement is not taken")
+		t.Fatal("the measurement does not count")
 	}
 	f.now = reading(wall.Add(20*ms), mono+ms)
 	if _, ok := c.Quality(f.now).Upstream(); ok {
-		t.Error("the measurement outlives a step")
+		t.Error("the measurement still counts after a step")
 	}
 	c.SetMeasurement(good)
 	if _, ok := c.Quality(f.now).Upstream(); ok {
-		t.Error("a measurement from before a step is taken")
+		t.Error("a measurement from before a step counts")
 	}
 	good.At = f.now
 	c.SetMeasurement(good)
 	if _, ok := c.Quality(f.now).Upstream(); !ok {
-		t.Error("a measurement from after the step is not taken")
+		t.Error("a measurement from after the step does not count")
 	}
 }
 
@@ -114,12 +115,12 @@ func TestFastSlewWidensTheMeasurement(t *testing.T) {
 	var raw time.Duration
 	c.raw = func() time.Duration { return raw }
 	c.SetMeasurement(Measurement{At: at, Offset: 200 * ms, Bound: ms, Life: time.Minute})
-	// The daemon learns of the same offset and slews it away in two seconds,
-	// of which the oscillator sees fewer.
+	// The daemon slews the measured offset away within two seconds of the clock,
+	// which are 1.8 s of the unsteered clock.
 	f.now, raw = at.Add(2*time.Second), 1800*ms
 	earliest, latest, ok := c.Quality(f.now).Bounds(f.now)
 	if !ok || earliest.After(f.now) || latest.Before(f.now) {
-		t.Errorf("from %v to %v, %v, of a clock that is right now", earliest.Sub(f.now), latest.Sub(f.now), ok)
+		t.Errorf("from %v to %v, %v; want bounds that contain 0, because the clock is now right", earliest.Sub(f.now), latest.Sub(f.now), ok)
 	}
 }
 
@@ -128,25 +129,25 @@ func TestFloorIsAddedToEveryBound(t *testing.T) {
 	f := &fake{now: at, state: State{MaxError: ms}}
 	c := New(Config{Now: func() time.Time { return f.now }, Kernel: f, Floor: 10 * ms})
 	if e, _ := c.Quality(at).Error(at); e != 11500*time.Microsecond {
-		t.Errorf("by the kernel: %v", e)
+		t.Errorf("error by the kernel: %v, want 11.5ms", e)
 	}
 	f.state, f.err = State{}, errors.New("no")
 	c.SetMeasurement(Measurement{At: at, Bound: ms, Life: time.Hour})
 	if e, _ := c.Quality(at).Error(at); !near(e, 11*ms) {
-		t.Errorf("by the measurement: %v", e)
+		t.Errorf("error by the measurement: %v, want 11ms", e)
 	}
 	f.state, f.err = State{}, nil
 	c.SetMeasurement(Measurement{At: at, Offset: 20 * ms, Bound: ms, Life: time.Hour})
 	if q := c.Quality(at); q.Contradicted() {
-		t.Error("the floor of both makes no difference to whether they agree")
+		t.Error("contradicted, though the bounds with their floors overlap")
 	}
 	c.SetMeasurement(Measurement{At: at, Offset: 22 * ms, Bound: ms, Life: time.Hour})
 	if q := c.Quality(at); !q.Contradicted() {
-		t.Error("the floor hides a contradiction")
+		t.Error("not contradicted, though the bounds with their floors are disjoint")
 	}
 }
 
-func TestMeasuredFromManyGoroutines(t *testing.T) {
+func TestSetMeasurementWhileOthersReadTheQuality(t *testing.T) {
 	c := New(Config{})
 	done := make(chan struct{})
 	go func() {
@@ -159,12 +160,12 @@ func TestMeasuredFromManyGoroutines(t *testing.T) {
 		now := c.Now()
 		q := c.Quality(now)
 		if e, ok := q.Error(now); ok && e < 0 {
-			t.Fatal("a bound below nothing")
+			t.Fatal("the error bound is negative")
 		}
 	}
 	<-done
 	if _, ok := c.Quality(c.Now()).Upstream(); !ok {
-		t.Error("the last measurement is not there")
+		t.Error("the last measurement does not count")
 	}
 }
 
@@ -174,8 +175,8 @@ func TestBoundsAllocateNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() {
 		now := c.Now()
 		c.Quality(now).Bounds(now)
-	}); n > 0.01 { // but once a second
-		t.Errorf("%v allocations", n)
+	}); n > 0.01 { // a refresh allocates, once a second
+		t.Errorf("%v allocations, want none", n)
 	}
 }
 

@@ -2,5 +2,5 @@
 
 package clock
 
-// states is how many states are simulated.
+// states is the number of simulated states.
 const states = 1_000_000

@@ -2,6 +2,7 @@
 
 package clock
 
-// states is how many states are simulated: fewer, since the race detector makes
-// each of them thirty times as dear and has nothing to find here.
+// states is the number of simulated states. It is smaller here: with the race
+// detector a state takes thirty times as long, and the simulation has no races to
+// find.
 const states = 50_000

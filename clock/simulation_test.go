@@ -9,62 +9,65 @@ import (
 	"nowd/clockbound"
 )
 
-// world is a clock, the oscillator that drives it, a daemon that steers it and
-// the true time. The true time is what passes; all else follows from it.
+// world is a simulation of the true time, a clock, its oscillator, and a daemon
+// that steers the clock.
 type world struct {
 	rng *rand.Rand
 
-	passed  time.Duration // of true time
-	drift   time.Duration // of the clock, in ns a second, but for what is slewed
-	wander  time.Duration // of the oscillator, likewise
-	ahead   time.Duration // of the clock, but for drift
-	stepped time.Duration // what of that the monotonic clock has not seen
-	offset  time.Duration // what the kernel is still to slew
-	rate    time.Duration // how fast it does so, in ns a second
-
-	maxError time.Duration // what the daemon wrote
-	wrote    time.Duration // and when
-	told     bool          // whether anybody told the kernel anything
+	passed    time.Duration // true time since start
+	drift     time.Duration // of the clock, in ns a second, without slews
+	oscDrift  time.Duration // of the oscillator, in ns a second
+	ahead     time.Duration // by how much the clock is ahead of true time, without drift
+	stepped   time.Duration // the part of ahead that came from steps
+	offset    time.Duration // what the kernel has yet to slew
+	slewRate  time.Duration // in ns a second
+	maxError  time.Duration // as the daemon wrote it
+	writtenAt time.Duration // when the daemon wrote maxError
+	hasBound  bool          // the kernel has an error bound
 }
 
 var start = time.Date(2036, 2, 7, 6, 28, 0, 0, time.UTC)
 
 func newWorld(rng *rand.Rand) *world {
 	w := &world{rng: rng}
-	w.drift, w.wander = w.some(500*time.Microsecond), w.some(500*time.Microsecond)
-	w.rate = w.upTo(80 * time.Millisecond)
-	w.disciplined()
+	w.drift, w.oscDrift = w.within(500*time.Microsecond), w.within(500*time.Microsecond)
+	w.slewRate = w.upTo(80 * time.Millisecond)
+	w.discipline()
 	return w
 }
 
+// upTo returns a random duration from 0 to d.
 func (w *world) upTo(d time.Duration) time.Duration { return time.Duration(w.rng.Int64N(int64(d) + 1)) }
-func (w *world) some(d time.Duration) time.Duration { return 2*w.upTo(d) - d }
 
-// disciplined has the daemon compare the clock with the true time and write
-// down what it found. Its offset is right to within the error that it claims.
-func (w *world) disciplined() {
-	w.told = w.rng.IntN(8) != 0
-	w.maxError, w.wrote = w.upTo([...]time.Duration{50 * time.Microsecond, 5 * ms, time.Second}[w.rng.IntN(3)]), w.passed
-	if !w.told {
+// within returns a random duration from -d to d.
+func (w *world) within(d time.Duration) time.Duration { return 2*w.upTo(d) - d }
+
+// discipline has the daemon compare the clock with the true time, set it, and
+// write the offset still to be slewed and the error bound. One time in eight
+// there is no daemon.
+func (w *world) discipline() {
+	w.hasBound = w.rng.IntN(8) != 0
+	w.maxError, w.writtenAt = w.upTo([...]time.Duration{50 * time.Microsecond, 5 * ms, time.Second}[w.rng.IntN(3)]), w.passed
+	if !w.hasBound {
 		w.offset = 0
 		return
 	}
-	w.offset = w.some([...]time.Duration{0, ms, 400 * ms}[w.rng.IntN(3)])
-	w.ahead += w.some(w.maxError) - w.offset - w.error()
+	w.offset = w.within([...]time.Duration{0, ms, 400 * ms}[w.rng.IntN(3)])
+	w.ahead += w.within(w.maxError) - w.offset - w.error()
 }
 
-// error is how far the clock is ahead of the true time.
-func (w *world) error() time.Duration { return w.ahead + gone(w.passed, w.drift) }
+// error returns how far the clock is ahead of the true time.
+func (w *world) error() time.Duration { return w.ahead + gain(w.passed, w.drift) }
 
-// gone is what a clock with that drift has got ahead by.
-func gone(t, drift time.Duration) time.Duration {
+// gain returns how far a clock with this drift gets ahead in t.
+func gain(t, drift time.Duration) time.Duration {
 	return time.Duration(float64(t) * float64(drift) / float64(time.Second))
 }
 
-// pass lets true time pass, in which the kernel slews.
+// pass lets true time pass. The kernel slews.
 func (w *world) pass(t time.Duration) {
 	w.passed += t
-	slew := min(gone(t, w.rate), w.offset.Abs())
+	slew := min(gain(t, w.slewRate), w.offset.Abs())
 	if w.offset < 0 {
 		slew = -slew
 	}
@@ -86,22 +89,23 @@ func (w *world) now() time.Time {
 // mono reads the monotonic clock.
 func (w *world) mono() time.Duration { return time.Hour + w.passed + w.error() - w.stepped }
 
-func (w *world) raw() time.Duration { return w.passed + gone(w.passed, w.wander) }
+// raw reads the unsteered clock.
+func (w *world) raw() time.Duration { return w.passed + gain(w.passed, w.oscDrift) }
 
-// State is what the kernel says: what the daemon wrote, and 500 µs for each
-// second since that is over.
+// State returns the kernel's state. Its maximum error is what the daemon wrote,
+// and 500 µs for each whole second since.
 func (w *world) State() (State, error) {
-	if !w.told {
+	if !w.hasBound {
 		return State{MaxError: MaxErrorLimit}, nil
 	}
-	return State{MaxError: w.maxError + (w.passed-w.wrote)/time.Second*500*time.Microsecond, Offset: w.offset}, nil
+	return State{MaxError: w.maxError + (w.passed-w.writtenAt)/time.Second*500*time.Microsecond, Offset: w.offset}, nil
 }
 
-// measure asks a time server, whose answer is right to within what it says, or
-// wrong by an hour.
+// measure returns the measurement of a time server. It is right to within its
+// bound, or wrong by an hour.
 func (w *world) measure(wrong bool) Measurement {
 	bound := w.upTo(100 * ms)
-	m := Measurement{At: w.now(), Offset: w.some(bound) - w.error(), Bound: bound, Life: time.Hour}
+	m := Measurement{At: w.now(), Offset: w.within(bound) - w.error(), Bound: bound, Life: time.Hour}
 	if wrong {
 		m.Offset += time.Hour
 	}
@@ -115,7 +119,7 @@ func TestBoundsContainTheTrueTime(t *testing.T) {
 		w := newWorld(rng)
 		c := &Clock{now: w.now, kernel: w, raw: w.raw, start: w.now()}
 		w.pass(w.upTo(time.Minute))
-		kind := rng.IntN(4) // of comparisons with a server
+		kind := rng.IntN(4) // of measurement: none, an old one, a right one, a wrong one
 		if kind == 1 {
 			c.SetMeasurement(w.measure(false))
 			w.pass(w.upTo(time.Minute))
@@ -131,11 +135,11 @@ func TestBoundsContainTheTrueTime(t *testing.T) {
 		claimed, _ := w.State()
 		w.pass(w.upTo([...]time.Duration{ms, time.Second, 10 * time.Second}[rng.IntN(3)]))
 		if rng.IntN(4) == 0 {
-			w.step(w.some([...]time.Duration{ms, 15 * ms, time.Minute, 1000 * time.Hour}[rng.IntN(4)]))
-			if w.told {
-				w.told = false // as the kernel does when the time is set
+			w.step(w.within([...]time.Duration{ms, 15 * ms, time.Minute, 1000 * time.Hour}[rng.IntN(4)]))
+			if w.hasBound {
+				w.hasBound = false // the kernel drops it when the time is set
 				if rng.IntN(2) == 0 {
-					w.disciplinedAsIs()
+					w.estimate()
 				}
 			}
 		}
@@ -144,16 +148,16 @@ func TestBoundsContainTheTrueTime(t *testing.T) {
 		fresh := c.Quality(now)
 		for _, q := range []*Quality{old, fresh} {
 			earliest, latest, ok := q.Bounds(now)
-			if !ok || kind == 3 && !q.kernelClaims() { // only the wrong server says anything
+			if !ok || kind == 3 && !q.kernelClaims() { // the wrong measurement is the only bound
 				continue
 			}
 			known++
 			if truth.Round(0).Before(earliest.Round(0)) || truth.Round(0).After(latest.Round(0)) {
-				t.Fatalf("state %d: the true time is %v off, said to be from %v to %v\n%+v\n%+v", i, -w.error(), earliest.Sub(now), latest.Sub(now), w, q)
+				t.Fatalf("state %d: the true time is %v off, the bounds are %v to %v\n%+v\n%+v", i, -w.error(), earliest.Sub(now), latest.Sub(now), w, q)
 			}
 			e, _ := q.Error(now)
 			if e < now.Sub(earliest) || e < latest.Sub(now) {
-				t.Fatalf("state %d: an error of %v, but from %v to %v", i, e, earliest.Sub(now), latest.Sub(now))
+				t.Fatalf("state %d: an error of %v, but bounds from %v to %v", i, e, earliest.Sub(now), latest.Sub(now))
 			}
 			if q == fresh && q != old {
 				continue
@@ -165,14 +169,14 @@ func TestBoundsContainTheTrueTime(t *testing.T) {
 				contradicted++
 			case !measured:
 				if now.Sub(earliest) < claim || latest.Sub(now) < claim {
-					t.Fatalf("state %d: from %v to %v, narrower than the claim of %v", i, earliest.Sub(now), latest.Sub(now), claim)
+					t.Fatalf("state %d: bounds from %v to %v, narrower than the kernel's %v", i, earliest.Sub(now), latest.Sub(now), claim)
 				}
 			default:
 				if w := latest.Sub(earliest); w < 2*claim {
 					narrowed++
 				}
 				if e := now.Add(max(-claim, m.Offset-m.Bound)); claimed.claims() && earliest.After(e) {
-					t.Fatalf("state %d: the earliest is later than either claims", i)
+					t.Fatalf("state %d: the earliest time is later than both the kernel's and the measurement's", i)
 				}
 			}
 		}
@@ -182,20 +186,21 @@ func TestBoundsContainTheTrueTime(t *testing.T) {
 	}
 	t.Logf("bounds known %d times, narrowed by a measurement %d, contradicted %d; %d steps below %v", known, narrowed, contradicted, unseen, stepSize)
 	if known < states || narrowed < states/20 || contradicted < states/20 || unseen < states/100 {
-		t.Error("the states are not what they should be")
+		t.Error("too few states of one kind")
 	}
 }
 
-// disciplinedAsIs has the daemon find out how wrong the clock is, and leave it.
-func (w *world) disciplinedAsIs() {
-	w.told, w.wrote = true, w.passed
+// estimate has the daemon measure the clock's error and write it, without setting
+// the clock.
+func (w *world) estimate() {
+	w.writtenAt = w.passed
 	w.offset = min(max(-w.error(), -500*ms), 500*ms)
 	w.maxError = (w.error() + w.offset).Abs() + w.upTo(ms)
-	w.told = w.maxError < MaxErrorLimit
+	w.hasBound = w.maxError < MaxErrorLimit
 }
 
-// TestGrowingErrorContainsTheTrueTimeForAnyLaterReader has clients read what a
-// segment of ClockBound says of a Quality, at any age up to its end.
+// TestGrowingErrorContainsTheTrueTimeForAnyLaterReader writes a Quality to a
+// ClockBound snapshot. Clients read it at any age until it expires.
 func TestGrowingErrorContainsTheTrueTimeForAnyLaterReader(t *testing.T) {
 	const life, late, limit = time.Minute, clockbound.CoarseStep, 2 * time.Second
 	rng := rand.New(rand.NewPCG(80, 2))
@@ -204,7 +209,7 @@ func TestGrowingErrorContainsTheTrueTimeForAnyLaterReader(t *testing.T) {
 		w := newWorld(rng)
 		c := &Clock{now: w.now, kernel: w, raw: w.raw, start: w.now()}
 		w.pass(w.upTo(time.Minute))
-		kind := rng.IntN(3) // of comparisons with a server: none, a right one, a wrong one
+		kind := rng.IntN(3) // of measurement: none, a right one, a wrong one
 		c.Refresh()
 		if kind > 0 {
 			c.SetMeasurement(w.measure(kind == 2))
@@ -212,16 +217,16 @@ func TestGrowingErrorContainsTheTrueTimeForAnyLaterReader(t *testing.T) {
 		}
 		stepped := rng.IntN(4) == 0
 		if stepped {
-			w.step(w.some([...]time.Duration{0, ms, 15 * ms, 1000 * time.Hour}[rng.IntN(4)]))
-			w.told = false // as the kernel does when the time is set
+			w.step(w.within([...]time.Duration{0, ms, 15 * ms, 1000 * time.Hour}[rng.IntN(4)]))
+			w.hasBound = false // the kernel drops it when the time is set
 			if rng.IntN(2) == 0 {
-				w.disciplinedAsIs()
+				w.estimate()
 			}
 			c.Stepped()
 			if rng.IntN(2) == 0 {
 				w.pass(w.upTo(time.Second))
 				if rng.IntN(2) == 0 {
-					w.disciplinedAsIs()
+					w.estimate()
 				}
 			}
 		}
@@ -247,10 +252,10 @@ func TestGrowingErrorContainsTheTrueTimeForAnyLaterReader(t *testing.T) {
 			expired++
 		}
 		if truth.Before(got.Earliest) || truth.After(got.Latest) {
-			if kind == 2 && !q.kernelClaims() { // only the wrong server says anything
+			if kind == 2 && !q.kernelClaims() { // the wrong measurement is the only bound
 				continue
 			}
-			t.Fatalf("state %d: the true time is %v off, said to be from %v to %v\n%+v\n%+v\n%+v", i, -w.error(), got.Earliest.Sub(now.Round(0)), got.Latest.Sub(now.Round(0)), w, q, s)
+			t.Fatalf("state %d: the true time is %v off, the bounds are %v to %v\n%+v\n%+v\n%+v", i, -w.error(), got.Earliest.Sub(now.Round(0)), got.Latest.Sub(now.Round(0)), w, q, s)
 		}
 		if !got.Status.Bounded() {
 			continue
@@ -261,11 +266,11 @@ func TestGrowingErrorContainsTheTrueTimeForAnyLaterReader(t *testing.T) {
 		}
 		earliest, latest, _ := q.Bounds(now)
 		if got.Earliest.After(earliest.Round(0)) || got.Latest.Before(latest.Round(0)) {
-			t.Fatalf("state %d: from %v to %v, narrower than from %v to %v", i, got.Earliest, got.Latest, earliest, latest)
+			t.Fatalf("state %d: bounds from %v to %v, narrower than the Quality's from %v to %v", i, got.Earliest, got.Latest, earliest, latest)
 		}
 	}
 	t.Logf("%d states bounded, %d of them after a step; %d disrupted, %d expired", bounded, recovered, disrupted, expired)
 	if bounded < states/3 || recovered < states/50 || disrupted < states/10 || expired < states/1000 {
-		t.Error("the states are not what they should be")
+		t.Error("too few states of one kind")
 	}
 }

@@ -2,9 +2,9 @@ package clock
 
 import "time"
 
-// Unsteered returns the time since the clock was made, by an oscillator that
-// nobody steers: CLOCK_MONOTONIC_RAW, clock_gettime(2). It drifts by MaxDrift at
-// most. Where there is none, it is the monotonic clock's.
+// Unsteered returns the time since New by the unsteered clock:
+// CLOCK_MONOTONIC_RAW, clock_gettime(2). It drifts by MaxDrift per second at
+// most. Without an unsteered clock it is the time by the monotonic clock.
 func (c *Clock) Unsteered() time.Duration {
 	if c.raw == nil {
 		return c.now().Sub(c.start)
@@ -12,12 +12,12 @@ func (c *Clock) Unsteered() time.Duration {
 	return c.raw()
 }
 
-// Steered returns how far the clock has been moved since it was made, by steps
-// and by slews, against Unsteered. The interval is as wide as it took to read the
-// two.
+// Steered returns how far the clock has been moved since New, by steps and by
+// slews: the difference between it and Unsteered. The interval is as wide as the
+// time that it took to read the two.
 func (c *Clock) Steered() Interval {
 	best := c.readSteered()
-	for range 3 { // the process may just have been stopped between two readings
+	for range 3 { // the process may have been stopped between two readings
 		if best.High-best.Low < closeReading {
 			break
 		}
@@ -28,7 +28,7 @@ func (c *Clock) Steered() Interval {
 	return best
 }
 
-// closeReading is how wide a reading of Steered may be without another try.
+// closeReading is the width from which on Steered reads the clocks again.
 const closeReading = 5 * time.Microsecond
 
 // readSteered reads the two clocks once.

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// StepWatch has the kernel announce the steps of the host's clock: timerfd_create(2),
-// TFD_TIMER_CANCEL_ON_SET. It needs no privilege, and costs nothing while there is no
-// step. Its methods are not for several goroutines at a time.
+// StepWatch makes the kernel announce the steps of the host's clock:
+// timerfd_create(2), TFD_TIMER_CANCEL_ON_SET. It needs no privilege, and costs nothing
+// until there is a step. One goroutine at a time may call its methods.
 type StepWatch struct{ fd int }
 
 // WatchSteps returns a StepWatch.
@@ -26,27 +26,26 @@ func WatchSteps() (*StepWatch, error) {
 	return w, nil
 }
 
-// never is later than a clock can be set to, which is the year 2232 (settimeofday(2),
-// TIME_SETTOD_SEC_MAX of the kernel), so that the timer does not expire.
+// never is when the timer expires: later than any time that a clock can be set to,
+// which is the year 2232 (TIME_SETTOD_SEC_MAX of the kernel, settimeofday(2)).
 const never = 1 << 33 // in the year 2242
 
-// arm has the timer cancelled by the next step. A step since the last arm is one that
-// the caller knows of, or sees when it reads the clock now.
+// arm sets the timer so that the next step cancels it. If a step came just before,
+// the caller knows of it, or sees it when it next reads the clock.
 func (w *StepWatch) arm() error {
 	at := unix.ItimerSpec{Value: unix.Timespec{Sec: never}}
 	err := unix.TimerfdSettime(w.fd, unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &at, nil)
-	if errors.Is(err, unix.ECANCELED) { // by a step just now; it is armed all the same
+	if errors.Is(err, unix.ECANCELED) { // a step came just before; the timer is armed
 		return nil
 	}
 	return os.NewSyscallError("timerfd_settime", err)
 }
 
-// FD returns the descriptor that becomes readable when there was a step. It does not
-// block.
+// FD returns a non-blocking descriptor that is readable after a step.
 func (w *StepWatch) FD() int { return w.fd }
 
-// Stepped reports whether there was a step since the last call. If so, read the clock
-// after it, not before.
+// Stepped reports whether there was a step since the last call. The caller must read
+// the clock after this call, not before.
 func (w *StepWatch) Stepped() (bool, error) {
 	var expirations [8]byte
 	for {

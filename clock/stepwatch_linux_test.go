@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestStepOfTheHostsClockIsAnnounced sets the clock to what it shows, which moves it by a
-// microsecond or so.
+// TestStepOfTheHostsClockIsAnnounced sets the clock to the time that it shows. That moves
+// it by about a microsecond.
 func TestStepOfTheHostsClockIsAnnounced(t *testing.T) {
 	if os.Getenv("NOWD_SET_CLOCK") != "1" {
-		t.Skip("with NOWD_SET_CLOCK=1 this sets the clock, which every nowd on this host notices")
+		t.Skip("runs only with NOWD_SET_CLOCK=1: it sets the clock, and every nowd on this host sees a step")
 	}
 	w, err := WatchSteps()
 	if err != nil {
@@ -35,7 +35,7 @@ func TestStepOfTheHostsClockIsAnnounced(t *testing.T) {
 		return was
 	}
 	if ready() || stepped() {
-		t.Error("announced without a step")
+		t.Error("a step was announced, but there was none")
 	}
 	for range 3 {
 		var now unix.Timespec
@@ -49,14 +49,14 @@ func TestStepOfTheHostsClockIsAnnounced(t *testing.T) {
 		}
 		for deadline := time.Now().Add(10 * time.Second); !ready(); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
-				t.Fatal("not announced")
+				t.Fatal("the step was not announced within 10 s")
 			}
 		}
 		if !stepped() {
-			t.Error("no step was read")
+			t.Error("the descriptor was readable, but Stepped reported no step")
 		}
 		if ready() || stepped() {
-			t.Error("announced twice")
+			t.Error("one step was announced twice")
 		}
 	}
 }

@@ -4,17 +4,16 @@ package clock
 
 import "errors"
 
-// StepWatch would announce the steps of the host's clock; this system's kernel does
-// not.
+// StepWatch is not supported on this system.
 type StepWatch struct{}
 
 // WatchSteps returns errors.ErrUnsupported.
 func WatchSteps() (*StepWatch, error) { return nil, errors.ErrUnsupported }
 
-// FD returns no descriptor.
+// FD returns -1.
 func (*StepWatch) FD() int { return -1 }
 
-// Stepped reports no step.
+// Stepped returns errors.ErrUnsupported.
 func (*StepWatch) Stepped() (bool, error) { return false, errors.ErrUnsupported }
 
 // Close does nothing.

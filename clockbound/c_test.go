@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestForeignReadersNeverSeeATornSnapshot has several processes read a segment that
-// is rewritten as fast as can be. They run a C program that was written from the
+// TestForeignReadersNeverSeeATornSnapshot updates a segment without a pause, while
+// several processes read it. They run a C program that was written from the
 // description of the format alone.
 func TestForeignReadersNeverSeeATornSnapshot(t *testing.T) {
 	program := compiled(t, "reader.c")
@@ -37,14 +37,14 @@ func TestForeignReadersNeverSeeATornSnapshot(t *testing.T) {
 			if _, scanErr := fmt.Sscan(string(out), &reads, &late); err != nil || scanErr != nil || reads == 0 {
 				t.Errorf("%v: %s", err, out)
 			}
-			t.Logf("%d reads, %d of them too long to count", reads+late, late)
+			t.Logf("%d reads, %d of them skipped because they took too long", reads+late, late)
 		})
 	}
 	readers.Wait()
 }
 
-// TestForeignReaderAgreesWithThisOne compares what the C program and this package
-// make of the same segment and the same readings of the clocks.
+// TestForeignReaderAgreesWithThisOne compares the intervals of the C program and of
+// this package, for the same segment and the same readings of the clocks.
 func TestForeignReaderAgreesWithThisOne(t *testing.T) {
 	program := compiled(t, "reader.c")
 	w, path := created(t)
@@ -61,14 +61,14 @@ func TestForeignReaderAgreesWithThisOne(t *testing.T) {
 			}
 			want, _ := s.At(real, s.AsOf+age)
 			if got != want.Status {
-				t.Errorf("%v, %v old: %v there, %v here", status, age, got, want.Status)
+				t.Errorf("%v, %v old: %v by the C program, %v here", status, age, got, want.Status)
 			}
 			if !got.Bounded() {
 				continue
 			}
-			// Here the bound is rounded up.
+			// This package rounds the bound up.
 			if e, l := want.Earliest.UnixNano(), want.Latest.UnixNano(); e > earliest || e < earliest-2 || l < latest || l > latest+2 {
-				t.Errorf("%v, %v old: from %d to %d there, %d to %d here", status, age, earliest, latest, e, l)
+				t.Errorf("%v, %v old: %d to %d by the C program, %d to %d here", status, age, earliest, latest, e, l)
 			}
 		}
 	}
@@ -87,6 +87,6 @@ func TestForeignReaderReadsTheClockItself(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if status == Unknown || earliest > after.UnixNano()-bound || latest < before.UnixNano()+bound || time.Duration(bound) < time.Millisecond {
-		t.Errorf("%s between %v and %v", strings.TrimSpace(string(out)), before, after)
+		t.Errorf("the C program printed %s between %v and %v", strings.TrimSpace(string(out)), before, after)
 	}
 }

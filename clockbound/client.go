@@ -13,30 +13,29 @@ import (
 )
 
 var (
-	// ErrNoSegment is the error for a file that is no ClockBound segment, or whose
-	// values make no sense.
-	ErrNoSegment = errors.New("no ClockBound segment")
+	// ErrNoSegment is the error for a file that is not a ClockBound segment, or whose
+	// values are invalid.
+	ErrNoSegment = errors.New("not a ClockBound segment")
 	// ErrTooShort is the error for a file that is shorter than its segment.
 	ErrTooShort = errors.New("shorter than a ClockBound segment")
 	// ErrVersion is the error for a segment of a version other than 2.
-	ErrVersion = errors.New("a version of the ClockBound segment that is not supported")
-	// ErrNotWritten is the error for a segment that its writer has not written yet, or
-	// not to the end.
+	ErrVersion = errors.New("unsupported version of the ClockBound segment")
+	// ErrNotWritten is the error for a segment whose first update is not complete.
 	ErrNotWritten = errors.New("the ClockBound segment has not been written yet")
-	// ErrExpired is the error for a segment that was not written for too long, or not
-	// since the host was booted.
+	// ErrExpired is the error for a segment whose last update is too old, or from
+	// before the host was booted.
 	ErrExpired = errors.New("the ClockBound segment has expired")
 	// ErrInUse is the error for a segment that another process writes.
 	ErrInUse = errors.New("another process writes this ClockBound segment")
-	// ErrRemoved is the error for a segment whose file was removed. Clients that have it
-	// mapped see what is written; others do not find it.
-	ErrRemoved = errors.New("the file of the ClockBound segment was removed: clients that open it now do not find it until its writer is restarted")
+	// ErrRemoved is the error for a segment whose file was removed. Clients that have
+	// mapped it still see updates. New clients cannot open it.
+	ErrRemoved = errors.New("the file of the ClockBound segment was removed: new clients cannot open it until the writer is restarted")
 )
 
-// Client reads a segment. Its methods may be called from any goroutine.
+// Client reads a segment. Any goroutine may call its methods.
 type Client struct {
 	mapped  atomic.Pointer[mapping] // nil once the client is closed
-	vmclock *mapping                // nil if the writer did not ask for it when the client was made
+	vmclock *mapping                // nil if the segment did not require it at Open
 	clock   monotonicClock
 	last    lastWhole
 }
@@ -51,7 +50,7 @@ func Open(path string) (*Client, error) {
 	if c.clock, err = newMonotonicClock(); err != nil {
 		return nil, fmt.Errorf("clockbound: %w", err)
 	}
-	// Without O_NONBLOCK a named pipe would be waited for: open(2).
+	// Without O_NONBLOCK, opening a named pipe waits for its writer: open(2).
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -78,8 +77,8 @@ func Open(path string) (*Client, error) {
 	return c, nil
 }
 
-// Close closes the client. Its other methods return os.ErrClosed from now on. The
-// memory is unmapped when no goroutine uses it any more.
+// Close closes the client. Its methods then return os.ErrClosed. The memory is
+// unmapped once no goroutine uses it.
 func (c *Client) Close() error {
 	if c.mapped.Swap(nil) == nil {
 		return os.ErrClosed
@@ -88,9 +87,9 @@ func (c *Client) Close() error {
 }
 
 // Now returns an interval that contained the true time when Now read the clock. It
-// makes no system call, waits for nobody and allocates nothing. If the error is not
-// nil, the interval is all of time. The error is ErrExpired, ErrNotWritten,
-// ErrVersion or ErrNoSegment, or os.ErrClosed after Close.
+// makes no system call, never blocks and allocates nothing. The error is ErrExpired,
+// ErrNotWritten, ErrVersion or ErrNoSegment, or os.ErrClosed after Close. With an
+// error, the interval is all of time.
 func (c *Client) Now() (i Interval, err error) {
 	m := c.mapped.Load()
 	if m == nil {
@@ -105,27 +104,26 @@ func (c *Client) Now() (i Interval, err error) {
 	if s.vmclock != 0 && !c.confirms(s.marker) {
 		return anyTime(Unknown), nil
 	}
-	// The segment has to be read first, or an update between the two could be from
-	// after the time. A pause between the two only makes the bound larger.
+	// Read the segment before the clock. The other way round, an update in between
+	// could be newer than the time. A pause in between only makes the bound larger.
 	real := time.Now()
 	err = s.at(real, c.clock.at(real), &i)
 	return i, err
 }
 
-// confirms reports whether the virtual machine's clock page has the disruption
-// marker of the segment. If it does not, the machine was moved or restored, and the
-// writer has yet to find out.
+// confirms reports whether the virtual machine's clock page has the segment's
+// disruption marker. If it has another one, the machine was moved or restored, and
+// the writer has not noticed yet.
 func (c *Client) confirms(marker uint64) bool {
 	return c.vmclock != nil && c.vmclock.memory[vmclockMarkerWord].Load() == marker
 }
 
-// attempts is how often a segment is read that changes each time or has an update
-// under way. A writer that runs is done sooner.
+// attempts is an upper bound on how often snapshot reads a segment that an update
+// changes meanwhile. An update takes less time than that, unless its writer stops.
 const attempts = 100
 
-// snapshot copies the segment to s. If an update is under way, which it may be for
-// ever when the writer has died, s is the last whole segment that this client has
-// seen.
+// snapshot copies the segment to s. During an update, s is the last whole segment
+// that this client has seen. An update lasts for ever if the writer dies in it.
 func (c *Client) snapshot(m *memory, s *segment) error {
 	for range attempts {
 		whole := m.load(s)
@@ -135,7 +133,7 @@ func (c *Client) snapshot(m *memory, s *segment) error {
 		case whole && s.version == version2:
 			c.last.keep(s)
 			return nil
-		case s.generation != 0 && s.generation%2 == 0 && s.version != 0: // an update came in between
+		case s.generation != 0 && s.generation%2 == 0 && s.version != 0: // an update came in between: read again
 		case c.last.load(s):
 			return nil
 		}
@@ -146,17 +144,17 @@ func (c *Client) snapshot(m *memory, s *segment) error {
 	return ErrNotWritten
 }
 
-// lastWhole is the last whole segment that a client has seen. It has two places, of
-// which the current one is not written to, so that there is always one to read.
+// lastWhole is the last whole segment that a client has seen. It has two copies.
+// keep never writes to the current one, so load can always read that.
 type lastWhole struct {
-	places     [2]memory
-	current    atomic.Uint32 // index of the place to read
-	generation atomic.Uint32 // of the segment in it; 0 if there is none
+	copies     [2]memory
+	current    atomic.Uint32 // index of the copy to read
+	generation atomic.Uint32 // of the segment in the current copy; 0 if there is none
 	writing    atomic.Bool   // a goroutine is in keep
 }
 
-// keep makes s the last segment, unless it is that already, or is older. If another
-// goroutine is doing so, it leaves it at that.
+// keep makes s the last whole segment, unless the current one is as new or newer, or
+// another goroutine is in keep.
 func (l *lastWhole) keep(s *segment) {
 	if l.generation.Load() == uint32(s.generation) || !l.writing.CompareAndSwap(false, true) {
 		return
@@ -164,10 +162,10 @@ func (l *lastWhole) keep(s *segment) {
 	defer l.writing.Store(false)
 	old := uint16(l.generation.Load())
 	if old != 0 && int16(s.generation-old) <= 0 {
-		return // s was read before the one that is kept
+		return // s is older than the current one
 	}
 	next := 1 - l.current.Load()
-	l.places[next].store(*s, nil)
+	l.copies[next].store(*s, nil)
 	l.current.Store(next)
 	l.generation.Store(uint32(s.generation))
 }
@@ -177,16 +175,16 @@ func (l *lastWhole) load(s *segment) bool {
 	if l.generation.Load() == 0 {
 		return false
 	}
-	for !l.places[l.current.Load()].load(s) {
-		// Two updates have overtaken this one.
+	for !l.copies[l.current.Load()].load(s) {
+		// Two calls of keep came in between.
 	}
 	return true
 }
 
-// WaitUntilAfter waits until the true time is certainly after t: commit wait. While
-// nothing bounds the clock's error, whatever the reason, it goes on waiting, for the
-// reason may pass. When ctx is done, it returns an error that wraps that of ctx, and
-// that of Now if there is one. After Close it returns os.ErrClosed.
+// WaitUntilAfter waits until the true time is certainly after t: commit wait. It also
+// waits while the clock's error is not bounded, or Now returns an error, because both
+// may end. When ctx is done, it returns an error that wraps that of ctx, and that of
+// Now if there is one. After Close it returns os.ErrClosed.
 func (c *Client) WaitUntilAfter(ctx context.Context, t time.Time) error {
 	var timer *time.Timer
 	for {
@@ -197,7 +195,7 @@ func (c *Client) WaitUntilAfter(ctx context.Context, t time.Time) error {
 		case now.After(t):
 			return nil
 		case ctx.Err() != nil:
-			return notCertain(ctx, now, err)
+			return waitError(ctx, now, err)
 		}
 		pause := pollInterval
 		if now.Status.Bounded() {
@@ -211,19 +209,20 @@ func (c *Client) WaitUntilAfter(ctx context.Context, t time.Time) error {
 		}
 		select {
 		case <-ctx.Done():
-			return notCertain(ctx, now, err)
+			return waitError(ctx, now, err)
 		case <-timer.C:
 		}
 	}
 }
 
 const (
-	updateInterval = time.Second           // how often writers update a segment
-	pollInterval   = 10 * time.Millisecond // how often WaitUntilAfter looks while the error is not bounded
+	updateInterval = time.Second           // between two updates of a segment
+	pollInterval   = 10 * time.Millisecond // between two calls of Now while the error is not bounded
 )
 
-// notCertain returns why the wait ended too early.
-func notCertain(ctx context.Context, now Interval, err error) error {
+// waitError returns the error of a wait that ctx has ended. now and err are the last
+// results of Now.
+func waitError(ctx context.Context, now Interval, err error) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)
 	}

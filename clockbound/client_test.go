@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestNowContainsTheTimeThatTheClockShows(t *testing.T) {
+func TestNowContainsTheTimeOfTheClock(t *testing.T) {
 	w, path := created(t)
 	written(t, w, recent(t))
 	c := opened(t, path)
@@ -25,17 +25,17 @@ func TestNowContainsTheTimeThatTheClockShows(t *testing.T) {
 	now, err := c.Now()
 	after := time.Now().Round(0)
 	if err != nil || now.Status != Synchronized {
-		t.Fatalf("%+v, %v", now, err)
+		t.Fatalf("Now: %+v, %v; want synchronized", now, err)
 	}
 	if now.Earliest.After(after.Add(-time.Millisecond)) || now.Latest.Before(before.Add(time.Millisecond)) {
-		t.Errorf("from %v to %v between %v and %v", now.Earliest, now.Latest, before, after)
+		t.Errorf("from %v to %v, though the clock showed %v to %v", now.Earliest, now.Latest, before, after)
 	}
 	if now.Earliest != now.Earliest.Round(0) || now.Latest != now.Latest.Round(0) {
-		t.Error("the times have monotonic clock readings, so they would not be compared by the wall clock")
+		t.Error("the times have monotonic clock readings, which comparisons would use instead of the wall clock")
 	}
 }
 
-func TestOpenTellsWhatIsWrongWithTheFile(t *testing.T) {
+func TestOpenReturnsTheErrorOfABadFile(t *testing.T) {
 	whole := func(change func(*segment)) []byte {
 		s := segment{magic: magic, size: segmentSize, version: version2, generation: 2}
 		change(&s)
@@ -49,10 +49,10 @@ func TestOpenTellsWhatIsWrongWithTheFile(t *testing.T) {
 		want  error
 	}{
 		"empty":                   {nil, ErrTooShort},
-		"cut off":                 {whole(func(*segment) {})[:79], ErrTooShort},
-		"cut off in the header":   {whole(func(*segment) {})[:10], ErrTooShort},
-		"shorter than it says":    {whole(func(s *segment) { s.size = 81 }), ErrTooShort},
-		"says that it is shorter": {whole(func(s *segment) { s.size = 79 }), ErrTooShort},
+		"truncated":               {whole(func(*segment) {})[:79], ErrTooShort},
+		"truncated in the header": {whole(func(*segment) {})[:10], ErrTooShort},
+		"size field too large":    {whole(func(s *segment) { s.size = 81 }), ErrTooShort},
+		"size field too small":    {whole(func(s *segment) { s.size = 79 }), ErrTooShort},
 		"a text":                  {text, ErrNoSegment},
 		"a short text":            {text[:12], ErrNoSegment},
 		"version 1":               {whole(func(s *segment) { s.version = 1 }), ErrVersion},
@@ -72,10 +72,10 @@ func TestOpenTellsWhatIsWrongWithTheFile(t *testing.T) {
 		}
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "shm0")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("no file: %v", err)
+		t.Errorf("no file: %v, want ErrNotExist", err)
 	}
 	if _, err := Open(t.TempDir()); !errors.Is(err, ErrNoSegment) {
-		t.Errorf("a directory: %v", err)
+		t.Errorf("a directory: %v, want ErrNoSegment", err)
 	}
 }
 
@@ -95,7 +95,7 @@ func TestOpenDoesNotWaitForTheWriterOfAPipe(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("it still waits")
+		t.Fatal("Open still waits after 10 s")
 	}
 }
 
@@ -107,12 +107,12 @@ func TestVersionIsCheckedAtEachReading(t *testing.T) {
 	h.version = 3
 	w.mapped.memory[headerWord].Store(h.words()[headerWord])
 	if now, err := c.Now(); !errors.Is(err, ErrVersion) || now != anyTime(Unknown) {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("Now: %+v, %v; want ErrVersion and all of time", now, err)
 	}
 }
 
-// begun returns a client that has seen a snapshot, and whose segment then is left
-// with an update under way.
+// begun returns a client that has seen a snapshot. Its writer has died during the
+// next update.
 func begun(t *testing.T, s Snapshot) *Client {
 	w, path := created(t)
 	written(t, w, s)
@@ -129,20 +129,20 @@ func begun(t *testing.T, s Snapshot) *Client {
 	return c
 }
 
-func TestLastWholeSnapshotGoesOnWhenTheWriterDiesInAnUpdate(t *testing.T) {
+func TestLastWholeSnapshotIsUsedWhenTheWriterDiesInAnUpdate(t *testing.T) {
 	c := begun(t, recent(t))
 	if now, err := c.Now(); err != nil || now.Status != Synchronized || now.Latest.Sub(now.Earliest) > 3*time.Millisecond {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("Now: %+v, %v; want the last whole snapshot", now, err)
 	}
 	if n := testing.AllocsPerRun(1000, func() { _, _ = c.Now() }); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations, want none", n)
 	}
 	short := recent(t)
 	short.VoidAfter = short.AsOf + 50*time.Millisecond
 	c = begun(t, short)
 	within(t, 10*time.Second, func() string {
 		if _, err := c.Now(); !errors.Is(err, ErrExpired) {
-			return "has not expired"
+			return "not expired"
 		}
 		return ""
 	})
@@ -156,11 +156,11 @@ func TestUpdateThatWasNeverCompletedIsAnError(t *testing.T) {
 	w.mapped.memory[headerWord].Store(h.words()[headerWord])
 	c := opened(t, path)
 	if now, err := c.Now(); !errors.Is(err, ErrNotWritten) || now != anyTime(Unknown) {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("Now: %+v, %v; want ErrNotWritten and all of time", now, err)
 	}
 	written(t, w, recent(t))
 	if now, err := c.Now(); err != nil || now.Status != Synchronized {
-		t.Errorf("after an update: %+v, %v", now, err)
+		t.Errorf("Now after an update: %+v, %v; want synchronized", now, err)
 	}
 }
 
@@ -168,18 +168,18 @@ func TestLastWholeSnapshotIsTheNewest(t *testing.T) {
 	var l lastWhole
 	var s segment
 	if l.load(&s) {
-		t.Error("there is one already")
+		t.Error("a segment was loaded before any was kept")
 	}
 	for _, c := range []struct{ keep, want uint16 }{{10, 10}, {14, 14}, {12, 14}, {14, 14}, {65534, 14}, {16, 16}, {32766, 32766}, {65532, 65532}, {2, 2}, {65534, 2}} {
 		l.keep(&segment{generation: c.keep, marker: uint64(c.keep)})
 		if !l.load(&s) || s.marker != uint64(c.want) {
-			t.Errorf("kept %d: %d, want %d", c.keep, s.marker, c.want)
+			t.Errorf("kept generation %d: loaded %d, want %d", c.keep, s.marker, c.want)
 		}
 	}
 }
 
-// TestMonotonicClockNeverSeemsEarlier is what makes the bound hold: a snapshot is
-// never taken for younger than it is.
+// TestMonotonicClockNeverSeemsEarlier: so a snapshot never seems younger than it is,
+// and its bound holds.
 func TestMonotonicClockNeverSeemsEarlier(t *testing.T) {
 	c, err := newMonotonicClock()
 	if err != nil {
@@ -193,17 +193,17 @@ func TestMonotonicClockNeverSeemsEarlier(t *testing.T) {
 		}
 		now := c.at(time.Now())
 		if now < before {
-			t.Fatalf("%v at %v", now, before)
+			t.Fatalf("the clock reads %v after CLOCK_MONOTONIC read %v", now, before)
 		}
 		least = min(least, now-before)
 	}
-	t.Logf("at most %v more than CLOCK_MONOTONIC", least)
+	t.Logf("at most %v ahead of CLOCK_MONOTONIC", least)
 	if least > 100*time.Microsecond {
-		t.Errorf("%v more than CLOCK_MONOTONIC", least)
+		t.Errorf("%v ahead of CLOCK_MONOTONIC, want at most 100µs", least)
 	}
 }
 
-func TestClosedClientAnswersNoMore(t *testing.T) {
+func TestClosedClientReturnsErrClosed(t *testing.T) {
 	w, path := created(t)
 	written(t, w, recent(t))
 	c := opened(t, path)
@@ -227,7 +227,7 @@ func TestClosedClientAnswersNoMore(t *testing.T) {
 	}
 	readers.Wait()
 	if err := c.Close(); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("closed again: %v", err)
+		t.Errorf("second Close: %v, want ErrClosed", err)
 	}
 	if err := c.WaitUntilAfter(t.Context(), time.Time{}); !errors.Is(err, os.ErrClosed) {
 		t.Error(err)
@@ -248,11 +248,11 @@ func TestWaitUntilAfterReturnsWhenTheTimeIsCertainlyPast(t *testing.T) {
 		t.Fatal(err)
 	}
 	if at := time.Now().Round(0); at.Add(-s.Bound).Before(now.Latest) {
-		t.Errorf("returned %v too early", now.Latest.Sub(at.Add(-s.Bound)))
+		t.Errorf("WaitUntilAfter returned %v too early", now.Latest.Sub(at.Add(-s.Bound)))
 	}
 	began := time.Now()
 	if err := c.WaitUntilAfter(t.Context(), now.Earliest.Add(-1)); err != nil || time.Since(began) > time.Second {
-		t.Errorf("a time that is past: %v after %v", err, time.Since(began))
+		t.Errorf("for a time that is certainly past, WaitUntilAfter returned %v after %v", err, time.Since(began))
 	}
 }
 
@@ -266,7 +266,7 @@ func TestWaitUntilAfterWaitsWhileNothingIsCertain(t *testing.T) {
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := c.WaitUntilAfter(done, past); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
+		t.Errorf("WaitUntilAfter: %v, want Canceled", err)
 	}
 	var returned atomic.Bool
 	result := make(chan error)
@@ -278,7 +278,7 @@ func TestWaitUntilAfterWaitsWhileNothingIsCertain(t *testing.T) {
 	s.Status = Unknown
 	written(t, w, s)
 	if returned.Load() {
-		t.Error("returned though nothing was certain")
+		t.Error("WaitUntilAfter returned though nothing was certain")
 	}
 	written(t, w, recent(t))
 	if err := <-result; err != nil {
@@ -289,7 +289,7 @@ func TestWaitUntilAfterWaitsWhileNothingIsCertain(t *testing.T) {
 	s.VoidAfter = s.AsOf
 	written(t, w, s)
 	if err := c.WaitUntilAfter(done, past); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrExpired) {
-		t.Errorf("%v", err)
+		t.Errorf("WaitUntilAfter: %v, want Canceled and ErrExpired", err)
 	}
 }
 
@@ -299,42 +299,43 @@ func TestNowAllocatesNothing(t *testing.T) {
 	written(t, w, s)
 	c := opened(t, path)
 	if n := testing.AllocsPerRun(1000, func() { _, _ = c.Now() }); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations, want none", n)
 	}
 	if n := testing.AllocsPerRun(1000, func() {
 		_ = w.Write(s)
 		_, _ = c.Now()
 	}); n != 0 {
-		t.Errorf("%v allocations for an update and a reading", n)
+		t.Errorf("%v allocations for an update and a read, want none", n)
 	}
 }
 
-// TestDisruptionMarkerOfTheVirtualMachineCounts has a segment whose writer asks
-// clients to look at the machine's clock page, as ClockBound's does if it is told to.
+// TestDisruptionMarkerOfTheVirtualMachineCounts uses a segment that requires clients
+// to compare its marker with that of the machine's clock page. ClockBound's writer can
+// be configured to require that.
 func TestDisruptionMarkerOfTheVirtualMachineCounts(t *testing.T) {
 	w, path := created(t)
 	s := recent(t)
 	s.Marker = 5
-	asked := s.segment()
-	asked.vmclock = 1
-	w.mapped.memory.store(asked, nil)
+	requires := s.segment()
+	requires.vmclock = 1
+	w.mapped.memory.store(requires, nil)
 	if _, err := os.Stat(vmclockPath); err != nil {
 		if _, err := Open(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("without a clock page: %v", err)
+			t.Errorf("without a clock page: %v, want ErrNotExist", err)
 		}
 	}
 	written(t, w, s)
 	c := opened(t, path)
-	w.mapped.memory.store(asked, nil)
+	w.mapped.memory.store(requires, nil)
 	if now, err := c.Now(); now.Status != Unknown || err != nil {
-		t.Errorf("asked for after it was opened: %v, %v", now.Status, err)
+		t.Errorf("required since after Open: %v, %v; want unknown", now.Status, err)
 	}
 	page := new(memory)
 	c.vmclock = &mapping{page}
 	for _, marker := range []uint64{4, 5} {
 		page[vmclockMarkerWord].Store(marker)
 		if now, err := c.Now(); (now.Status == Synchronized) != (marker == 5) || err != nil {
-			t.Errorf("marker %d: %v, %v", marker, now.Status, err)
+			t.Errorf("marker %d, segment with 5: %v, %v", marker, now.Status, err)
 		}
 	}
 }

@@ -1,37 +1,66 @@
-// Package clockbound shares the error bound of the clock between programs of one
-// host, through memory: the format of ClockBound 2. A Client reads the time and how
-// far off it may be, in less time than two system calls would take. A Writer is what
-// nowd shares its clock with, if NOWD_CLOCKBOUND is set.
+// Package clockbound shares the error bound of a host's clock between programs,
+// through memory, in the format of ClockBound 2. A Client reads the time and its
+// error bound in less time than two system calls take. A Writer updates the bound.
+// nowd has a Writer if NOWD_CLOCKBOUND is set.
 //
-// # Using the time
+// The package works on Linux. On other systems Open and Create return an error
+// that wraps errors.ErrUnsupported.
 //
-// Client.Now returns an Interval that contained the true time when the clock was
-// read. Decide by it, not by its middle:
+// # Reading the time
 //
-//   - Interval.After(t): t is certainly past. A lease that ended at t is over.
-//   - Interval.Before(t): t has certainly not come. A lease that ends at t is still
-//     mine.
-//   - Neither: nobody can know.
+// Open returns a Client. Client.Now returns an Interval that contained the true
+// time when Now read the clock. Decide by the interval, not by its middle:
 //
-// Two events are in order if the Latest of the one is before the Earliest of the
-// other. To have all events in the order of their timestamps, on all hosts, stamp an
-// event with Latest, and do not let anybody see it before Client.WaitUntilAfter
-// returns: commit wait. The wait takes about twice the error bound.
+//   - Interval.After(t): the true time is certainly after t. A lease that ended at
+//     t has expired.
+//   - Interval.Before(t): the true time is certainly before t. A lease that ends
+//     at t is still held.
+//   - Neither: t is in the interval, and nothing is certain.
+//
+// An event certainly came before another one if its Latest is before the Earliest
+// of the other.
+//
+// Commit wait gives events timestamps in the order in which they happen, on all
+// hosts. Stamp an event with Latest, and make it visible only after
+// Client.WaitUntilAfter has returned for that timestamp. The wait takes about twice
+// the error bound.
+//
+// # What the caller must do
+//
+//   - Check Status.Bounded before using Earliest or Latest. If it returns false, or
+//     if Now returns an error, the interval is all of time. Before and After then
+//     return false, so nothing is certain.
+//   - Use an interval for the moment of its Now only. Call Now again for a later
+//     one.
+//   - On an error, decide whether to stop or to call Now again. ErrExpired and
+//     ErrNotWritten end when the writer updates the segment. The Client stays
+//     usable after any error but os.ErrClosed.
+//   - Mount the file read-only for all programs but the writer. If a program
+//     truncates the file, the kernel ends its readers with SIGBUS, as with all
+//     mapped files. nowd never truncates it.
 //
 // # Statuses
 //
-//   - Synchronized: somebody steers the clock, and the interval holds.
-//   - FreeRunning: the interval holds, but it is old: the writer has not updated it
-//     for 5 s, or has stopped. It grows until it expires.
-//   - Disrupted: the clock was just set, or a time server contradicts it.
-//   - Unknown: nobody knows how far off the clock is, or it is too far off.
+//   - Synchronized: the clock is steered, and the interval holds.
+//   - FreeRunning: the interval holds, but its bound is old: the writer has not
+//     updated it for 5 s, or has stopped. The interval grows until the segment
+//     expires.
+//   - Disrupted: the clock was just set, or a time server contradicts it. The
+//     error is not bounded.
+//   - Unknown: the error of the clock is not known, or above the writer's limit.
+//     The error is not bounded.
 //
-// With the last two, and with any error, the interval is all of time, so that
-// nothing is certain.
+// A client sees a step of the clock only after the writer. That takes less than
+// 10 ms on a machine that is not busy. An interval from that time may be wrong.
+// After the writer has died, clients do not see a step, or a slew of more than
+// the drift, until the segment expires.
 //
-// A client cannot see a step before the writer does, which takes less than 10 ms on a
-// machine that is not busy; an interval from within that time may be wrong. When the
-// writer has died, nobody sees a step or a fast slew until the segment expires.
+// # Writing a segment
+//
+// Create returns a Writer. For each update call AsOf first, then read the clock's
+// error, then call Writer.Write. Update once a second, and at once after a step,
+// with another Marker. If the last update is 5 s old, clients take the clock as
+// free-running.
 //
 // # The format
 //
@@ -45,36 +74,33 @@
 //	    12  u16     version: 2
 //	    14  u16     generation: odd during an update, even after it, 0 before the first
 //	    16  i64 ×2  as-of: seconds and nanoseconds of CLOCK_MONOTONIC_COARSE
-//	    32  i64 ×2  void-after, likewise
+//	    32  i64 ×2  void-after: seconds and nanoseconds of CLOCK_MONOTONIC_COARSE
 //	    48  i64     error bound at as-of, in ns
 //	    56  u64     disruption marker
 //	    64  u32     drift, in parts per billion: how fast the bound grows
 //	    68  i32     status: 0 unknown, 1 synchronized, 2 free running, 3 disrupted
-//	    72  u8      1 if clients have to compare the marker with that of /dev/vmclock0
+//	    72  u8      1 if clients must compare the marker with that of /dev/vmclock0
 //	    73          7 bytes of padding
 //
 // # Promises
 //
 // Each is followed by the test that holds it.
 //
-//   - No reader sees a mixture of two updates, on any processor: not in this process
-//     (TestReadersNeverSeeATornSnapshot), nor in another that knows nothing of this
-//     package (TestForeignReadersNeverSeeATornSnapshot). The generation has 16 bits; a
-//     read during which 32,767 updates are made could be fooled.
-//   - A writer may be killed between any two stores. Readers go on with the last whole
-//     update, and the next writer goes on in the same file
-//     (TestWriterMayBeKilledBetweenTwoStores, TestNextWriterGoesOnInTheSameFile).
-//   - A file that is something else is never written to
-//     (TestCreateRefusesWhatIsNoSegment), and a segment has one Writer
+//   - No reader sees parts of two updates, on any processor: not in this process
+//     (TestReadersNeverSeeATornSnapshot), nor in another one that does not use this
+//     package (TestForeignReadersNeverSeeATornSnapshot). The generation has 16 bits,
+//     so a read that lasts for 32,767 updates can fail to notice them.
+//   - A writer may be killed between any two stores. Readers then use the last whole
+//     update, and the next writer continues in the same file
+//     (TestWriterMayBeKilledBetweenTwoStores, TestNextWriterContinuesInTheSameFile).
+//   - A Writer never writes to a file that is not a segment
+//     (TestCreateRefusesAFileThatIsNoSegment), and a segment has one Writer
 //     (TestSegmentHasOneWriter).
 //   - Now makes no system call (TestNowMakesNoSystemCall), allocates nothing
 //     (TestNowAllocatesNothing), and takes less than 1.5 times as long as reading
 //     CLOCK_REALTIME and CLOCK_MONOTONIC in C
 //     (TestNowCostsLittleMoreThanReadingTheClocks).
-//   - An update is never taken for younger than it is
+//   - An update never seems younger than it is
 //     (TestMonotonicClockNeverSeemsEarlier), and the bound is rounded up
 //     (TestBoundGrowsByTheDriftAndIsRoundedUp).
-//
-// A file that somebody truncates takes its readers with it, as with all mapped files:
-// SIGBUS. nowd never does so; mount it read-only for all others.
 package clockbound

@@ -12,16 +12,16 @@ import (
 	"nowd/clockbound"
 )
 
-// store is a database of which every reader sees a version as soon as it is visible.
+// store is a database. Every reader sees a version as soon as it is visible.
 type store struct{ visible time.Time }
 
 func (s *store) prepare(string)            {}
 func (s *store) commit(version time.Time)  { s.visible = version }
 func (s *store) isPast(now time.Time) bool { return now.After(s.visible) }
 
-// Commit wait: a version is stamped with the latest time that it can be now, and
-// becomes visible when that time is certainly past. So whoever sees it, on any host,
-// gets a later stamp for what is done next.
+// Commit wait: the store stamps a version with the latest possible time, and makes it
+// visible when that time is certainly past. So a client that has seen the version, on
+// any host, gets later stamps for its own versions.
 func ExampleClient_WaitUntilAfter() {
 	path, stop := segment() // in a pod: "/var/run/clockbound/shm0"
 	defer stop()
@@ -36,7 +36,7 @@ func ExampleClient_WaitUntilAfter() {
 	db.prepare("x = 1")
 	now, err := clock.Now()
 	if err != nil || !now.Status.Bounded() {
-		fmt.Println("not now:", now.Status, err)
+		fmt.Println("cannot commit now:", now.Status, err)
 		return
 	}
 	version := now.Latest
@@ -53,8 +53,8 @@ func ExampleClient_WaitUntilAfter() {
 	// Output: synchronized true
 }
 
-// A lease is held until its end has certainly come, and free when its end is
-// certainly past. In between it is nobody's.
+// A lease is held while its end is certainly in the future. It is free when its end
+// is certainly past. In between it is neither.
 func ExampleInterval() {
 	end := time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC)
 	for _, at := range []time.Duration{-2, 0, 2} {
@@ -68,7 +68,7 @@ func ExampleInterval() {
 	// held: false free: true
 }
 
-// segment returns a segment that says that the clock is off by at most 1 ms.
+// segment returns a segment with an error bound of 1 ms.
 func segment() (path string, stop func()) {
 	dir, _ := os.MkdirTemp("", "clockbound")
 	path = filepath.Join(dir, "shm0")

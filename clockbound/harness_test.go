@@ -23,7 +23,7 @@ func compiled(t testing.TB, source string) string {
 	return path
 }
 
-// created returns a new Writer, its file, and the memory of the segment.
+// created returns a new Writer and the path of its file.
 func created(t testing.TB) (w *Writer, path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "shm0")
@@ -62,8 +62,8 @@ func recent(t testing.TB) Snapshot {
 	return Snapshot{AsOf: now, VoidAfter: now + time.Minute, Bound: time.Millisecond, MaxDrift: 500_000, Status: Synchronized}
 }
 
-// numbered returns the n-th of many snapshots. Each of its values follows from n, so
-// a mixture of two can be told.
+// numbered returns snapshot n. All its values follow from n, so a test detects a
+// mixture of two snapshots.
 func numbered(n uint64) Snapshot {
 	return Snapshot{
 		AsOf:      time.Duration(n)*time.Second + time.Duration(n%1000),
@@ -75,7 +75,7 @@ func numbered(n uint64) Snapshot {
 	}
 }
 
-// within waits until f has nothing to report.
+// within waits until f returns "", and fails the test after limit.
 func within(t testing.TB, limit time.Duration, f func() string) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); ; time.Sleep(time.Millisecond) {
@@ -84,7 +84,7 @@ func within(t testing.TB, limit time.Duration, f func() string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("still so after %v: %s", limit, wrong)
+			t.Fatalf("after %v: %s", limit, wrong)
 		}
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapping is a file in memory: mmap(2). It is unmapped when nothing refers to it any
-// more, so that no goroutine reads memory that is gone.
+// mapping is a mapped file: mmap(2). It is unmapped by the garbage collector, so that
+// no goroutine reads unmapped memory.
 type mapping struct{ memory *memory }
 
 const (
@@ -20,7 +20,7 @@ const (
 	readWrite = unix.PROT_READ | unix.PROT_WRITE
 )
 
-// mapFile maps the first segmentSize bytes of a file, which must have them.
+// mapFile maps the first segmentSize bytes of a file. The file must be that long.
 func mapFile(file *os.File, protection int) (*mapping, error) {
 	bytes, err := unix.Mmap(int(file.Fd()), 0, segmentSize, protection, unix.MAP_SHARED)
 	if err != nil {
@@ -31,8 +31,8 @@ func mapFile(file *os.File, protection int) (*mapping, error) {
 	return m, nil
 }
 
-// readHeader returns the size of a file and its header: zeros, as far as it is
-// shorter than a segment.
+// readHeader returns the size of a file and the segment at its beginning. Bytes after
+// the end of the file read as zeros.
 func readHeader(file *os.File) (size int64, header segment, err error) {
 	info, err := file.Stat()
 	if err != nil {
@@ -48,8 +48,9 @@ func readHeader(file *os.File) (size int64, header segment, err error) {
 	return info.Size(), header, nil
 }
 
-// check returns why a file of this size that begins with s is no segment, or nil.
-// It returns ErrNotWritten for a file that a writer has begun to make one of.
+// check returns nil if a file of this size that begins with s is a segment, and
+// otherwise the reason why it is not. The error is ErrNotWritten for a file whose
+// writer has not completed its first update.
 func (s *segment) check(size int64) error {
 	switch {
 	case size == segmentSize && *s == segment{}:

@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// monotonicClock reads CLOCK_MONOTONIC without a system call: time.Now reads it as
-// well, but from a zero of its own.
+// monotonicClock reads CLOCK_MONOTONIC without a system call. time.Now reads it too,
+// but counts from another moment.
 type monotonicClock struct {
 	start time.Time     // a reading of time.Now
-	mono  time.Duration // CLOCK_MONOTONIC at most this when start was read
+	mono  time.Duration // an upper bound on CLOCK_MONOTONIC when start was read
 }
 
-// newMonotonicClock finds out what CLOCK_MONOTONIC is at a reading of time.Now.
-// What it cannot tell, because the two are read one after the other, makes the
-// clock fast: a snapshot seems older than it is, and its bound larger.
+// newMonotonicClock reads time.Now and CLOCK_MONOTONIC together. The time between the
+// two readings makes the clock fast, never slow. Then a snapshot seems older than it
+// is, and its bound is larger.
 func newMonotonicClock() (monotonicClock, error) {
 	var best monotonicClock
 	least := time.Hour
@@ -40,9 +40,10 @@ func newMonotonicClock() (monotonicClock, error) {
 // at returns CLOCK_MONOTONIC at a reading of time.Now, or slightly more.
 func (c *monotonicClock) at(now time.Time) time.Duration { return c.mono + now.Sub(c.start) }
 
-// AsOf returns the AsOf of a Snapshot that is made of what is read from now on:
-// CLOCK_MONOTONIC_COARSE, clock_gettime(2). It is up to CoarseStep behind
-// CLOCK_MONOTONIC, and never ahead of it. So is the clock that some clients read.
+// AsOf returns CLOCK_MONOTONIC_COARSE, clock_gettime(2), for the AsOf of a Snapshot.
+// Call it before reading the clock's error for that Snapshot. The clock is up to
+// CoarseStep behind CLOCK_MONOTONIC, and never ahead of it. Some clients read this
+// clock as well.
 func AsOf() (time.Duration, error) { return read(unix.CLOCK_MONOTONIC_COARSE) }
 
 func read(clock int32) (time.Duration, error) {
@@ -53,8 +54,8 @@ func read(clock int32) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// inMemory reports whether a file does not outlive the boot of the host: it is on a
-// tmpfs.
+// inMemory reports whether a file is on a tmpfs. Such a file is not from before the
+// host was booted.
 func inMemory(file *os.File) bool {
 	var s unix.Statfs_t
 	return unix.Fstatfs(int(file.Fd()), &s) == nil && int64(s.Type) == unix.TMPFS_MAGIC

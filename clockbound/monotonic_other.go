@@ -14,7 +14,7 @@ func newMonotonicClock() (monotonicClock, error) { return monotonicClock{}, erro
 
 func (*monotonicClock) at(time.Time) time.Duration { return 0 }
 
-// AsOf returns errors.ErrUnsupported: CLOCK_MONOTONIC_COARSE is Linux's.
+// AsOf returns errors.ErrUnsupported: only Linux has CLOCK_MONOTONIC_COARSE.
 func AsOf() (time.Duration, error) { return 0, errors.ErrUnsupported }
 
 func inMemory(*os.File) bool { return false }

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestNowCostsLittleMoreThanReadingTheClocks compares Now with the two readings of
-// the clock that a client in C makes, in turns. The least time of many short rounds
-// is what the processor needs; anything else that goes on only adds to it.
+// TestNowCostsLittleMoreThanReadingTheClocks compares Now with the two clock readings
+// of a client in C, in alternating short rounds. It compares the fastest rounds,
+// because other programs can only make a round slower.
 func TestNowCostsLittleMoreThanReadingTheClocks(t *testing.T) {
 	program := exec.Command(compiled(t, "gettime.c"))
 	in, err := program.StdinPipe()

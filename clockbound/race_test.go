@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// TestReadersNeverSeeATornSnapshot has a segment in Go's heap, where the race
+// TestReadersNeverSeeATornSnapshot uses a segment in Go's heap, where the race
 // detector sees each access.
 func TestReadersNeverSeeATornSnapshot(t *testing.T) {
 	m := new(memory)
@@ -36,7 +36,7 @@ func TestReadersNeverSeeATornSnapshot(t *testing.T) {
 					return
 				}
 				if m[markerWord].Load()-before > 65536/3/2 {
-					continue // the generation may have come round meanwhile
+					continue // the generation may have wrapped meanwhile
 				}
 				if got := s.snapshot(); got != numbered(got.Marker) {
 					t.Errorf("torn: %+v", got)

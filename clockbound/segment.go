@@ -5,8 +5,8 @@ import (
 	"unsafe"
 )
 
-// segment is a whole segment: the layout of version 2, in the byte order of the
-// processor. Its fields are where a C compiler would place them.
+// segment has the memory layout of a segment of version 2, in the byte order of the
+// processor. Its fields have the offsets that a C compiler gives them.
 type segment struct {
 	magic      [2]uint32
 	size       uint32 // of the segment, in bytes
@@ -18,7 +18,7 @@ type segment struct {
 	marker     uint64
 	maxDrift   uint32 // parts per billion
 	status     Status
-	vmclock    uint8 // 1 if clients have to compare marker with the one of /dev/vmclock0
+	vmclock    uint8 // 1 if clients must compare marker with that of /dev/vmclock0
 	_          [7]uint8
 }
 
@@ -34,7 +34,7 @@ var magic = [2]uint32{0x414D5A4E, 0x43420200}
 // numWords is the size of a segment in words of 64 bits.
 const numWords = segmentSize / 8
 
-// Where in a segment the words are that are used by themselves.
+// Indexes of words in a segment.
 const (
 	magicWord  = 0
 	headerWord = 1 // size, version and generation
@@ -44,14 +44,14 @@ const (
 // words returns s as words.
 func (s *segment) words() *[numWords]uint64 { return (*[numWords]uint64)(unsafe.Pointer(s)) }
 
-// memory is a segment that one writer and many readers share. All loads and stores
-// are atomic, one word each. Go's atomic operations are sequentially consistent, so
-// they are ordered on weakly ordered processors as well.
+// memory is a segment that one writer and many readers share. Each load and store is
+// atomic and of one word. Go's atomic operations are sequentially consistent, so
+// they are in order on all processors.
 type memory [numWords]atomic.Uint64
 
-// load copies the segment to s. It reports whether the copy is whole: the segment
-// has been written and no update was under way meanwhile. The header in s is from
-// before the copy in any case.
+// load copies the segment to s and reports whether the copy is whole: the segment has
+// been written, and no update changed it during the copy. The header in s is always
+// the one that was read first.
 func (m *memory) load(s *segment) (whole bool) {
 	w := s.words()
 	w[magicWord] = m[magicWord].Load()
@@ -72,10 +72,10 @@ func (m *memory) header() (s segment) {
 	return s
 }
 
-// store replaces the segment by s, which gets the size in the header and the next
-// generation. An odd generation, which a writer left that died during an update,
-// stays until this update is complete. If stored is not nil, it is called after
-// each store.
+// store replaces the segment by s, with the size of the old header and the next
+// generation. If a writer died during an update, it left an odd generation, which
+// stays until this update is complete. If stored is not nil, store calls it after
+// each word.
 func (m *memory) store(s segment, stored func()) {
 	old := m.header()
 	s.magic, s.version = magic, version2
@@ -93,7 +93,7 @@ func (m *memory) store(s segment, stored func()) {
 		put(i)
 	}
 	if s.generation++; s.generation == 0 {
-		s.generation = 2 // 0 would mean that nothing has been written
+		s.generation = 2 // 0 means that there was no update
 	}
 	put(headerWord)
 }

@@ -32,10 +32,10 @@ func TestSegmentIsLaidOutAsVersion2(t *testing.T) {
 	want = e.AppendUint32(want, 3)
 	want = append(want, 0, 0, 0, 0, 0, 0, 0, 0)
 	if string(got) != string(want) {
-		t.Errorf("\n%x, want\n%x", got, want)
+		t.Errorf("the file is\n%x, want\n%x", got, want)
 	}
 	if unsafe.Sizeof(segment{}) != segmentSize || unsafe.Offsetof(segment{}.marker) != markerWord*8 {
-		t.Error("the layout of segment is not that of the format")
+		t.Error("segment does not have the layout of the format")
 	}
 }
 
@@ -50,10 +50,10 @@ func TestGenerationIsNeverZeroAgain(t *testing.T) {
 			}
 		})
 		if !m.load(&s) {
-			t.Fatalf("generation %d after an update", s.generation)
+			t.Fatalf("not whole after an update: generation %d", s.generation)
 		}
 		if want := max(2, previous+2); s.generation != want {
-			t.Fatalf("generation %d after %d", s.generation, previous)
+			t.Fatalf("generation %d after generation %d", s.generation, previous)
 		}
 		previous = s.generation
 	}
@@ -69,11 +69,11 @@ func TestOddGenerationStaysUntilTheNextUpdateIsComplete(t *testing.T) {
 			stores++
 			h := m.header()
 			if stores > 1 && stores < 11 && h.generation != c.during || stores == 11 && h.generation != c.after {
-				t.Errorf("found %d: %d after store %d", c.found, h.generation, stores)
+				t.Errorf("generation found %d: %d after store %d", c.found, h.generation, stores)
 			}
 		})
 		if !m.load(&s) || s.bound != 5 || s.size != 96 {
-			t.Errorf("found %d: %+v", c.found, s)
+			t.Errorf("generation found %d: %+v after the update", c.found, s)
 		}
 	}
 }

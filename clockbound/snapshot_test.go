@@ -62,22 +62,22 @@ func TestBoundGrowsByTheDriftAndIsRoundedUp(t *testing.T) {
 	}
 }
 
-func TestSnapshotThatMakesNoSenseBoundsNothing(t *testing.T) {
+func TestInvalidSnapshotIsUnbounded(t *testing.T) {
 	good := Snapshot{VoidAfter: math.MaxInt64, Bound: 1, MaxDrift: 500_000, Status: Synchronized}
 	for name, spoil := range map[string]func(*Snapshot){
-		"a drift of 1":           func(s *Snapshot) { s.MaxDrift = 1e9 },
+		"a drift of 1 s per s":   func(s *Snapshot) { s.MaxDrift = 1e9 },
 		"a negative bound":       func(s *Snapshot) { s.Bound = -1 },
 		"a bound that overflows": func(s *Snapshot) { s.Bound = math.MaxInt64 },
 	} {
 		s := good
 		spoil(&s)
 		if got, err := s.At(time.Now(), time.Hour); !errors.Is(err, ErrNoSegment) || got != anyTime(Unknown) {
-			t.Errorf("%s: %+v, %v", name, got, err)
+			t.Errorf("%s: %+v, %v; want ErrNoSegment and all of time", name, got, err)
 		}
 	}
 }
 
-func TestTimesThatDoNotFitBecomeTheLimits(t *testing.T) {
+func TestTimeThatDoesNotFitIsCut(t *testing.T) {
 	for _, c := range []struct {
 		in   timespec
 		want time.Duration
@@ -87,7 +87,7 @@ func TestTimesThatDoNotFitBecomeTheLimits(t *testing.T) {
 		{timespec{5, 6}, 5*time.Second + 6},
 	} {
 		if got := c.in.duration(); got != c.want {
-			t.Errorf("%+v: %d", c.in, got)
+			t.Errorf("%+v: %d, want %d", c.in, got, c.want)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func TestIntervalIsCertainOnlyOutside(t *testing.T) {
 		{at.Add(time.Second + 1), true, false},
 	} {
 		if i.Before(c.t) != c.before || i.After(c.t) != c.after {
-			t.Errorf("%v: before %v, after %v", c.t, i.Before(c.t), i.After(c.t))
+			t.Errorf("%v: before %v, after %v; want %v, %v", c.t, i.Before(c.t), i.After(c.t), c.before, c.after)
 		}
 	}
 }
@@ -113,7 +113,7 @@ func TestIntervalIsCertainOnlyOutside(t *testing.T) {
 func TestStatusHasAName(t *testing.T) {
 	for s, want := range map[Status]string{Unknown: "unknown", Synchronized: "synchronized", FreeRunning: "free running", Disrupted: "disrupted", 4: "invalid", -1: "invalid"} {
 		if got := s.String(); got != want {
-			t.Errorf("%d: %q", s, got)
+			t.Errorf("status %d: %q, want %q", s, got, want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestNowMakesNoSystemCall has another process read the time under strace(1).
+// TestNowMakesNoSystemCall runs another process under strace(1), which reads the time.
 func TestNowMakesNoSystemCall(t *testing.T) {
 	if path := os.Getenv("TRACED_SEGMENT"); path != "" {
 		tracedReadings(t, path)
@@ -35,14 +35,14 @@ func TestNowMakesNoSystemCall(t *testing.T) {
 	cmd := exec.Command(strace, "-f", "-o", trace, os.Args[0], "-test.run=^TestNowMakesNoSystemCall$")
 	cmd.Env = append(os.Environ(), "TRACED_SEGMENT="+path)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("traced process: %v\n%s", err, out)
 	}
 	text, err := os.ReadFile(trace)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Go's scheduler makes some if it stops the goroutine, on a busy machine, but not
-	// in every round.
+	// On a busy machine Go's scheduler stops the goroutine, which makes system calls in
+	// some rounds, but not in all.
 	fewest := func(name string) (calls []string) {
 		for round := range tracedRounds {
 			mark := fmt.Sprint(name, round)
@@ -62,8 +62,8 @@ func TestNowMakesNoSystemCall(t *testing.T) {
 
 const tracedRounds = 10
 
-// tracedReadings reads the time in one thread, between system calls that can be found
-// in the trace.
+// tracedReadings reads the time on one thread, between system calls that mark the
+// rounds in the trace.
 func tracedReadings(t *testing.T, path string) {
 	c := opened(t, path)
 	debug.SetGCPercent(-1)
@@ -88,8 +88,8 @@ func tracedReadings(t *testing.T, path string) {
 
 var markLine = regexp.MustCompile(`(?m)^(\d+) +f?access\w*\(.*"(.*?)"`)
 
-// callsBetween returns the calls that the thread of two marks made between them, but
-// for the signals of Go's scheduler.
+// callsBetween returns the system calls between two marks, of the thread that made the
+// marks, without the signals of Go's scheduler.
 func callsBetween(trace, from, to string) (calls []string) {
 	thread := ""
 	for line := range strings.Lines(trace) {

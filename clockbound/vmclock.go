@@ -5,13 +5,13 @@ import (
 	"os"
 )
 
-// vmclockPath is the page in which a hypervisor tells a virtual machine of
-// disruptions of its clock: uapi/linux/vmclock-abi.h.
+// vmclockPath is the clock page of a virtual machine, in which the hypervisor reports
+// disruptions of the clock: uapi/linux/vmclock-abi.h.
 const vmclockPath = "/dev/vmclock0"
 
 const (
 	vmclockMagic      = 0x4B4C4356 // "VCLK"
-	vmclockMarkerWord = 2          // the disruption marker
+	vmclockMarkerWord = 2          // index of the disruption marker
 )
 
 // openVMClock maps the virtual machine's clock page.
@@ -26,7 +26,7 @@ func openVMClock() (*mapping, error) {
 		return nil, fmt.Errorf("%s: %w", vmclockPath, err)
 	}
 	if uint32(m.memory[0].Load()) != vmclockMagic {
-		return nil, fmt.Errorf("%s: no clock page", vmclockPath)
+		return nil, fmt.Errorf("%s: not a clock page", vmclockPath)
 	}
 	return m, nil
 }

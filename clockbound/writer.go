@@ -12,19 +12,21 @@ import (
 
 // Writer writes a segment. One goroutine at a time may call its methods.
 type Writer struct {
-	file   *os.File // locked, so that no other Writer has it
+	file   *os.File // locked against other Writers
 	mapped *mapping
-	found  *Snapshot // nil if there is none
-	marker uint64
-	stored func() // called after each store; nil but in tests
+	found  *Snapshot // returned by Found; nil if there is none
+	marker uint64    // returned by Marker
+	stored func()    // called after each store; only tests set it
 }
 
-var errMemoryGone = errors.New("it was truncated, or its file system is full")
+var errMemoryGone = errors.New("the file was truncated, or its file system is full")
 
-// Create opens the segment at a path for writing, and makes the file if there is
-// none. Clients that have an existing segment mapped see what is written from now on.
-// A file that is something else is left alone: the error wraps ErrNoSegment,
-// ErrTooShort, ErrVersion, or ErrInUse if another Writer has it.
+// Create opens the segment at a path for writing. If there is no file, it makes one
+// with mode 0644. Clients that have mapped an existing segment see the new updates.
+//
+// The error wraps ErrInUse if another Writer has the segment. It wraps ErrNoSegment,
+// ErrTooShort or ErrVersion if the file is not a segment; then the file stays as it
+// is.
 func Create(path string) (*Writer, error) {
 	if _, err := AsOf(); err != nil {
 		return nil, fmt.Errorf("clockbound: %w", err)
@@ -55,7 +57,7 @@ func (w *Writer) open() error {
 	if size == 0 {
 		err = w.allocate()
 	} else if err = header.check(size); errors.Is(err, ErrNotWritten) {
-		err = nil // an earlier writer died before it was
+		err = nil // an earlier writer died during its first update
 	}
 	if err != nil {
 		return err
@@ -66,7 +68,7 @@ func (w *Writer) open() error {
 	return w.guarded(w.readFound)
 }
 
-// readFound reads what an earlier writer left.
+// readFound reads the last update and the marker of an earlier writer.
 func (w *Writer) readFound() {
 	m := w.mapped.memory
 	w.marker = m[markerWord].Load()
@@ -76,8 +78,8 @@ func (w *Writer) readFound() {
 	}
 }
 
-// allocate fills the new file with zeros. The mode of the file must not depend on
-// the umask, nor the first store on whether there is room for it.
+// allocate writes zeros to the new file, so that the first store cannot fail for want
+// of space, and sets its mode, so that the mode does not depend on the umask.
 func (w *Writer) allocate() error {
 	if err := w.file.Chmod(0o644); err != nil {
 		return err
@@ -87,8 +89,8 @@ func (w *Writer) allocate() error {
 }
 
 // Found returns the last Snapshot of an earlier writer. It returns false if there is
-// none, and if the file may be from an earlier boot of the host, whose clocks were
-// others.
+// none, or if the file may be from before the host was booted: its times are then of
+// another clock.
 func (w *Writer) Found() (Snapshot, bool) {
 	if w.found == nil {
 		return Snapshot{}, false
@@ -96,13 +98,13 @@ func (w *Writer) Found() (Snapshot, bool) {
 	return *w.found, true
 }
 
-// Marker returns the disruption marker that an earlier writer left, or 0.
+// Marker returns the disruption marker of an earlier writer, or 0.
 func (w *Writer) Marker() uint64 { return w.marker }
 
-// Write updates the segment. Readers see either all of s or nothing of it. An error
-// means that the memory is gone, for somebody truncated the file or its file system
-// is full; or, wrapping ErrRemoved, that programs which open the path from now on do
-// not find the segment.
+// Write updates the segment. Readers see either all of s or nothing of it. The error
+// wraps ErrRemoved if the file was removed: clients that have mapped it see s, new
+// clients cannot open it. Any other error means that the segment's memory is gone:
+// the file was truncated, or its file system is full.
 func (w *Writer) Write(s Snapshot) error {
 	if err := w.guarded(func() { w.mapped.memory.store(s.segment(), w.stored) }); err != nil {
 		return fmt.Errorf("%s: %w", w.file.Name(), err)
@@ -114,14 +116,14 @@ func (w *Writer) Write(s Snapshot) error {
 	return nil
 }
 
-// guarded runs f, which uses the memory. An error means that the memory is gone:
-// without guarded, SIGBUS would end the process.
+// guarded runs f, which uses the memory. It returns errMemoryGone where SIGBUS would
+// end the process.
 func (w *Writer) guarded(f func()) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if fault := recover(); fault != nil {
-			if _, ok := fault.(interface{ Addr() uintptr }); !ok {
-				panic(fault)
+		if p := recover(); p != nil {
+			if _, isFault := p.(interface{ Addr() uintptr }); !isFault {
+				panic(p)
 			}
 			err = errMemoryGone
 		}
@@ -131,8 +133,8 @@ func (w *Writer) guarded(f func()) (err error) {
 	return nil
 }
 
-// Close lets other Writers have the segment, which stays as it is.
+// Close lets another Writer open the segment. The segment stays as it is.
 func (w *Writer) Close() error {
-	// The memory, as long as it is mapped, holds the lock as well.
+	// Closing the file does not unlock it while its memory is mapped.
 	return errors.Join(unix.Flock(int(w.file.Fd()), unix.LOCK_UN), w.file.Close())
 }

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestCreateRefusesWhatIsNoSegment(t *testing.T) {
+func TestCreateRefusesAFileThatIsNoSegment(t *testing.T) {
 	s := segment{magic: magic, size: segmentSize, version: 3, generation: 2}
 	other := (*[segmentSize]byte)(unsafe.Pointer(&s))
 	for name, c := range map[string]struct {
@@ -31,7 +31,7 @@ func TestCreateRefusesWhatIsNoSegment(t *testing.T) {
 		"a text":          {[]byte("precious, and longer than a segment of eighty bytes would be, so that it could be taken for one"), ErrNoSegment},
 		"a short text":    {[]byte("precious"), ErrNoSegment},
 		"another version": {other[:], ErrVersion},
-		"cut off":         {other[:40], ErrTooShort},
+		"truncated":       {other[:40], ErrTooShort},
 		"one byte":        {[]byte{0}, ErrTooShort},
 	} {
 		path := filepath.Join(t.TempDir(), "shm0")
@@ -39,31 +39,31 @@ func TestCreateRefusesWhatIsNoSegment(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := Create(path); !errors.Is(err, c.want) || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: %v, want %v with the path", name, err, c.want)
 		}
 		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, c.bytes) {
-			t.Errorf("%s: it was changed to %q, %v", name, got, err)
+			t.Errorf("%s: the file was changed to %q, %v", name, got, err)
 		}
 	}
 	if _, err := Create(filepath.Join(t.TempDir(), "none", "shm0")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("no directory: %v", err)
+		t.Errorf("no directory: %v, want ErrNotExist", err)
 	}
 	if _, err := Create(t.TempDir()); err == nil {
-		t.Error("a directory was opened")
+		t.Error("Create accepted a directory")
 	}
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := unix.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Create(fifo); !errors.Is(err, ErrNoSegment) {
-		t.Errorf("a pipe: %v", err)
+		t.Errorf("a named pipe: %v, want ErrNoSegment", err)
 	}
 }
 
 func TestSegmentHasOneWriter(t *testing.T) {
 	w, path := created(t)
 	if _, err := Create(path); !errors.Is(err, ErrInUse) {
-		t.Errorf("a second writer: %v", err)
+		t.Errorf("a second writer: %v, want ErrInUse", err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestSegmentHasOneWriter(t *testing.T) {
 	_ = again.Close()
 }
 
-func TestFileCanBeReadByAll(t *testing.T) {
+func TestFileIsReadableByAllUsers(t *testing.T) {
 	defer unix.Umask(unix.Umask(0o077))
 	_, path := created(t)
 	info, err := os.Stat(path)
@@ -84,12 +84,12 @@ func TestFileCanBeReadByAll(t *testing.T) {
 	}
 }
 
-func TestNextWriterGoesOnInTheSameFile(t *testing.T) {
+func TestNextWriterContinuesInTheSameFile(t *testing.T) {
 	w, path := createdInMemory(t)
 	s := recent(t)
 	s.Marker = 7
 	if _, ok := w.Found(); ok || w.Marker() != 0 {
-		t.Error("found something in a new file")
+		t.Error("found a snapshot or a marker in a new file")
 	}
 	written(t, w, s)
 	c := opened(t, path)
@@ -106,15 +106,15 @@ func TestNextWriterGoesOnInTheSameFile(t *testing.T) {
 		t.Errorf("found %+v, %v, marker %d", found, ok, w.Marker())
 	}
 	if after, _ := os.Stat(path); !os.SameFile(before, after) {
-		t.Error("another file")
+		t.Error("Create made another file")
 	}
 	s.Bound = time.Second
 	written(t, w, s)
 	if now, err := c.Now(); err != nil || now.Latest.Sub(now.Earliest) < 2*time.Second {
-		t.Errorf("a client that has it mapped sees %+v, %v", now, err)
+		t.Errorf("a client that has mapped the file sees %+v, %v; want the new bound", now, err)
 	}
 	if h := w.mapped.memory.header(); h.generation != 4 {
-		t.Errorf("generation %d after the second update", h.generation)
+		t.Errorf("generation %d after the second update, want 4", h.generation)
 	}
 }
 
@@ -140,7 +140,7 @@ func createdInMemory(t *testing.T) (*Writer, string) {
 func TestNothingIsFoundInAFileThatMayBeFromAnEarlierBoot(t *testing.T) {
 	w, path := created(t)
 	if inMemory(w.file) {
-		t.Skip("the directory for temporary files is a tmpfs")
+		t.Skip("the directory of temporary files is on a tmpfs")
 	}
 	s := recent(t)
 	s.Marker = 7
@@ -162,19 +162,19 @@ func TestTruncatedFileIsAnErrorOfTheWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.Write(recent(t)); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("%v", err)
+		t.Errorf("Write to a truncated file: %v, want an error with the path", err)
 	}
 	if err := os.Truncate(path, segmentSize); err != nil {
 		t.Fatal(err)
 	}
 	written(t, w, recent(t))
 	if now, err := opened(t, path).Now(); err != nil || now.Status != Synchronized {
-		t.Errorf("%+v, %v", now, err)
+		t.Errorf("Now after the file was extended: %+v, %v; want synchronized", now, err)
 	}
 }
 
-// TestNoRoomForTheSegmentIsAnErrorOfTheWriter has a file whose memory is missing: it
-// was extended, not written, and its file system is full.
+// TestNoRoomForTheSegmentIsAnErrorOfTheWriter uses a file without memory: the file was
+// extended without a write, and its file system is full.
 func TestNoRoomForTheSegmentIsAnErrorOfTheWriter(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "shm0")
@@ -182,7 +182,7 @@ func TestNoRoomForTheSegmentIsAnErrorOfTheWriter(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // and never unlock: the thread ends, and its mounts with it
+		runtime.LockOSThread() // without unlocking: the thread ends with its goroutine, and its mounts with it
 		if mounted = errors.Join(unix.Unshare(unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4k")); mounted != nil {
 			return
 		}
@@ -195,12 +195,12 @@ func TestNoRoomForTheSegmentIsAnErrorOfTheWriter(t *testing.T) {
 	<-done
 	if mounted != nil {
 		if os.Getenv("CI") != "true" {
-			t.Skip("it takes the right to mount: ", mounted)
+			t.Skip("mounting needs root: ", mounted)
 		}
 		t.Fatal(mounted)
 	}
 	if !errors.Is(created, errMemoryGone) || !strings.Contains(created.Error(), path) {
-		t.Errorf("%v", created)
+		t.Errorf("Create: %v, want errMemoryGone with the path", created)
 	}
 }
 
@@ -212,16 +212,16 @@ func TestRemovedFileIsAnErrorOfTheWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.Write(recent(t)); !errors.Is(err, ErrRemoved) || !strings.Contains(err.Error(), path) {
-		t.Errorf("%v", err)
+		t.Errorf("Write: %v, want ErrRemoved with the path", err)
 	}
 	if now, err := c.Now(); err != nil || now.Status != Synchronized {
-		t.Errorf("a client that has it mapped: %+v, %v", now, err)
+		t.Errorf("a client that has mapped the file sees %+v, %v; want synchronized", now, err)
 	}
 }
 
-// TestWriterMayBeKilledBetweenTwoStores has another process write, which kills
-// itself after each of the stores, from the first of a new file on. Readers see no
-// mixture, and the next writer goes on.
+// TestWriterMayBeKilledBetweenTwoStores runs a writer in another process, which kills
+// itself after each of the stores, from the first one in a new file on. Readers see
+// only whole updates, and the next writer continues.
 func TestWriterMayBeKilledBetweenTwoStores(t *testing.T) {
 	if os.Getenv("KILLED_PATH") != "" {
 		killedAfterStores(t)
@@ -237,7 +237,7 @@ func TestWriterMayBeKilledBetweenTwoStores(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-			t.Fatalf("%v\n%s", err, out)
+			t.Fatalf("the writer was not killed by SIGKILL: %v\n%s", err, out)
 		}
 		last += uint64(after / perUpdate)
 		if c == nil {
@@ -255,9 +255,9 @@ func TestWriterMayBeKilledBetweenTwoStores(t *testing.T) {
 		case err == nil && s.snapshot() != numbered(s.marker):
 			t.Fatalf("after %d stores: torn: %+v", after, s)
 		case err == nil && s.marker > last:
-			t.Fatalf("after %d stores: update %d is seen, %d was the last complete one", after, s.marker, last)
+			t.Fatalf("after %d stores: the reader sees update %d, but the last complete one is %d", after, s.marker, last)
 		case err == nil && after%perUpdate == 0 && s.marker != last:
-			t.Fatalf("after %d stores: update %d is seen, not %d", after, s.marker, last)
+			t.Fatalf("after %d stores: the reader sees update %d, want %d", after, s.marker, last)
 		}
 	}
 	w, err := Create(path)
@@ -268,12 +268,11 @@ func TestWriterMayBeKilledBetweenTwoStores(t *testing.T) {
 	before := w.mapped.memory.header().generation
 	written(t, w, numbered(1000))
 	if s := new(segment); !w.mapped.memory.load(s) || s.snapshot() != numbered(1000) || s.generation <= before {
-		t.Errorf("the next writer does not mend it: %+v", s)
+		t.Errorf("after an update of the next writer: %+v", s)
 	}
 }
 
-// killedAfterStores writes update after update, and kills this process after some
-// store.
+// killedAfterStores writes updates, and kills this process after KILLED_AFTER stores.
 func killedAfterStores(t *testing.T) {
 	after, _ := strconv.Atoi(os.Getenv("KILLED_AFTER"))
 	n, _ := strconv.ParseUint(os.Getenv("KILLED_FROM"), 10, 64)

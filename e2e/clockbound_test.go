@@ -257,7 +257,7 @@ func TestMistakeInTheSegmentEndsTheStart(t *testing.T) {
 	taken := share(t, synced)
 	for path, want := range map[string]string{
 		filepath.Join(t.TempDir(), "none", "shm0"): "no such file or directory",
-		precious:   "no ClockBound segment",
+		precious:   "not a ClockBound segment",
 		taken.path: "another process writes",
 	} {
 		r := run(t, []string{"NOWD_CLOCKBOUND=" + path}, "serve")

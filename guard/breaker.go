@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// breaker ends conversations that would never end by themselves. A service that
-// answers everything, even answers, keeps one with nowd after a single datagram in
-// its name. Such a conversation is a token that is passed to and fro: one answer is
-// withheld, and it is over. A client asks again.
+// breaker ends reply loops. A service that answers every datagram, even an answer,
+// is in a reply loop with nowd after a single datagram with its spoofed source. The
+// breaker withholds one answer, and the loop ends. A client that gets no answer asks
+// again.
 //
-// The rule, for whoever implements it elsewhere:
+// The rule, which the program of package xdp follows too:
 //
 //	flow     a source (see Source) and one of its ports
-//	longest  the greatest number of answers in a run
-//	window   10 s: what comes later is no answer to an answer
+//	longest  an upper bound on the answers in a run
+//	window   10 s: a datagram that comes later does not reply to an answer
 //
-//	run      the state of a flow: its answers since a window without a datagram, or
-//	         since one was withheld; 0 if it has none yet
-//	seen     the state of a flow: when its last datagram came
+//	run      state of a flow: its answers since a window without a datagram, or
+//	         since the last withheld answer; 0 for a new flow
+//	seen     state of a flow: when its last datagram came
 //
 //	at a datagram:
 //	    now - seen > window:  run = 0
@@ -28,39 +28,39 @@ import (
 //	    run < longest/2:      answer
 //	    else:                 withhold with the probability 1/(longest - run + 1),
 //	                          or answer
-//	    an answer adds 1 to run; after one is withheld, run = 0
+//	    an answer adds 1 to run; a withheld one sets run = 0
 //
-// So a run ends after longest/2 to longest answers, each number as likely as any
-// other. If a service answers a datagram with at most one, within the window, then
-// one injected datagram causes at most longest answers. If several are injected,
-// each causes as many: at most longest answers lie between two that are withheld,
-// and each that is withheld is the end of one token.
+// So a run ends after longest/2 to longest answers, and each number is equally
+// likely. If a service replies to an answer with at most one datagram, within the
+// window, then one spoofed datagram causes at most longest answers. Several spoofed
+// datagrams cause at most longest answers each: between two withheld answers are at
+// most longest answers, and each withheld one ends the reply loop of one datagram.
 //
-// A client that asks as soon as it is answered is no different from such a service,
-// until it asks again. It loses at most one answer of longest/2; one that pauses for
-// the window loses none. Nobody can know when a run ends. So whoever sends datagrams
-// in the name of a client's address and port hits the client's own question with the
-// withheld answer at most once in longest/2 times.
+// A client that asks again as soon as it is answered looks like such a service. It
+// loses at most one answer in longest/2. A client that pauses for the window loses
+// none. The end of a run is unpredictable. So with datagrams that spoof a client's
+// address and port, a sender can have the client's own question withheld at most
+// once in longest/2 times.
 //
-// What may be answered counts as answered at once. No answer leaves earlier, so
-// nothing that an answer has prompted is taken for unprompted.
+// An answer counts when it is allowed. It leaves later, so a reply to it always comes
+// after it has been counted.
 //
-// The table has a fixed size: 32,768 flows, 256 KiB. The flow that has been silent
-// for longest is evicted first, where one with a run of settled or more counts as
-// silent for a window less. So the rule holds while no more than 2,000 other flows
-// ask within the time that the service takes; while 8,000 do, a run can be a few
-// answers longer. No false sender can prolong it: that takes more datagrams than it
-// gains answers.
+// The table has a fixed size: 32,768 flows, 256 KiB. It evicts the flow that has been
+// silent for longest; a flow with a run of settled or more counts as silent for a
+// window less. So the rule holds exactly while at most 2,000 other flows ask within
+// the time that the service takes to reply. With 8,000 of them, a run can be a few
+// answers longer. A sender gains nothing by evicting flows: that takes more datagrams
+// than it gains answers.
 type breaker struct {
 	longest uint32
-	key     uint64 // of a hash that nobody can predict
+	key     uint64 // of an unpredictable hash
 	sets    []flows
 	random  *rand.ChaCha8
 }
 
 // flows is a set of flows, in one cache line.
 type flows struct {
-	tag  [ways]uint16 // part of the flow's hash: two flows of one tag share a run
+	tag  [ways]uint16 // part of the flow's hash: two flows with one tag share a run
 	seen [ways]uint16 // in units of 2^seenUnit ns, modulo 2^16: 73 minutes
 	run  [ways]uint32
 }
@@ -69,8 +69,7 @@ const (
 	flowSets = 4096
 	seenUnit = 26
 	window   = int(10*time.Second>>seenUnit) + 1 // in the unit of seen
-	// settled is longer than the bursts of NTP clients.
-	settled = 16
+	settled  = 16                                // longer than the bursts of NTP clients
 )
 
 func newBreaker(longest int) *breaker {
@@ -78,8 +77,8 @@ func newBreaker(longest int) *breaker {
 	return &breaker{longest: uint32(longest), key: random.Uint64() | 1, sets: make([]flows, flowSets), random: random}
 }
 
-// allow reports whether a datagram from a port of a source, whose hash it is given,
-// may be answered at now.
+// allow reports whether a datagram from a source and a port may be answered at now.
+// hash is that of the source.
 func (b *breaker) allow(hash uint64, port uint16, now time.Duration) bool {
 	high, low := bits.Mul64(hash^uint64(port), b.key)
 	hash = high ^ low
@@ -111,8 +110,8 @@ func (f *flows) find(tag uint16) int {
 	return -1
 }
 
-// longestSilent returns the index of the flow to evict. It has no branch for the
-// processor to mispredict.
+// longestSilent returns the index of the flow to evict. It is branch-free, because the
+// processor would mispredict.
 func (f *flows) longestSilent(now uint16) int {
 	most := math.MinInt
 	for i, run := range &f.run {

@@ -11,17 +11,17 @@ import (
 
 var partner = netip.AddrPortFrom(victim, 10013)
 
-// breaking returns Sources without a limit but that of runs, with the same chance in
-// each test run.
+// breaking returns Sources with a breaker and no rate limit. Its random numbers are
+// the same in each test run.
 func breaking(longest int) *Sources {
 	s := NewSources(Limits{LongestRun: longest})
 	s.breaker.random = rand.NewChaCha8([32]byte{})
 	return s
 }
 
-// converse has datagrams injected in a service's name, at some times. The service
-// answers each answer after a time that it takes. converse returns the number of
-// answers, and when the last one left. It gives up after most answers.
+// converse sends datagrams with the spoofed source of a service, at the given times.
+// The service replies to each answer after takes(). converse returns the number of
+// answers, and when the last one left. It stops after most answers.
 func converse(s *Sources, injected []time.Duration, takes func() time.Duration, most int) (answers int, end time.Duration) {
 	for arriving := slices.Clone(injected); len(arriving) > 0 && answers <= most; {
 		first := 0
@@ -54,21 +54,21 @@ func TestOneInjectedDatagramCausesSoManyAnswersAndNoMore(t *testing.T) {
 	} {
 		for _, count := range []int{1, 2, 10, 100} {
 			for range 5 {
-				// At once, or while the others are under way.
+				// At time 0, or while the other loops run.
 				var injected []time.Duration
 				for range count {
 					injected = append(injected, time.Duration(random.IntN(2)*random.IntN(100))*takes())
 				}
 				answers, end := converse(breaking(longest), injected, takes, 2*count*longest)
 				if answers > count*longest {
-					t.Errorf("a service that takes %s: %d datagrams injected, %d answers until %v, want %d at most", name, count, answers, end, count*longest)
+					t.Errorf("a service that takes %s to reply: %d spoofed datagrams, %d answers until %v, want %d at most", name, count, answers, end, count*longest)
 				}
 			}
 		}
 	}
 }
 
-func TestConversationEndsWhereNobodyKnows(t *testing.T) {
+func TestEndOfAReplyLoopIsUnpredictable(t *testing.T) {
 	const longest, times = 200, 10_000
 	s := breaking(longest)
 	ends := make(map[int]int)
@@ -78,7 +78,7 @@ func TestConversationEndsWhereNobodyKnows(t *testing.T) {
 	}
 	for answers, n := range ends {
 		if mean := times / (longest/2 + 1); answers < longest/2 || answers > longest || n > 2*mean {
-			t.Errorf("%d of %d conversations end after %d answers, want %d, after %d to %d", n, times, answers, mean, longest/2, longest)
+			t.Errorf("%d of %d reply loops end after %d answers; want about %d for each number from %d to %d", n, times, answers, mean, longest/2, longest)
 		}
 	}
 }
@@ -97,18 +97,18 @@ func TestPromptClientLosesOneAnswerOfSoMany(t *testing.T) {
 				}
 				now += timeout
 				if lost++; i-last <= longest/2 {
-					t.Errorf("round trip %v, time-out %v: questions %d and %d are not answered", roundTrip, timeout, last, i)
+					t.Errorf("round trip %v, timeout %v: questions %d and %d are not answered", roundTrip, timeout, last, i)
 				}
 				last = i
 			}
 			if lost == 0 {
-				t.Errorf("round trip %v, time-out %v: a client is no different from a service, but all is answered", roundTrip, timeout)
+				t.Errorf("round trip %v, timeout %v: all questions are answered, but the breaker cannot tell the client from a service", roundTrip, timeout)
 			}
 		}
 	}
 }
 
-// TestNTPClientsLoseNothing: for a month, with the polls of ntpd and chronyd.
+// TestNTPClientsLoseNothing polls like ntpd and chronyd, for a month.
 func TestNTPClientsLoseNothing(t *testing.T) {
 	const month = 30 * 24 * time.Hour
 	for name, c := range map[string]struct {
@@ -125,7 +125,7 @@ func TestNTPClientsLoseNothing(t *testing.T) {
 		for at := time.Duration(0); at < month; at += c.poll {
 			for i := range c.burst {
 				if now := at + time.Duration(i)*c.apart; s.judge(partner, now) != Pass {
-					t.Fatalf("%s: packet %d of the burst at %v is not answered", name, i, at)
+					t.Fatalf("%s: packet %d of the burst at %v was withheld", name, i, at)
 				}
 			}
 		}
@@ -133,8 +133,8 @@ func TestNTPClientsLoseNothing(t *testing.T) {
 }
 
 // TestFalseSenderCannotHaveAClientsQuestionWithheld: before each question of a client, a
-// false sender sends datagrams in the name of the client's address and port, so many
-// that the question could be the one that ends a run.
+// sender spoofs the client's address and port. It sends as many datagrams as may make
+// the question the one that ends a run.
 func TestFalseSenderCannotHaveAClientsQuestionWithheld(t *testing.T) {
 	const longest, questions = 200, 10_000
 	random := rand.New(rand.NewPCG(1, 2))
@@ -167,31 +167,32 @@ func TestFalseSenderCannotHaveAClientsQuestionWithheld(t *testing.T) {
 			}
 			before = lost
 		}
-		// The mean, and five standard deviations.
+		// The mean plus five standard deviations.
 		const mean = questions * 2 / longest
 		if most := mean + 5*math.Sqrt(mean); float64(withheld) > most {
-			t.Errorf("%s: %d of %d questions are not answered, want %d at most", c.name, withheld, questions, int(most))
+			t.Errorf("%s: %d of %d questions are withheld, want %d at most", c.name, withheld, questions, int(most))
 		}
 		if inARow > mean/10 {
-			t.Errorf("%s: %d questions are not answered when asked again", c.name, inARow)
+			t.Errorf("%s: %d questions are withheld again when the client asks again", c.name, inARow)
 		}
 	}
 }
 
-// TestConversationAmongManyFlowsEnds: each time that the service takes to answer, so
-// many others ask.
+// TestConversationAmongManyFlowsEnds: while the service takes time to reply, many other
+// flows ask.
 func TestConversationAmongManyFlowsEnds(t *testing.T) {
 	const longest, takes = 200, 100 * time.Millisecond
 	for _, c := range []struct {
 		name           string
-		others, always int // of which so many are always the same
-		questions      int
-		more           int // answers than a run has
+		others, always int // number of other flows, and how many of them are the same each time
+		questions      int // of each other flow
+		more           int // how many answers a run may have above longest
 	}{
 		{"2000, once each", 2000, 0, 1, 0},
 		{"2000, in bursts", 2000, 0, 8, 0},
 		{"2000 that come back", 2000, 2000, 1, 0},
-		// An eviction costs less than settled answers, since nobody is evicted later.
+		// An eviction adds fewer than settled answers: a flow with a run of settled is
+		// not evicted.
 		{"8000, once each", 8000, 0, 1, 2 * settled},
 		{"8000 that come back", 8000, 8000, 1, 2 * settled},
 	} {
@@ -216,7 +217,8 @@ func TestConversationAmongManyFlowsEnds(t *testing.T) {
 	}
 }
 
-// TestFloodOfFlowsFreesNoConversation: datagrams from a million addresses a second.
+// TestFloodOfFlowsFreesNoConversation sends a million datagrams a second, each from
+// another address.
 func TestFloodOfFlowsFreesNoConversation(t *testing.T) {
 	const longest = 2000
 	s := breaking(longest)
@@ -232,7 +234,7 @@ func TestFloodOfFlowsFreesNoConversation(t *testing.T) {
 		}
 	}
 	if answers > longest {
-		t.Errorf("%d answers are given, want %d at most", answers, longest)
+		t.Errorf("%d answers, want %d at most", answers, longest)
 	}
 }
 

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// FuzzJudge: the verdict is the first that applies, whatever the source sends and
-// whatever its limit has left.
+// FuzzJudge: the verdict is the first that applies, for any datagram and any state of
+// the limits.
 func FuzzJudge(f *testing.F) {
 	for i, a := range []string{"127.0.0.1", "192.0.2.7", "0.0.0.0", "255.255.255.255", "224.0.0.1", "239.255.255.255", "240.0.0.1", "::", "::1", "ff02::1", "fe80::1", "2001:db8::1", "::ffff:192.0.2.7", "::ffff:224.0.0.1"} {
 		for j, port := range []uint16{0, 7, 123, 1023, 1024, 3333, 3334, 65535} {
@@ -36,10 +36,10 @@ func FuzzJudge(f *testing.F) {
 		for _, b := range addr[1:] {
 			sum |= b
 		}
-		multicast, none := first == 0xff, first == 0 && sum == 0
+		multicast, unspecified := first == 0xff, first == 0 && sum == 0
 		if a.Is4() {
 			multicast = first>>4 == 0xe || a.String() == "255.255.255.255"
-		} else if a.Is4In6() { // the kernel lets none of these in
+		} else if a.Is4In6() { // the kernel delivers no such source
 			multicast = addr[12]>>4 == 0xe
 		}
 		want := Pass
@@ -50,7 +50,7 @@ func FuzzJudge(f *testing.F) {
 			want = SourcePort
 		case port == 3333:
 			want = OwnPort
-		case multicast || none:
+		case multicast || unspecified:
 			want = SourceAddr
 		case len(data) < int(kind>>4):
 			want = Short
@@ -66,10 +66,10 @@ func FuzzJudge(f *testing.F) {
 	})
 }
 
-var sources = NewSources(Limits{PerSecond: 1, Burst: 1, LongestRun: 10}) // it is large
+var sources = NewSources(Limits{PerSecond: 1, Burst: 1, LongestRun: 10}) // shared by all inputs, because it is large
 
-// FuzzBucket: of any run of questions as many are answered as a bucket of tokens
-// has it, counted in the plain way.
+// FuzzBucket compares a Bucket with a plain token bucket, for any sequence of
+// questions.
 func FuzzBucket(f *testing.F) {
 	f.Add(uint32(1), uint32(1), []byte{0, 0, 255, 1, 255, 255})
 	f.Add(uint32(1000), uint32(3), []byte{0, 0, 0, 0, 0, 10, 10, 10, 20, 200})
@@ -78,12 +78,12 @@ func FuzzBucket(f *testing.F) {
 	f.Fuzz(func(t *testing.T, rate, burst uint32, waits []byte) {
 		rate, burst = 1+rate%1e9, 1+burst%1e9
 		b := NewBucket(int(rate), int(burst))
-		// A token is interval, whole nanoseconds, of the time that fills the bucket.
+		// A token takes interval, a whole number of nanoseconds, to fill.
 		interval := max(1, int64(time.Second)/int64(rate))
 		room := int64(burst) * interval
 		filled, now := room, time.Duration(0)
 		for _, w := range waits {
-			// From a nanosecond to hours, more or less evenly by their logarithm.
+			// From a nanosecond to hours, about evenly by logarithm.
 			wait := time.Duration(w&7) << (w >> 3 * 5 / 4)
 			now += wait
 			filled = min(room, filled+int64(wait))
@@ -92,13 +92,13 @@ func FuzzBucket(f *testing.F) {
 				filled -= interval
 			}
 			if got := b.Allow(now); got != want {
-				t.Fatalf("at %v, of %d a second and %d at once: %v", now, rate, burst, got)
+				t.Fatalf("at %v, %d a second and %d at once: %v, want %v", now, rate, burst, got, want)
 			}
 		}
 	})
 }
 
-// FuzzSource: two addresses count as one if they are, or are of the same /64.
+// FuzzSource: two addresses have the same key if they are equal, or in the same /64.
 func FuzzSource(f *testing.F) {
 	f.Add([]byte{192, 0, 2, 7}, []byte{192, 0, 2, 8})
 	f.Add([]byte{192, 0, 2, 7}, netip.MustParseAddr("ffff:ffff:c000:207::1").AsSlice())
@@ -107,11 +107,11 @@ func FuzzSource(f *testing.F) {
 		a, ok := netip.AddrFromSlice(x)
 		b, ok2 := netip.AddrFromSlice(y)
 		if !ok || !ok2 || a.IsMulticast() || b.IsMulticast() {
-			return // these are not answered
+			return // the guard drops these
 		}
 		same := len(x) == len(y) && bytes.Equal(x[:min(8, len(x))], y[:min(8, len(y))])
 		if (Source(a) == Source(b)) != same {
-			t.Errorf("%v is %x, %v is %x", a, Source(a), b, Source(b))
+			t.Errorf("the key of %v is %x, that of %v is %x", a, Source(a), b, Source(b))
 		}
 	})
 }

@@ -1,7 +1,7 @@
-// Package guard decides which datagrams may be answered. The answer to a datagram
-// goes to the address that it claims to come from, so a service that answers
-// everything can be made to talk to another one for ever, or to flood a victim
-// (CVE-2024-2169).
+// Package guard decides which datagrams may be answered. An answer goes to the source
+// of the datagram, and the source may be spoofed. Without a guard, nowd could be used
+// as a reflector that floods a victim, or be drawn into an endless reply loop with
+// another service (CVE-2024-2169).
 package guard
 
 import (
@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// Verdict is what a Guard decides about a datagram: to let it pass, or to drop it
-// for one reason.
+// Verdict is the decision of a Guard about a datagram: Pass, or the reason to drop it.
 type Verdict uint8
 
 const (
 	Pass       Verdict = iota
-	SourcePort         // its source port is 0, or a system port that no client of the dialect uses
-	OwnPort            // its source port is one of the service's own ports
-	SourceAddr         // its source address is unspecified, multicast or broadcast
-	DestAddr           // its destination address is multicast or broadcast
-	Short              // it is shorter than requests have to be
-	OwnAnswer          // it reads as an answer of nowd's
-	ReplyLoop          // its source has been answered so often in a row that it may be a service that answers answers
-	RateLimit          // its source is over the limit
+	SourcePort         // the source port is 0, or a system port that no client of the protocol uses
+	OwnPort            // the source port is one of the service's own ports
+	SourceAddr         // the source address is unspecified, multicast or broadcast
+	DestAddr           // the destination address is multicast or broadcast
+	Short              // the datagram is shorter than a request
+	OwnAnswer          // the datagram reads as an answer of nowd
+	ReplyLoop          // the source may be in a reply loop with nowd: see breaker
+	RateLimit          // the source is over the limit
 	TotalLimit         // all sources together are over the limit
 	numVerdicts
 )
@@ -33,11 +32,10 @@ const NumVerdicts = int(numVerdicts)
 
 var verdictNames = [NumVerdicts]string{"pass", "source_port", "own_port", "source_address", "destination_address", "short", "own_answer", "reply_loop", "rate_limit", "total_limit"}
 
-// String returns the verdict's name. A reason to drop has the name that metrics
-// have for it.
+// String returns the verdict's name. For a reason to drop it is the name in metrics.
 func (v Verdict) String() string { return verdictNames[v] }
 
-// Drops returns the verdicts by which a datagram is dropped: all but Pass.
+// Drops returns the reasons to drop a datagram: all verdicts but Pass.
 func Drops() (drops []Verdict) {
 	for v := Pass + 1; v < numVerdicts; v++ {
 		drops = append(drops, v)
@@ -45,30 +43,30 @@ func Drops() (drops []Verdict) {
 	return drops
 }
 
-// systemPorts is the first port that is no system port (RFC 6335, section 6).
-// Services answer from system ports; clients do not ask from them.
+// systemPorts is the number of system ports, 0 to 1023: RFC 6335, section 6. Services
+// answer from system ports. Clients do not ask from them.
 const systemPorts = 1024
 
 // Config configures a Guard.
 type Config struct {
 	Ports    []uint16               // the service's own ports: a datagram from one of them is an answer
-	Clients  []uint16               // system ports from which clients of this dialect may ask
-	MinSize  int                    // the least length of a request, in bytes
-	IsAnswer func(data []byte) bool // reports whether a datagram reads as an answer of nowd's
-	Sources  *Sources               // the breaker and the limit of each source; nil for neither
-	Total    *Bucket                // the limit for all sources together; nil for none
+	Clients  []uint16               // system ports from which clients of this protocol may ask
+	MinSize  int                    // minimum length of a request, in bytes
+	IsAnswer func(data []byte) bool // reports whether a datagram reads as an answer of nowd
+	Sources  *Sources               // breaker and rate limit of each source; nil for neither
+	Total    *Bucket                // rate limit for all sources together; nil for none
 }
 
-// Guard judges the datagrams of one loop. It belongs to one goroutine.
+// Guard judges the datagrams of one loop. It is for one goroutine.
 type Guard struct{ config Config }
 
 // New returns a Guard.
 func New(c Config) *Guard { return &Guard{c} }
 
-// Judge returns the verdict on a datagram from src. multicast says whether its
-// destination is a multicast or broadcast address, and data is its beginning. now
-// is on a monotonic clock. A datagram that passes counts for the breaker and the
-// limits.
+// Judge returns the verdict on a datagram from src. multicast is true if the
+// destination is a multicast or broadcast address. data is the datagram, or its
+// beginning. now is on a monotonic clock. A datagram that passes counts for the
+// breaker and the limits.
 func (g *Guard) Judge(src netip.AddrPort, multicast bool, data []byte, now time.Duration) Verdict {
 	c := &g.config
 	if multicast {
@@ -89,8 +87,8 @@ func (g *Guard) Judge(src netip.AddrPort, multicast bool, data []byte, now time.
 	case c.IsAnswer(data):
 		return OwnAnswer
 	}
-	// What concerns the source comes before the limit for all: a source that is over
-	// its own limit must not use up what is left for the others.
+	// The source's limit comes before the total: a source that is over its own limit
+	// must not use up the total for the others.
 	if c.Sources != nil {
 		if v := c.Sources.judge(src, now); v != Pass {
 			return v
@@ -102,9 +100,10 @@ func (g *Guard) Judge(src netip.AddrPort, multicast bool, data []byte, now time.
 	return Pass
 }
 
-// AllowTotal takes one answer out of the limit for all sources together, and
-// reports whether there was one left at now. Judge calls it for a datagram that
-// passes. A caller that answers a datagram after all calls it as well.
+// AllowTotal counts one answer for the limit of all sources together. It reports
+// whether that limit allows the answer at now. Judge calls it for a datagram that
+// passes. A caller that answers a dropped datagram, with a kiss for example, calls it
+// as well.
 func (g *Guard) AllowTotal(now time.Duration) bool {
 	return g.config.Total == nil || g.config.Total.Allow(now)
 }

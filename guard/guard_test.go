@@ -54,11 +54,11 @@ func TestVerdictsHaveNames(t *testing.T) {
 		t.Errorf("%d verdicts have the names %v", NumVerdicts, names)
 	}
 	if d := Drops(); len(d) != NumVerdicts-1 || slices.Contains(d, Pass) {
-		t.Errorf("these drop a datagram: %v", d)
+		t.Errorf("Drops returns %v, want all verdicts but pass", d)
 	}
 }
 
-func TestOwnAnswersCountForNobody(t *testing.T) {
+func TestOwnAnswersDoNotUseUpTheLimit(t *testing.T) {
 	g := New(Config{IsAnswer: func(b []byte) bool { return string(b) == "answer" }, Sources: limited(1, 1)})
 	src := netip.MustParseAddrPort("192.0.2.7:40000")
 	for range 100 {

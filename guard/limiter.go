@@ -6,24 +6,26 @@ import (
 	"time"
 )
 
-// limiter limits the answers to each source by a token bucket. Source addresses
-// can be spoofed, so it withstands three attacks. A sender that spoofs many
-// addresses cannot fill the memory: the table has a fixed size, and the sources
-// that ask least are evicted first, which makes no difference to them. A sender
-// that spoofs a victim's address cannot have it flooded: whatever is asked in its
-// name, the victim is sent as many answers as the rate allows. Nor can that sender
-// silence the victim: chance decides which requests over the limit are answered, so
-// the victim's own get their share, and it gets an answer when it asks again.
+// limiter limits the answers to each source by a token bucket. Sources can be
+// spoofed, so it withstands three attacks:
 //
-// The rule, for whoever implements it elsewhere. Times are in nanoseconds on a
-// monotonic clock.
+//   - A sender that spoofs many sources cannot fill the memory: the table has a
+//     fixed size. It evicts the sources that ask least, and these lose nothing.
+//   - A sender that spoofs a victim's address cannot flood the victim: the victim
+//     gets no more answers than the rate allows.
+//   - That sender cannot silence the victim either: chance decides which requests
+//     over the limit are answered. So the victim's own requests get their share,
+//     and the victim gets an answer when it asks again.
+//
+// The rule, which the program of package xdp follows too. Times are in nanoseconds on
+// a monotonic clock.
 //
 //	interval   one second / rate
 //	tolerance  (burst - 1) * interval
 //	reserve    interval + tolerance / 4
 //
-//	TAT        the state of a source: its theoretical arrival time (see rate);
-//	           now, if it has none yet
+//	TAT        state of a source: its theoretical arrival time (see rate); now for
+//	           a new source
 //
 //	at a datagram:
 //	    TAT  = max(TAT, now)
@@ -34,18 +36,18 @@ import (
 //	    an answer adds interval to the TAT
 //
 // So a source gets at most burst and a quarter more at once, and rate a second
-// besides. In a steady flood, over settles where the probability is rate/flood, for
-// each datagram alike. By a token bucket without chance, a flood of evenly spaced
-// datagrams has nearly all tokens, each as soon as there is one.
+// besides. In a steady flood, over settles where the probability is rate/flood. It is
+// the same for each datagram. In a token bucket without chance, evenly spaced
+// datagrams of a flood would take nearly every token as soon as there is one.
 type limiter struct {
 	rate
-	reserve int64 // how far a source can be over its limit, in nanoseconds
+	reserve int64 // upper bound on how far a source can be over its limit, in nanoseconds
 	sets    [][ways]entry
 	random  *rand.ChaCha8
 }
 
-// numSets makes the table 256 KiB, for 16,384 sources at a time. Only a source that
-// is near its limit needs its entry.
+// numSets makes the table 256 KiB, for 16,384 sources. Only a source near its limit
+// needs its entry.
 const numSets = 2048
 
 // entry is the bucket of one source. The zero entry is a full bucket.
@@ -59,8 +61,8 @@ func newLimiter(perSecond, burst int) *limiter {
 	return &limiter{rate: r, reserve: r.interval + r.tolerance/4, sets: make([][ways]entry, numSets), random: newRandom()}
 }
 
-// allow reports whether a datagram from a source, whose hash it is given, may be
-// answered at now, and if so, takes a token out of the source's bucket.
+// allow reports whether a datagram from a source may be answered at now. If so, it
+// takes a token out of the source's bucket. hash is that of the source.
 func (l *limiter) allow(source, hash uint64, now time.Duration) bool {
 	set := &l.sets[hash%numSets]
 	b := &set[0]
@@ -78,16 +80,15 @@ func (l *limiter) allow(source, hash uint64, now time.Duration) bool {
 	if b.source == source {
 		tat = max(tat, b.tat)
 	}
-	if over := tat - int64(now) - l.tolerance; over > 0 && !l.lucky(over) {
+	if over := tat - int64(now) - l.tolerance; over > 0 && !l.passByChance(over) {
 		return false
 	}
 	b.source, b.tat = source, tat+l.interval
 	return true
 }
 
-// lucky reports, with the probability 1 - over/reserve, that a source over its limit
-// is answered.
-func (l *limiter) lucky(over int64) bool {
-	n, _ := bits.Mul64(l.random.Uint64(), uint64(l.reserve)) // of 0 to reserve - 1, each as likely
+// passByChance returns true with the probability 1 - over/reserve.
+func (l *limiter) passByChance(over int64) bool {
+	n, _ := bits.Mul64(l.random.Uint64(), uint64(l.reserve)) // uniform in 0 to reserve - 1
 	return int64(n) >= over
 }

@@ -10,13 +10,13 @@ import (
 
 var victim = netip.MustParseAddr("192.0.2.7")
 
-// spoofed returns the i-th of many addresses.
+// spoofed returns address i of 2^24.
 func spoofed(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 }
 
-// limited returns Sources with a limit for each, and with runs that do not end in a
-// test.
+// limited returns Sources with a rate limit for each source. Their runs are too long
+// to end in a test.
 func limited(perSecond, burst int) *Sources {
 	return NewSources(Limits{PerSecond: perSecond, Burst: burst, LongestRun: 1e9})
 }
@@ -26,7 +26,8 @@ func (s *Sources) ask(src netip.Addr, now time.Duration) bool {
 	return s.judge(netip.AddrPortFrom(src, 40000), now) == Pass
 }
 
-// askOften has src ask n times within d and returns how many were answered.
+// askOften sends n datagrams from src, spread over d, and returns how many were
+// answered.
 func (s *Sources) askOften(src netip.Addr, from, d time.Duration, n int) (answered int) {
 	for i := range n {
 		if s.ask(src, from+d*time.Duration(i)/time.Duration(n)) {
@@ -39,10 +40,10 @@ func (s *Sources) askOften(src netip.Addr, from, d time.Duration, n int) (answer
 func TestSourceWithinItsRateIsAlwaysAnswered(t *testing.T) {
 	s := limited(100, 20)
 	if got := s.askOften(victim, 0, 10*time.Second, 1000); got != 1000 {
-		t.Errorf("%d of 1000 answered at the rate", got)
+		t.Errorf("%d of 1000 answered at the rate, want all", got)
 	}
 	if got := s.askOften(victim, 20*time.Second, 0, 20); got != 20 {
-		t.Errorf("%d of a burst of 20 answered", got)
+		t.Errorf("%d of a burst of 20 answered, want all", got)
 	}
 }
 
@@ -54,14 +55,14 @@ func TestSourceOverItsRateIsAnsweredAtIt(t *testing.T) {
 		t.Errorf("%d of %d answered, want %d and a quarter of the burst at most", got, n, want)
 	}
 	if got := s.askOften(netip.MustParseAddr("192.0.2.8"), 10*time.Second, 0, 20); got != 20 {
-		t.Errorf("another source: %d of 20 answered", got)
+		t.Errorf("another source: %d of 20 answered, want all", got)
 	}
 }
 
 func TestAtOnceASourceGetsItsBurstAndAQuarter(t *testing.T) {
 	for _, burst := range []int{1, 2, 5, 100, 4000} {
 		s := limited(1000, burst)
-		quarter := (burst + 2) / 4 // of the burst but one, rounded up
+		quarter := (burst + 2) / 4 // of burst - 1, rounded up
 		if got := s.askOften(victim, 0, 0, 100*burst); got < burst || got > burst+quarter {
 			t.Errorf("%d answers at once, want %d and a quarter at most", got, burst)
 		}
@@ -72,7 +73,7 @@ func TestIPv6IsLimitedByNetwork(t *testing.T) {
 	s := limited(1, 1)
 	a, same, other := netip.MustParseAddr("2001:db8:0:1::1"), netip.MustParseAddr("2001:db8:0:1:ffff::2"), netip.MustParseAddr("2001:db8:0:2::1")
 	if Source(a) != Source(same) || Source(a) == Source(other) {
-		t.Error("not by /64")
+		t.Error("IPv6 keys are not by /64")
 	}
 	if !s.ask(a, 0) || !s.ask(other, 0) {
 		t.Error("the first question of a network was not answered")
@@ -82,9 +83,9 @@ func TestIPv6IsLimitedByNetwork(t *testing.T) {
 	}
 }
 
-// TestManyFalseSourcesSilenceNobody: a million addresses, which fill the table
-// over and over, make no difference to one that asks now and then; nor do they
-// free one that is over its limit.
+// TestManyFalseSourcesSilenceNobody: datagrams from a million spoofed sources evict
+// entries all the time. A source that asks rarely is still always answered, and one
+// over its limit is still limited.
 func TestManyFalseSourcesSilenceNobody(t *testing.T) {
 	s := limited(2000, 4000)
 	heavy := netip.MustParseAddr("198.51.100.1")
@@ -104,22 +105,22 @@ func TestManyFalseSourcesSilenceNobody(t *testing.T) {
 		}
 	}
 	if tries := flood/each + 1; honest != tries {
-		t.Errorf("%d of %d answered", honest, tries)
+		t.Errorf("the source that asks rarely: %d of %d answered, want all", honest, tries)
 	}
 	if want := 2000*flood/1_000_000 + 4000/4; given > want {
-		t.Errorf("one over its limit got %d answers, want %d at most", given, want)
+		t.Errorf("the source over its limit: %d answers, want %d at most", given, want)
 	}
 }
 
-// flood is what a false sender sends in the name of a victim.
+// flood is a flood of datagrams that spoof a victim's address.
 type flood struct {
 	name string
-	// next returns the time of the datagram after those at or before last, at a mean
-	// rate.
+	// next returns the time of the datagram after the one at last, for a mean rate in
+	// datagrams a second.
 	next func(last time.Duration, rate float64) time.Duration
 }
 
-// inBunches returns a flood of so many bunches a second.
+// inBunches returns the next of a flood in perSecond bunches a second.
 func inBunches(perSecond int) func(time.Duration, float64) time.Duration {
 	sent := 0
 	return func(last time.Duration, rate float64) time.Duration {
@@ -131,7 +132,8 @@ func inBunches(perSecond int) func(time.Duration, float64) time.Duration {
 	}
 }
 
-// floods returns those that a token bucket without chance answers very differently.
+// floods returns floods of which a token bucket without chance would answer very
+// different shares.
 func floods(random *rand.Rand) []flood {
 	return []flood{
 		{"evenly", func(last time.Duration, rate float64) time.Duration {
@@ -157,29 +159,29 @@ func (s *Sources) chance(src netip.Addr, now time.Duration) float64 {
 	return 1
 }
 
-// TestVictimOfAFloodInItsNameIsAnsweredInTwoTries: a false sender asks in the name of
-// a victim, which itself asks once or 10 times a second, and asks again if it is not
-// answered. While the flood is up to 7 times the limit it is answered at least one
-// time in four. Whatever the flood, no more is sent to the victim than the limit
-// allows.
+// TestVictimOfAFloodInItsNameIsAnsweredInTwoTries: a sender floods nowd with a victim's
+// spoofed address. The victim itself asks once or 10 times a second, and asks again if
+// it is not answered. If the flood is at most 7 times the limit, one of the two tries is
+// answered with a probability of at least 1/4. In any flood, the victim gets no more
+// answers than the limit allows.
 func TestVictimOfAFloodInItsNameIsAnsweredInTwoTries(t *testing.T) {
 	const limit, burst = 2000, 4000
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, rate := range []float64{100, 1000, 2000, 4000, 8000, 7 * limit, 20_000, 50_000, 100_000} {
 		questions := 50
-		if rate > 7*limit { // these are many datagrams
+		if rate > 7*limit { // fewer, because there are many datagrams for each
 			questions = 10
 		}
 		for _, own := range []int{1, 10} {
 			worst, least := "", 1.0
 			for _, f := range floods(random) {
 				s := limited(limit, burst)
-				s.limiter.random = rand.NewChaCha8([32]byte{}) // it fails always or never
-				const settled = 5 * time.Second                // the burst is used up
+				s.limiter.random = rand.NewChaCha8([32]byte{}) // the same in each test run
+				const settled = 5 * time.Second                // after which the burst is used up
 				var next, now time.Duration
 				sent, inTwo, before := 0, 0.0, 0.0
 				for asked := 0; asked < questions; {
-					// At no time that a flood could keep in step with.
+					// At random times, so that a flood cannot keep in step.
 					now += time.Duration((0.5 + random.Float64()) / float64(own) * float64(time.Second))
 					for ; next <= now; next = f.next(next, rate) {
 						if s.ask(victim, next) {
@@ -203,9 +205,9 @@ func TestVictimOfAFloodInItsNameIsAnsweredInTwoTries(t *testing.T) {
 					t.Errorf("%v a second, %s: %d answers in %v, want %d at most", rate, f.name, sent, now, most)
 				}
 			}
-			t.Logf("a flood of %6.0f a second: %2d questions a second are answered in two tries with a probability of %.3f (%s)", rate, own, least, worst)
+			t.Logf("flood of %6.0f a second, %2d questions a second: one of two tries is answered with a probability of %.3f (%s)", rate, own, least, worst)
 			if rate < limit && least < 1 || rate <= 7*limit && least < 0.25 {
-				t.Errorf("%v a second, %s: answered in two tries with a probability of %.3f", rate, worst, least)
+				t.Errorf("%v a second, %s: one of two tries is answered with a probability of %.3f", rate, worst, least)
 			}
 		}
 	}
@@ -214,7 +216,7 @@ func TestVictimOfAFloodInItsNameIsAnsweredInTwoTries(t *testing.T) {
 func TestSourcesAllocateNothing(t *testing.T) {
 	s := NewSources(Limits{PerSecond: 1, Burst: 1, LongestRun: 2})
 	if n := testing.AllocsPerRun(1000, func() { s.ask(victim, 0) }); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations, want none", n)
 	}
 }
 

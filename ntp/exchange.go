@@ -15,7 +15,7 @@ import (
 
 // Response is the result of one exchange with a server.
 type Response struct {
-	Server netip.AddrPort // the address that was asked, and answered
+	Server netip.AddrPort // the server's address
 
 	Sent, Received time.Time     // when the request left and the answer arrived, by the client's clock
 	Transmit       time.Time     // when the answer left, by the server's clock
@@ -27,29 +27,29 @@ type Response struct {
 	Precision      time.Duration // resolution of the server's clock
 	RootDelay      time.Duration
 	RootDispersion time.Duration
-	KissCode       KissCode // of stratum 0; empty otherwise
+	KissCode       KissCode // at stratum 0; otherwise empty
 
-	// Invalid is why a clock must not be compared with the server's: the server
-	// says that it is not synchronised. It is nil if the response is good.
+	// Invalid is the reason why Offset must not be used: for example, that the
+	// server says it is not synchronised. It is nil if the response is valid.
 	Invalid error
 }
 
 // Synchronized reports whether the server says that its clock is synchronised.
 func (r *Response) Synchronized() bool { return synchronized(r.Leap, r.Stratum) }
 
-// RootDistance returns how far off Offset may be as an offset from true time, if
-// the server is right: half the delay all the way from the primary server, and
-// the root dispersion. RFC 5905, appendix A.5.5.2.
+// RootDistance returns an upper bound on the error of Offset as an offset from true
+// time, if the server is right: half the delay on the whole way from the primary
+// server, plus the root dispersion. RFC 5905, appendix A.5.5.2.
 func (r *Response) RootDistance() time.Duration {
 	return (r.Delay+r.RootDelay)/2 + r.RootDispersion
 }
 
-// Port is the port of a server that is given without one.
+// Port is the default port of a server.
 const Port = 123
 
-// Resolve returns the address that a request to a server would be sent to now.
-// address is a host or host:port. Of the addresses that a name stands for, it is
-// the first that this host has a route to.
+// Resolve returns the address to which Exchange would send a request now. address is
+// a host or host:port. For a name with several addresses, it is the first one to
+// which this host has a route.
 func Resolve(ctx context.Context, address string) (netip.AddrPort, error) {
 	port := strconv.Itoa(Port)
 	if _, err := netip.ParseAddr(address); err == nil {
@@ -57,7 +57,7 @@ func Resolve(ctx context.Context, address string) (netip.AddrPort, error) {
 	} else if _, _, err := net.SplitHostPort(address); err != nil {
 		address += ":" + port
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "udp", address) // which sends nothing
+	conn, err := new(net.Dialer).DialContext(ctx, "udp", address) // over UDP, this sends no datagram
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -72,16 +72,16 @@ func remote(conn net.Conn) netip.AddrPort {
 }
 
 // Exchange sends one request of version 4 to the server at address, a host or
-// host:port, and returns its response. now reads the client's clock. Exchange
-// waits until ctx is done, or 5 s if ctx has no deadline.
+// host:port, and returns its response. now reads the client's clock. Exchange waits
+// until ctx is done, or 5 s if ctx has no deadline.
 //
-// It passes over datagrams that do not answer the request, and over answers with
-// a field outside its plausible range; if no other comes, the error is an
-// ErrImplausible. Whatever a server sends, the worst result is an error.
+// It ignores datagrams that do not answer the request, and answers with a field
+// outside its plausible range. If it has ignored an answer and no other one comes,
+// the error wraps ErrImplausible. No datagram can make it panic.
 func Exchange(ctx context.Context, address string, now func() time.Time) (r *Response, err error) {
 	defer func() {
-		if p := recover(); p != nil { // the library's arithmetic, on fields that accepts lets through
-			r, err = nil, fmt.Errorf("an answer that cannot be used: %v", p)
+		if p := recover(); p != nil { // by the library's arithmetic, on an answer that accepts has let through
+			r, err = nil, fmt.Errorf("unusable answer: %v", p)
 		}
 	}()
 	var server netip.AddrPort
@@ -98,8 +98,8 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 			if err != nil {
 				return nil, err
 			}
-			// The library knows of the deadline only. Closing the socket ends the
-			// exchange when ctx is cancelled.
+			// The library has only the deadline. Closing the socket ends the exchange
+			// when ctx is cancelled.
 			cancelClose = context.AfterFunc(ctx, func() { _ = conn.Close() })
 			server = remote(conn)
 			answer.Conn = conn
@@ -117,10 +117,10 @@ func Exchange(ctx context.Context, address string, now func() time.Time) (r *Res
 		return newResponse(response, server), nil
 	}
 	if errors.Is(err, net.ErrClosed) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		err = os.ErrDeadlineExceeded // ctx was faster than the socket's own deadline
+		err = os.ErrDeadlineExceeded // ctx expired before the socket's own deadline
 	}
-	if answer.refused != nil {
-		err = fmt.Errorf("%w, and no other: %w", answer.refused, err)
+	if answer.dropErr != nil {
+		err = fmt.Errorf("%w; no other answer: %w", answer.dropErr, err)
 	}
 	return nil, err
 }
@@ -143,18 +143,18 @@ func newResponse(r *beevik.Response, server netip.AddrPort) *Response {
 	}
 }
 
-// answerConn is a connection to a server on which a client that sends one
-// request reads only a plausible answer to it. Read drops every other datagram,
-// until the deadline: a stray or forged one would end the exchange, and some
-// answers would make the library's arithmetic panic. It is for one goroutine.
+// answerConn is a connection to a server for one request. Read returns only a
+// plausible answer to it, and drops all other datagrams, until the deadline. A stray
+// or forged datagram would end the library's exchange, and some answers would make
+// its arithmetic panic. answerConn is for one goroutine.
 type answerConn struct {
 	net.Conn
-	asked   Time         // transmit timestamp of the request
-	sent    time.Time    // when the request was sent, by the host's clock
-	refused error        // why the last answer was dropped: an ErrImplausible, or nil
-	udp     *net.UDPConn // Conn, if the kernel tells when it receives a datagram
-	stamped time.Time    // when the kernel received the answer, by the host's clock; zero where unknown
-	control [controlSize]byte
+	origin   Time         // transmit timestamp of the request: the answer's Origin
+	sent     time.Time    // when the request was sent, by the host's clock
+	dropErr  error        // why the last answer was dropped: an ErrImplausible, or nil
+	udp      *net.UDPConn // Conn, if the kernel gives timestamps
+	received time.Time    // when the kernel received the answer, by the host's clock; zero if unknown
+	control  [controlSize]byte
 }
 
 var _ net.Conn = (*answerConn)(nil)
@@ -162,7 +162,7 @@ var _ net.Conn = (*answerConn)(nil)
 // Write sends a request.
 func (c *answerConn) Write(b []byte) (int, error) {
 	if request, ok := Parse(b); ok {
-		c.asked = request.Transmit
+		c.origin = request.Transmit
 	}
 	c.sent = time.Now()
 	return c.Conn.Write(b)
@@ -184,18 +184,18 @@ func (c *answerConn) read(b []byte) (n int, err error) {
 		return c.Conn.Read(b)
 	}
 	n, control, _, _, err := c.udp.ReadMsgUDPAddrPort(b, c.control[:])
-	c.stamped = timestamp(c.control[:control])
+	c.received = timestamp(c.control[:control])
 	return n, err
 }
 
-// arrival returns the time at which the answer arrived, by the clock that now
-// reads; without a timestamp of the kernel's it is the time of the call. The
-// process may have been woken late.
+// arrival returns when the answer arrived, by the clock that now reads. It uses the
+// kernel's timestamp, because the process may be woken late. Without a timestamp it
+// returns the current time.
 func (c *answerConn) arrival(now func() time.Time) time.Time {
-	host := time.Now() // before now, so that what comes in between makes the arrival later, not earlier
+	host := time.Now() // before now(): a pause in between makes the arrival later, not earlier
 	t := now()
-	waited := host.Round(0).Sub(c.stamped)
-	if c.stamped.IsZero() || waited < 0 || waited > host.Sub(c.sent) { // the host's clock was set
+	waited := host.Round(0).Sub(c.received)
+	if c.received.IsZero() || waited < 0 || waited > host.Sub(c.sent) { // the host's clock was set
 		return t
 	}
 	return t.Add(-waited)
@@ -205,9 +205,9 @@ func (c *answerConn) arrival(now func() time.Time) time.Time {
 func (c *answerConn) accepts(b []byte) bool {
 	took := time.Since(c.sent)
 	p, ok := Parse(b)
-	if !ok || p.Mode != ModeServer || p.Origin != c.asked {
+	if !ok || p.Mode != ModeServer || p.Origin != c.origin {
 		return false
 	}
-	c.refused = p.plausible(took)
-	return c.refused == nil
+	c.dropErr = p.plausible(took)
+	return c.dropErr == nil
 }

@@ -14,7 +14,8 @@ import (
 	beevik "github.com/beevik/ntp"
 )
 
-// serve answers each request on a loopback socket with what answers makes of it.
+// serve starts a server on loopback and returns its address. It sends the datagrams
+// that answers returns for each request.
 func serve(t *testing.T, answers func(req []byte) [][]byte) string {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -39,7 +40,7 @@ func serve(t *testing.T, answers func(req []byte) [][]byte) string {
 	return conn.LocalAddr().String()
 }
 
-// goodAnswer returns an answer that is right.
+// goodAnswer returns a valid answer.
 func goodAnswer(req []byte) Packet {
 	p, _ := Parse(req)
 	now := TimeOf(time.Now())
@@ -49,7 +50,7 @@ func goodAnswer(req []byte) Packet {
 	}
 }
 
-// with returns a packet that was changed.
+// with returns p, encoded after a change.
 func with(p Packet, change func(p *Packet)) []byte {
 	change(&p)
 	return p.AppendTo(nil)
@@ -62,9 +63,9 @@ func exchange(t *testing.T, timeout time.Duration, answers func(req []byte) [][]
 	return Exchange(ctx, serve(t, answers), time.Now)
 }
 
-// TestOnlyTheAnswerIsSeen: before it comes all that may make a client give up,
-// or fall over.
-func TestOnlyTheAnswerIsSeen(t *testing.T) {
+// TestOtherDatagramsBeforeTheAnswerAreIgnored sends datagrams that could make a client
+// fail or panic, and then the answer.
+func TestOtherDatagramsBeforeTheAnswerAreIgnored(t *testing.T) {
 	r, err := exchange(t, 10*time.Second, func(req []byte) [][]byte {
 		good := goodAnswer(req)
 		return [][]byte{
@@ -77,11 +78,11 @@ func TestOnlyTheAnswerIsSeen(t *testing.T) {
 		}
 	})
 	if err != nil || r.Stratum != 2 {
-		t.Errorf("%+v, %v", r, err)
+		t.Errorf("%+v, %v; want a response of stratum 2", r, err)
 	}
 }
 
-func TestAnswerThatWouldBreakTheArithmeticIsNone(t *testing.T) {
+func TestAnswerThatWouldBreakTheArithmeticIsIgnored(t *testing.T) {
 	for name, change := range map[string]func(p *Packet){
 		"poll":      func(p *Packet) { p.Poll = -128 },
 		"precision": func(p *Packet) { p.Precision = -128 },
@@ -89,12 +90,12 @@ func TestAnswerThatWouldBreakTheArithmeticIsNone(t *testing.T) {
 		_, err := exchange(t, 300*time.Millisecond, func(req []byte) [][]byte { return [][]byte{with(goodAnswer(req), change)} })
 		var timeout net.Error
 		if !errors.As(err, &timeout) || !timeout.Timeout() {
-			t.Errorf("%s: %v, want a time-out", name, err)
+			t.Errorf("%s: %v, want a timeout", name, err)
 		}
 	}
 }
 
-func TestServerResolvesToOneAddressHoweverItIsSpelt(t *testing.T) {
+func TestSpellingsOfAnAddressResolveToTheSame(t *testing.T) {
 	for want, spellings := range map[string][]string{
 		"127.0.0.1:123":  {"127.0.0.1", "127.0.0.1:123", "[::ffff:127.0.0.1]:123", "[::ffff:127.0.0.1]", "::ffff:127.0.0.1"},
 		"127.0.0.1:1123": {"127.0.0.1:1123", "[::ffff:127.0.0.1]:1123"},
@@ -107,12 +108,12 @@ func TestServerResolvesToOneAddressHoweverItIsSpelt(t *testing.T) {
 	}
 	for _, address := range []string{"[::1", "no such host", "127.0.0.1:x"} {
 		if at, err := Resolve(t.Context(), address); err == nil {
-			t.Errorf("%s: %v", address, at)
+			t.Errorf("%s resolved to %v, want an error", address, at)
 		}
 	}
 }
 
-func TestResponseSaysWhatTheServerSaid(t *testing.T) {
+func TestResponseHasTheFieldsOfTheAnswer(t *testing.T) {
 	ahead := time.Hour
 	before := time.Now()
 	address := serve(t, func(req []byte) [][]byte {
@@ -128,14 +129,14 @@ func TestResponseSaysWhatTheServerSaid(t *testing.T) {
 		t.Fatal(err, r)
 	}
 	if r.Server.String() != address || r.Sent.Before(before) || r.Received.Before(r.Sent) || r.Transmit.Sub(before) < ahead {
-		t.Errorf("%+v", r)
+		t.Errorf("wrong server or times: %+v", r)
 	}
 	if took := r.Received.Sub(r.Sent); r.Delay > took+1 || (r.Offset-ahead).Abs() > took || r.RootDistance() < r.RootDispersion+r.RootDelay/2 {
-		t.Errorf("%+v in %v", r, took)
+		t.Errorf("wrong offset, delay or root distance: %+v, in an exchange of %v", r, took)
 	}
 	// 66 and 131 times 2^-16 s, rounded to the nearest nanosecond.
 	if r.Leap != LeapInsert || r.Precision != time.Second>>20 || r.RootDelay != 1007080 || r.RootDispersion != 1998901 || r.KissCode != "" || !r.Synchronized() {
-		t.Errorf("%+v", r)
+		t.Errorf("wrong fields: %+v", r)
 	}
 }
 
@@ -147,7 +148,7 @@ func TestKissIsInvalidAndHasItsCode(t *testing.T) {
 			})}
 		})
 		if err != nil || r.KissCode != code || r.Invalid == nil || r.Synchronized() {
-			t.Errorf("%s: %+v, %v", code, r, err)
+			t.Errorf("%s: %+v, %v; want an invalid response with the code", code, r, err)
 		}
 	}
 }
@@ -156,16 +157,16 @@ func TestExchangeEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	silent := serve(t, func([]byte) [][]byte { cancel(); return nil })
 	if r, err := Exchange(ctx, silent, time.Now); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("%+v, %v", r, err)
+		t.Errorf("cancelled: %+v, %v; want ErrClosed", r, err)
 	}
-	for range 20 { // whichever is faster, the context or the socket's own deadline
+	for range 20 { // the context or the socket's own deadline may expire first
 		if r, err := exchange(t, 5*time.Millisecond, func([]byte) [][]byte { return nil }); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%+v, %v", r, err)
+			t.Errorf("expired: %+v, %v; want ErrDeadlineExceeded", r, err)
 		}
 	}
 }
 
-// memory is a connection on which an answer waits already.
+// memory is a connection that answers a request with a prepared answer.
 type memory struct {
 	net.Conn
 	asked, answer []byte
@@ -178,13 +179,14 @@ func (m *memory) Read(b []byte) (int, error) {
 	if m.answer == nil {
 		return 0, net.ErrClosed
 	}
-	copy(m.answer[offOrigin:], m.asked[offTransmit:]) // it is the right server's
+	copy(m.answer[offOrigin:], m.asked[offTransmit:]) // so that it answers the request
 	n := copy(b, m.answer)
 	m.answer = nil
 	return n, nil
 }
 
-// FuzzResponse: whatever a server answers, nothing falls over.
+// FuzzResponse: no answer makes an exchange panic, or gives a negative duration that
+// must not be negative.
 func FuzzResponse(f *testing.F) {
 	good := goodAnswer(make([]byte, HeaderSize))
 	f.Add(good.AppendTo(nil))
@@ -205,16 +207,16 @@ func FuzzResponse(f *testing.F) {
 		}
 		response := newResponse(r, netip.AddrPort{})
 		if response.Delay < 0 || response.RootDelay < 0 || response.RootDispersion < 0 || response.RootDistance() < 0 {
-			t.Errorf("%x: %+v", b, response)
+			t.Errorf("a negative duration from %x: %+v", b, response)
 		}
 	})
 }
 
-// TestArrivalIsTheKernels has an answer read late, as by a process that waits for
-// the CPU: it has not arrived any later for that.
-func TestArrivalIsTheKernels(t *testing.T) {
+// TestArrivalIsTheKernelsTimestamp reads an answer late, like a process that waits for
+// the CPU. Its arrival is still the kernel's timestamp.
+func TestArrivalIsTheKernelsTimestamp(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("the kernel's timestamps are read on Linux only")
+		t.Skip("the kernel's timestamps are for Linux only")
 	}
 	const late = time.Second
 	address := serve(t, func(req []byte) [][]byte { return [][]byte{with(goodAnswer(req), func(*Packet) {})} })
@@ -239,17 +241,17 @@ func TestArrivalIsTheKernels(t *testing.T) {
 	if _, err := c.Read(make([]byte, 2048)); err != nil {
 		t.Fatal(err)
 	}
-	// The answer takes far less, and a pause of the machine does not take so long.
+	// The answer takes far less, even if the machine pauses.
 	if took := c.arrival(now).Sub(sent); took < 0 || took > late/2 {
-		t.Errorf("it took %v", took)
+		t.Errorf("the exchange took %v, want %v at most", took, late/2)
 	}
-	// A timestamp of a clock that was set meanwhile is none.
+	// If the host's clock was set meanwhile, the timestamp is ignored.
 	for _, set := range []time.Duration{-time.Hour, time.Hour} {
-		stamped := c.stamped
-		c.stamped = stamped.Add(set)
+		received := c.received
+		c.received = received.Add(set)
 		if took := c.arrival(now).Sub(sent); took < late {
-			t.Errorf("set by %v, it took %v", set, took)
+			t.Errorf("with the clock set by %v, the exchange took %v, want at least %v", set, took, late)
 		}
-		c.stamped = stamped
+		c.received = received
 	}
 }

@@ -6,8 +6,7 @@ import (
 	"nowd/clock"
 )
 
-// HeaderSize is the length of a packet in bytes, without extension fields and
-// MAC.
+// HeaderSize is the length of a packet without extension fields and MAC, in bytes.
 const HeaderSize = 48
 
 // Byte offsets of the header's fields: RFC 5905, figure 8. The first byte holds
@@ -35,9 +34,9 @@ const (
 type Mode uint8
 
 const (
-	ModeReserved         Mode = iota // what clients of version 1 may send
-	ModeSymmetricActive              // from a peer that asks
-	ModeSymmetricPassive             // from a peer that answers
+	ModeReserved         Mode = iota // sent by some clients of version 1
+	ModeSymmetricActive              // sent by a peer that asks
+	ModeSymmetricPassive             // sent by a peer that answers
 	ModeClient
 	ModeServer
 	ModeBroadcast
@@ -52,11 +51,11 @@ const (
 	LeapNone           = Leap(clock.LeapNone)
 	LeapInsert         = Leap(clock.LeapInsert)
 	LeapDelete         = Leap(clock.LeapDelete)
-	LeapUnsynchronized = Leap(3) // the clock is not synchronised, and the leap second unknown
+	LeapUnsynchronized = Leap(3) // the clock is not synchronised, and the leap second is unknown
 )
 
-// Known returns the leap second that l announces, and false for a clock that is
-// not synchronised.
+// Known returns the leap second that l announces. It returns false if l says that the
+// clock is not synchronised.
 func (l Leap) Known() (clock.Leap, bool) {
 	if l >= LeapUnsynchronized {
 		return clock.LeapNone, false
@@ -67,12 +66,12 @@ func (l Leap) Known() (clock.Leap, bool) {
 // Strata: RFC 5905, figure 11.
 const (
 	StratumUnspecified    = 0  // of a kiss, or of a server that is not synchronised
-	MaxStratum            = 15 // the highest of a server that is synchronised
+	MaxStratum            = 15 // the highest stratum of a synchronised server
 	StratumUnsynchronized = 16 // MAXSTRAT of the RFC
 )
 
-// MaxDispersion is the root dispersion of a clock of which nothing is known:
-// MAXDISP of RFC 5905.
+// MaxDispersion is the root dispersion of a clock whose error is unknown: MAXDISP of
+// RFC 5905.
 const MaxDispersion = clock.MaxErrorLimit
 
 // Packet is the header of a packet: RFC 5905, section 7.3.
@@ -99,8 +98,8 @@ func synchronized(l Leap, stratum uint8) bool {
 	return l != LeapUnsynchronized && StratumUnspecified < stratum && stratum <= MaxStratum
 }
 
-// Parse reads the header at the beginning of b. It returns false if b is
-// shorter than a header.
+// Parse decodes the header at the beginning of b. It returns false if b is shorter
+// than a header.
 func Parse(b []byte) (p Packet, ok bool) {
 	if len(b) < HeaderSize {
 		return p, false
@@ -118,7 +117,7 @@ func Parse(b []byte) (p Packet, ok bool) {
 	}, true
 }
 
-// AppendTo appends the header as it goes over the wire.
+// AppendTo appends the encoded header to b.
 func (p *Packet) AppendTo(b []byte) []byte {
 	b = append(b, byte(p.Leap)<<6|p.Version<<3|byte(p.Mode), p.Stratum, byte(p.Poll), byte(p.Precision))
 	b = binary.BigEndian.AppendUint32(b, uint32(p.RootDelay))

@@ -5,25 +5,25 @@ import (
 	"testing"
 )
 
-func TestPacketIsReadAsItIsWritten(t *testing.T) {
+func TestParseAndAppendToAreInverse(t *testing.T) {
 	b := make([]byte, HeaderSize)
 	for i := range b {
 		b[i] = byte(i*37 + 0x5c)
 	}
 	if p, ok := Parse(b); !ok || !bytes.Equal(p.AppendTo(nil), b) {
-		t.Errorf("%x became %+v", b, p)
+		t.Errorf("%x was decoded as %+v, and encoded differently", b, p)
 	}
 }
 
-func TestShortPacketIsNone(t *testing.T) {
+func TestShortPacketIsRefused(t *testing.T) {
 	for n := range HeaderSize {
 		if p, ok := Parse(make([]byte, n)); ok {
-			t.Errorf("%d bytes became %+v", n, p)
+			t.Errorf("%d bytes were decoded as %+v", n, p)
 		}
 	}
 }
 
-// The offsets, once more, as RFC 5905 draws them.
+// The layout is that of RFC 5905, figure 8.
 func TestPacketHasTheLayoutOfTheRFC(t *testing.T) {
 	p := Packet{
 		Leap: LeapUnsynchronized, Version: 4, Mode: ModeServer, Stratum: 2, Poll: 6, Precision: -20,

@@ -8,22 +8,22 @@ import (
 	"nowd/clock"
 )
 
-// ErrImplausible is the error of an exchange in which the server sent answers,
-// but each had a field outside its plausible range.
+// ErrImplausible is the error of an exchange in which each answer had a field outside
+// its plausible range.
 var ErrImplausible = errors.New("implausible answer")
 
-// The plausible ranges of an answer's fields are these. Leap indicator and
-// reference id may have any value.
+// The plausible ranges of an answer's fields. Leap indicator and reference id may have
+// any value.
 //
 //	version            1 to 4
 //	stratum            0 to 16; higher ones are reserved (RFC 5905, figure 11)
 //	poll               2^-7 to 2^24 s, the limits of chronyd
 //	precision          2^-32 s, the unit of a timestamp, to 1 s
-//	receive, transmit  not zero; from the one to the other passes no more time
-//	                   than the whole exchange takes, and none backwards
-//	root delay,        together a root distance of 16 s at most, if the server
-//	root dispersion    is synchronised
-//	reference          zero, or up to 2^17 s (MAXPOLL) before transmit, if the
+//	receive, transmit  not zero; transmit is not before receive, nor later by more
+//	                   than the time that the exchange takes
+//	root delay,        a root distance of at most 16 s, if the server is
+//	root dispersion    synchronised
+//	reference          zero, or at most 2^17 s (MAXPOLL) before transmit, if the
 //	                   server is synchronised
 const (
 	minPoll, maxPoll           = -7, 24
@@ -31,9 +31,9 @@ const (
 	maxReferenceAge            = 1 << 17 * time.Second
 )
 
-// plausible returns nil if each field of an answer is in its plausible range, or
-// an ErrImplausible that names one that is not. took is the time from the request
-// to the answer.
+// plausible returns nil if each field of an answer is in its plausible range.
+// Otherwise the error wraps ErrImplausible and names a field. took is the time from
+// the request to the answer.
 func (p *Packet) plausible(took time.Duration) error {
 	implausible := func(format string, args ...any) error {
 		return fmt.Errorf("%w: "+format, append([]any{ErrImplausible}, args...)...)
@@ -48,7 +48,7 @@ func (p *Packet) plausible(took time.Duration) error {
 	case p.Precision < minPrecision || p.Precision > maxPrecision:
 		return implausible("a precision of 2^%d s", p.Precision)
 	}
-	if p.tellsTime() {
+	if p.hasTime() {
 		processing, slack := p.Transmit.Sub(p.Receive), p.slack(took)
 		switch {
 		case p.Receive == 0 || p.Transmit == 0:
@@ -69,22 +69,23 @@ func (p *Packet) plausible(took time.Duration) error {
 	return nil
 }
 
-// slack returns how much longer than took the time between two readings of the
-// server's clock may seem, and by how much that clock may seem to go backwards.
-// A Response that is used with an error of half of it, or more, allows for it.
+// slack returns by how much the time between two readings of the server's clock may
+// exceed took, or be negative: the clock has a resolution, and drifts. It can add an
+// error of half the slack to the Offset of a Response, for which the caller of Exchange
+// must allow.
 func (p *Packet) slack(took time.Duration) time.Duration {
 	return time.Second>>-p.Precision + clock.DriftOver(took) + time.Microsecond
 }
 
-// tellsTime reports whether p has timestamps that mean something. A kiss needs
-// none, unless it is that of a server that is not synchronised yet.
-func (p *Packet) tellsTime() bool {
+// hasTime reports whether p must have timestamps. A kiss needs none, except one that
+// says that the server is not synchronised yet.
+func (p *Packet) hasTime() bool {
 	if p.Stratum != StratumUnspecified || p.RefID == KissInit.RefID() || p.RefID == KissStep.RefID() {
 		return true
 	}
 	for _, c := range p.RefID {
 		if c < ' ' || c > '~' {
-			return true // no kiss code
+			return true // the reference id is not a kiss code
 		}
 	}
 	return false

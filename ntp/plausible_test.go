@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestImplausibleAnswerIsNone: one field of an answer is out of its range.
-func TestImplausibleAnswerIsNone(t *testing.T) {
+// TestImplausibleAnswerIsIgnored: one field of the answer is out of its range.
+func TestImplausibleAnswerIsIgnored(t *testing.T) {
 	second := Time(1 << 32)
 	for name, change := range map[string]func(p *Packet){
 		"version 0":         func(p *Packet) { p.Version = 0 },
@@ -22,29 +22,29 @@ func TestImplausibleAnswerIsNone(t *testing.T) {
 		"no receive":        func(p *Packet) { p.Receive = 0 },
 		"no transmit":       func(p *Packet) { p.Transmit, p.Reference = 0, 0 },
 		"processing":        func(p *Packet) { p.Transmit += 1000 * second },
-		"backwards":         func(p *Packet) { p.Receive += second / 100 },
+		"sent early":        func(p *Packet) { p.Receive += second / 100 },
 		"of a server that is not synchronised yet": func(p *Packet) {
 			p.Leap, p.Stratum, p.RefID = LeapUnsynchronized, StratumUnspecified, KissInit.RefID()
 			p.Transmit += 1000 * second
 		},
-		"root delay":             func(p *Packet) { p.RootDelay = 32 << 16 },
-		"root dispersion":        func(p *Packet) { p.RootDispersion = 16<<16 + 1 },
-		"reference, old":         func(p *Packet) { p.Reference -= second * (1<<17 + 1) },
-		"reference, yet to come": func(p *Packet) { p.Reference = p.Transmit + 1 },
+		"root delay":           func(p *Packet) { p.RootDelay = 32 << 16 },
+		"root dispersion":      func(p *Packet) { p.RootDispersion = 16<<16 + 1 },
+		"reference, old":       func(p *Packet) { p.Reference -= second * (1<<17 + 1) },
+		"reference, in future": func(p *Packet) { p.Reference = p.Transmit + 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := exchange(t, 300*time.Millisecond, func(req []byte) [][]byte { return [][]byte{with(goodAnswer(req), change)} })
 			var timeout net.Error
 			if !errors.Is(err, ErrImplausible) || !errors.As(err, &timeout) || !timeout.Timeout() || !strings.Contains(err.Error(), ": ") {
-				t.Errorf("%v, want a time-out, and the field that is implausible", err)
+				t.Errorf("%v, want a timeout that names the implausible field", err)
 			}
 		})
 	}
 }
 
-// TestPlausibleAnswerIsTaken: fields at the ends of their ranges.
-func TestPlausibleAnswerIsTaken(t *testing.T) {
+// TestPlausibleAnswerIsAccepted: fields are at the ends of their ranges.
+func TestPlausibleAnswerIsAccepted(t *testing.T) {
 	second := Time(1 << 32)
 	for name, change := range map[string]func(p *Packet){
 		"version 1":        func(p *Packet) { p.Version = 1 },
@@ -64,7 +64,7 @@ func TestPlausibleAnswerIsTaken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			if r, err := exchange(t, 10*time.Second, func(req []byte) [][]byte { return [][]byte{with(goodAnswer(req), change)} }); err != nil {
-				t.Errorf("%+v, %v", r, err)
+				t.Errorf("%+v, %v; want a response", r, err)
 			}
 		})
 	}

@@ -5,14 +5,14 @@ import (
 	"net/netip"
 )
 
-// RefID says where a server has its time from: RFC 5905, section 7.3. At
-// stratum 0 it is a KissCode, at stratum 1 the name of a reference clock, and
-// from stratum 2 on the address of a server, as RefIDOf has it.
+// RefID is the reference id: the source of a server's time. At stratum 0 it is a
+// KissCode, at stratum 1 the name of a reference clock, and from stratum 2 on the
+// server's own server, by RefIDOf. RFC 5905, section 7.3.
 type RefID [4]byte
 
-// RefIDOf returns the reference id of those whose server is at a: its IPv4
-// address, or the first four bytes of the MD5 of its IPv6 address. An invalid
-// address has the zero RefID.
+// RefIDOf returns the reference id for a server at address a: the IPv4 address, or the
+// first four bytes of the MD5 of the IPv6 address. For an invalid address it is the
+// zero RefID.
 func RefIDOf(a netip.Addr) (id RefID) {
 	switch a = a.Unmap(); {
 	case a.Is4():
@@ -25,7 +25,7 @@ func RefIDOf(a netip.Addr) (id RefID) {
 	return id
 }
 
-// KissCode is the reference id of a packet of stratum 0: four letters that say
+// KissCode is the reference id of a packet of stratum 0: four letters for the reason
 // why the server gives no time. RFC 5905, section 7.4.
 type KissCode string
 
@@ -34,10 +34,10 @@ const (
 	KissStep     KissCode = "STEP" // the clock was stepped, and is not synchronised yet
 	KissRate     KissCode = "RATE" // the client asks too often
 	KissDeny     KissCode = "DENY" // the server denies service
-	KissRestrict KissCode = "RSTR" // likewise, by a rule about clients
+	KissRestrict KissCode = "RSTR" // the server denies service by a rule about clients
 )
 
-// RefID returns the code as it goes over the wire.
+// RefID returns the reference id of the code.
 func (k KissCode) RefID() (id RefID) {
 	copy(id[:], k)
 	return id

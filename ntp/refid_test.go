@@ -12,10 +12,10 @@ func TestReferenceIdIsTheServersAddress(t *testing.T) {
 		"2001:db8::1":      {0x39, 0xab, 0x9b, 0x37},
 	} {
 		if got := RefIDOf(netip.MustParseAddr(address)); got != want {
-			t.Errorf("%s: %x", address, got)
+			t.Errorf("%s: %x, want %x", address, got, want)
 		}
 	}
 	if got := RefIDOf(netip.Addr{}); got != (RefID{}) {
-		t.Errorf("of none: %x", got)
+		t.Errorf("of an invalid address: %x, want zero", got)
 	}
 }

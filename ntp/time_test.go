@@ -24,7 +24,7 @@ func TestTimeHasEras(t *testing.T) {
 			t.Errorf("%v: %#x, want %#x", c.at, got, c.want)
 		}
 		if seconds := SecondsOf(c.at); seconds != Seconds(got>>32) {
-			t.Errorf("%v: %d seconds, but the timestamp %#x", c.at, seconds, got)
+			t.Errorf("%v: Seconds %d differ from the timestamp %#x", c.at, seconds, got)
 		}
 		for _, away := range []time.Duration{0, 67 * 365 * 24 * time.Hour, -67 * 365 * 24 * time.Hour} {
 			known := c.at.Add(away)
@@ -38,10 +38,10 @@ func TestTimeHasEras(t *testing.T) {
 	}
 }
 
-func TestEraIsAsLongAsSecondsLast(t *testing.T) {
+func TestSecondsWrapAfterAnEra(t *testing.T) {
 	begin := time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
 	if end := begin.Add(Era); SecondsOf(begin) != 0 || SecondsOf(end) != 0 || SecondsOf(end.Add(-1)) != math.MaxUint32 {
-		t.Errorf("%v to %v is no era", begin, end)
+		t.Errorf("Seconds do not wrap from %v to %v", begin, end)
 	}
 }
 
@@ -73,7 +73,7 @@ func FuzzTime(f *testing.F) {
 		sec, nsec, away = sec%(1<<40), min(max(nsec, -nsec)%1e9, 999999999), away%(1<<31)
 		at := time.Unix(sec, max(0, nsec))
 		got := TimeOf(at).Near(at.Add(time.Duration(away) * time.Second))
-		if d := got.Sub(at); d < 0 || d > 1 { // zero is no time, and 1 is not 0 ns
+		if d := got.Sub(at); d < 0 || d > 1 { // 1 ns late: TimeOf never returns zero
 			t.Fatalf("%v became %v", at, got)
 		}
 	})

@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// controlSize is the size of the control messages that are read.
+// controlSize is the size of the buffer for control messages, in bytes.
 const controlSize = 64
 
-// enableTimestamps has the kernel tell when it receives each datagram:
+// enableTimestamps makes the kernel add its receive timestamp to each datagram:
 // SO_TIMESTAMPNS of socket(7).
 func enableTimestamps(c *net.UDPConn) error {
 	raw, err := c.SyscallConn()
@@ -26,8 +26,8 @@ func enableTimestamps(c *net.UDPConn) error {
 	return err
 }
 
-// timestamp returns the timestamp in the control messages of a datagram, or the
-// zero time.
+// timestamp returns the kernel's timestamp in the control messages of a datagram, or
+// the zero time if there is none.
 func timestamp(control []byte) time.Time {
 	messages, err := unix.ParseSocketControlMessage(control)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 const controlSize = 0
 
-// enableTimestamps returns an error: only Linux's way is known here.
+// enableTimestamps returns errors.ErrUnsupported: it is implemented for Linux only.
 func enableTimestamps(*net.UDPConn) error { return errors.ErrUnsupported }
 
 func timestamp([]byte) time.Time { return time.Time{} }

@@ -2,6 +2,6 @@
 
 package reactor
 
-// The identifier is not defined, so that the compiler says why the build fails.
-// This file is the first of its package, so that it says so first.
+// The identifier is not defined: the compiler's message names the supported
+// systems. This file is the package's first, so that message comes first.
 const _ = reactor_supports_linux_darwin_and_the_BSDs_only

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkRequest measures a turn in which a request is read and answered. It
-// includes the cost of the sockets.
+// BenchmarkRequest measures a turn that reads a request and answers it,
+// including the cost of the sockets.
 func BenchmarkRequest(b *testing.B) {
 	for _, name := range Pollers() {
 		b.Run(name, func(b *testing.B) {
@@ -33,7 +33,7 @@ func BenchmarkRequest(b *testing.B) {
 }
 
 // BenchmarkModify measures a change of interest to PollOut and back, by the
-// handler that is being called.
+// descriptor's own handler while it runs.
 func BenchmarkModify(b *testing.B) {
 	l := newLoop(b, "auto")
 	fd, _ := pair(b)
@@ -46,7 +46,7 @@ func BenchmarkModify(b *testing.B) {
 	}
 }
 
-// BenchmarkTimer measures setting one timer again, among many.
+// BenchmarkTimer measures Reset of one timer among a thousand.
 func BenchmarkTimer(b *testing.B) {
 	l := newLoop(b, "auto")
 	for i := range 1000 {

@@ -5,20 +5,20 @@ import (
 	"sync/atomic"
 )
 
-// Counters are up to 64 numbers that one loop counts and any goroutine may
-// read. The loop's goroutine counts with plain additions. It publishes the
-// numbers that have changed once a turn, just before it waits.
+// Counters are up to 64 numbers that one loop changes and any goroutine may
+// read. The loop changes them with plain stores, and publishes the changed ones
+// once a turn, just before it waits.
 type Counters struct {
-	changed   uint64 // a bit for each counter whose published value is out of date
+	changed   uint64 // a bit for each counter that is not published yet
 	current   []uint64
 	published []atomic.Uint64
 }
 
-// cacheLine separates the counters of one loop from those of another, so that
-// no two loops write to the same cache line.
+// cacheLine is the padding after the counters of one loop, in bytes, so that no
+// two loops write to the same cache line.
 const cacheLine = 128
 
-// NewCounters returns n counters, at most 64, that l publishes.
+// NewCounters returns n counters that l publishes. It panics if n is above 64.
 func (l *Loop) NewCounters(n int) *Counters {
 	if n > 64 {
 		panic("reactor: more than 64 counters")
@@ -48,8 +48,8 @@ func (c *Counters) Set(i int, n uint64) {
 // call it.
 func (c *Counters) Current(i int) uint64 { return c.current[i] }
 
-// Load returns the published value of counter i, which is as of the loop's last
-// wait. Any goroutine may call it.
+// Load returns the value of counter i as of the loop's last wait. Any goroutine
+// may call it.
 func (c *Counters) Load(i int) uint64 { return c.published[i].Load() }
 
 // raise sets counter i to n if n is greater.

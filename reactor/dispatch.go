@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wait fills l.ready. After EINTR it waits again for the rest of the time: Go's
-// scheduler sends a signal every few milliseconds to preempt goroutines.
+// wait fills l.ready. After EINTR it waits again for the rest of the time,
+// because Go's scheduler preempts goroutines with signals, every few
+// milliseconds.
 func (l *Loop) wait() error {
 	began := l.now
 	for {
@@ -19,15 +20,15 @@ func (l *Loop) wait() error {
 		if !errors.Is(err, unix.EINTR) {
 			l.counters.Add(counterTurns, 1)
 			if l.now-began >= yieldInterval {
-				l.lastYield = l.now // others had the processor meanwhile
+				l.lastYield = l.now // other goroutines ran meanwhile
 			}
 			return err
 		}
 	}
 }
 
-// timeout returns how long the loop may wait. It is negative, which means for
-// ever, if no timer is set.
+// timeout returns how long the loop may wait: a negative time, for ever, if no
+// timer is set.
 func (l *Loop) timeout() time.Duration {
 	if l.assumedWritable.len() != 0 {
 		return 0
@@ -50,9 +51,9 @@ func (l *Loop) runReady() {
 	}
 }
 
-// runAssumedWritable calls the handlers that added PollOut outside an event of
-// their own. It leaves those that are queued meanwhile for the next turn, so
-// that a handler that keeps adding PollOut does not starve the others.
+// runAssumedWritable calls the handlers that have added PollOut outside an event
+// of their own. Those that are queued meanwhile wait for the next turn, so a
+// handler that keeps adding PollOut does not starve the others.
 func (l *Loop) runAssumedWritable() {
 	for n := l.assumedWritable.len(); n > 0; n-- {
 		l.call(l.assumedWritable.pop())
@@ -60,9 +61,8 @@ func (l *Loop) runAssumedWritable() {
 	}
 }
 
-// call calls the handler of ev with those of its events that are still in the
-// handler's interest. It reports whether the handler has added PollOut to its
-// interest.
+// call calls the handler of ev with the events that are still in its interest.
+// It reports whether the handler has added PollOut to the interest.
 func (l *Loop) call(ev event) (addedPollOut bool) {
 	r := l.lookup(ev)
 	if r == nil {
@@ -83,11 +83,11 @@ func (l *Loop) call(ev event) (addedPollOut bool) {
 	return r != nil && r.interest&^before&PollOut != 0
 }
 
-// removeCurrent removes the descriptor of l.current, unless its registration
-// has ended, and tells its handler l.removalReason.
+// removeCurrent removes the descriptor of l.current, and calls its handler's
+// Removed with l.removalReason. It does nothing if the registration has ended.
 func (l *Loop) removeCurrent() {
 	ev := l.current
-	l.current = event{} // so that a panic in Removed is not taken for one in Ready
+	l.current = event{} // a panic in Removed must not count as one in Ready
 	r := l.lookup(ev)
 	if r == nil {
 		return
@@ -98,17 +98,17 @@ func (l *Loop) removeCurrent() {
 	h.Removed(int(ev.fd), l.removalReason)
 }
 
-// runStep runs a step of the loop to its end. A panic in the step removes the
-// descriptor whose handler was being called, if any, and the step is run again.
-// A step dequeues each item before it runs it, so it resumes with the next one.
+// runStep runs a step of the loop to its end. After a panic in a handler it
+// removes the handler's descriptor. After any panic it runs the step again: a
+// step dequeues each item before it runs it, so it resumes with the next one.
 func (l *Loop) runStep(step func(*Loop)) {
 	for !l.runRecovered(step) {
 		l.runRecovered((*Loop).removeCurrent)
 	}
 }
 
-// runRecovered runs a step, and reports whether it completed. It recovers,
-// counts and logs a panic in the step, and stores it in l.removalReason.
+// runRecovered runs a step and reports whether it completed. It recovers a
+// panic, counts it, logs it, and stores it in l.removalReason.
 func (l *Loop) runRecovered(step func(*Loop)) (completed bool) {
 	defer func() {
 		if completed {

@@ -1,13 +1,14 @@
-// Package reactor is an event loop: it waits until file descriptors are ready,
+// Package reactor is an event loop: it waits until file descriptors are ready
 // and calls their handlers.
 //
 // # The loop
 //
-// One goroutine, locked to one thread, runs one Loop. It calls handlers, timers
-// and posted functions one at a time. So what they share needs no lock, and none
-// of them may block: everything else on the loop would wait. A program that
-// wants to use more cores runs more loops. Other goroutines reach a loop with
-// Post and Stop.
+// A Loop runs on one goroutine, locked to one thread. It calls handlers, timers
+// and posted functions one at a time, so they can share data without a lock.
+// None of them may block, because everything else on the loop waits meanwhile.
+//
+// Other goroutines reach a loop with Post and Stop. To use more cores, run more
+// loops.
 //
 // A turn of the loop has five steps:
 //
@@ -17,37 +18,58 @@
 //  4. Wait until a descriptor is ready or a timer is due.
 //  5. Call the handlers of the descriptors that are ready.
 //
-// Posted functions run as soon as the timer or the handler that is running has
-// returned, in any of these steps.
+// Post ends the wait. In any other step, posted functions run as soon as the
+// current handler or timer returns.
 //
-// # Writing a handler
+// # Handlers
 //
-// A handler is registered with a descriptor and its interest: the events for
-// which it is called. It changes its interest with Modify.
+// A handler is registered for one descriptor, with an interest: the events for
+// which the loop calls it. Modify changes the interest.
 //
-// A server's handler starts with an interest in PollIn. Called with PollIn, it
-// reads a request and changes its interest to PollOut. Called with PollOut, it
-// writes the answer. When all of the answer is written, it changes its interest
-// back to PollIn.
+// The handler of a server's connection switches between reading and writing:
 //
-// That costs two system calls, the read and the write. The loop calls a handler
-// that has added PollOut at once, without asking the kernel, because a socket is
-// nearly always writable. And it updates the kernel's mask only if it still
-// differs from the interest when the loop is about to wait. It still differs if
-// the socket was full. Then the loop calls the handler again when the socket has
-// become writable. Meanwhile the handler does not read, so a peer that does not
-// read its answers cannot cause more of them: this is back-pressure.
+//   - Its interest is PollIn at first.
+//   - Called with PollIn, it reads a request and changes its interest to PollOut.
+//   - Called with PollOut, it writes the answer. When the whole answer is
+//     written, it changes its interest back to PollIn.
 //
-// The caller has to:
+// Besides the wait, a request then costs two system calls, the read and the
+// write:
 //
-//   - put descriptors into non-blocking mode,
-//   - expect EAGAIN, because events are hints: a descriptor may turn out not to
-//     be ready,
-//   - do a bounded amount of work for an event, because others wait meanwhile,
-//   - call Remove before it closes a descriptor,
-//   - read before it acts on PollErr or PollHup,
-//   - with Edge, read or write until EAGAIN, or call Modify to have the event
+//   - The loop calls a handler that has added PollOut at once, without asking
+//     the kernel. A socket is nearly always writable.
+//   - The loop updates the kernel's mask just before it waits, and only if the
+//     mask differs from the interest by then.
+//
+// If the socket is full, the interest is still PollOut when the loop is about to
+// wait. The loop then updates the kernel's mask, and calls the handler again
+// when the socket is writable. Until then the handler does not read. So a peer
+// that does not read its answers cannot cause more of them: this is
+// backpressure.
+//
+// # Promised events and hints
+//
+// Promised: the loop reports an event of the interest, and reports it again in
+// each wait while it lasts. With Edge it reports the event once for each change.
+//
+// A hint: that the descriptor is ready. When a handler has just added PollOut,
+// PollOut is only a guess. Data that made a descriptor readable may be gone by
+// the time the handler reads.
+//
+// # What the caller must do
+//
+//   - Put a descriptor into non-blocking mode before Add.
+//   - Expect EAGAIN from every read and write.
+//   - Do a bounded amount of work for each event: the other handlers wait.
+//   - Call Remove before closing a descriptor.
+//   - After PollErr or PollHup, read first: there may be unread data. Then remove
+//     and close the descriptor. If the handler returns the event as handled
+//     instead, the loop reports it again in each wait.
+//   - With Edge, read or write until EAGAIN, or call Modify to have the event
 //     reported again.
+//   - Call every method on the loop's goroutine, or before Run. The exceptions
+//     are listed at Loop.
+//   - Call Close after Run has returned.
 //
 // # Promises
 //
@@ -66,15 +88,15 @@
 //     (TestPollOutIsReportedAtOnceEvenIfNotWritable). Switching to PollOut and
 //     back for a request costs no system call
 //     (TestInterestSwitchedForARequestCostsNoSystemCall) and no allocation
-//     (TestRequestAllocatesNothing). A full socket is back-pressure
-//     (TestFullSocketIsBackPressure).
+//     (TestRequestAllocatesNothing). A full socket is backpressure
+//     (TestFullSocketIsBackpressure).
 //   - Stale events do not arrive: not after Remove, even if the descriptor has
 //     been registered again (TestStaleEventDoesNotReachTheNextRegistration), and
 //     not outside the current interest (TestEventsOutsideTheInterestAreNotReported).
-//   - PollErr and PollHup are reported whether they are in the interest or not.
-//     If the handler does not return them as handled, the loop removes the
-//     descriptor and tells the handler (TestUnhandledHangUpRemovesTheDescriptor,
-//     TestHandledHangUpKeepsTheDescriptor). After PollNval the loop always does
+//   - PollErr and PollHup are reported even if they are not in the interest. If
+//     the handler does not return them as handled, the loop removes the
+//     descriptor and calls Removed (TestUnhandledHangUpRemovesTheDescriptor,
+//     TestHandledHangUpKeepsTheDescriptor). After PollNval it always does
 //     (TestClosedDescriptorIsRemoved). Data that arrived before a reset can still
 //     be read (TestDataBeforeAResetCanBeRead).
 //   - A panic in a handler removes that descriptor alone
@@ -82,22 +104,22 @@
 //     function removes none
 //     (TestPanicInATimerOrPostedFunctionRemovesNoDescriptor). Each panic is
 //     logged with its stack and counted in Stats.
-//   - A timer is never early (TestTimerIsNeverEarly). It fires in the first turn
-//     after it is due (TestTimerFiresAsSoonAsItIsDue), by a clock that nobody
-//     sets. Pollers count in milliseconds or microseconds, so that turn may be up
-//     to one unit late (TestTimeoutsRoundUp). Every does not drift, and does not
-//     make up for missed calls (TestEveryKeepsToMultiplesOfItsPeriod).
+//   - A timer never fires early (TestTimerIsNeverEarly). It fires in the first
+//     turn after it is due (TestTimerFiresAsSoonAsItIsDue). Pollers count in
+//     milliseconds or microseconds, so that turn may be up to one unit late
+//     (TestTimeoutsRoundUp). Every does not drift, and skips missed calls
+//     (TestEveryKeepsToMultiplesOfItsPeriod).
 //   - Nothing starves descriptors: not a timer that sets itself again
 //     (TestZeroTimerDoesNotStarveDescriptors), not a function that posts itself
 //     again (TestPostDoesNotStarveDescriptors), not a handler that keeps adding
-//     PollOut (TestHandlerThatKeepsAddingPollOutStarvesNobody).
+//     PollOut (TestHandlerThatKeepsAddingPollOutStarvesNoOther).
 //   - Posted functions run in order, and none is lost
 //     (TestPostFromManyGoroutinesLosesNothing). They wait for one handler or
 //     timer at most, however many are due
-//     (TestPostedFunctionRunsBetweenTwoHandlers). After Close, Post reports false
+//     (TestPostedFunctionRunsBetweenTwoHandlers). After Close, Post returns false
 //     (TestPostAfterCloseIsRefused).
-//   - Close tells the handlers that are still registered
-//     (TestCloseTellsTheHandlersThatAreLeft).
+//   - Close calls Removed of the handlers that are still registered
+//     (TestCloseCallsRemovedOfRegisteredHandlers).
 //
 // # Pollers
 //
@@ -106,9 +128,11 @@
 //
 //   - Only epoll supports Edge. With the others Add returns ErrEdge
 //     (TestEdgeReportsAnEventOncePerChange).
+//   - epoll reports at most 256 descriptors in one wait. It reports the others in
+//     the next ones.
 //   - epoll does not report a descriptor that was closed without Remove.
-//   - epoll's cost does not grow with the number of descriptors that are not
-//     ready. That of the others does.
+//   - poll and select cost more with each registered descriptor, ready or not.
+//     epoll does not.
 //   - select takes only descriptors below FD_SETSIZE
 //     (TestSelectRefusesLargeDescriptors), and reports a hang-up as PollIn
 //     (TestSelectReportsAHangUpAsPollIn).
@@ -117,5 +141,5 @@
 //
 // The tests run on Linux. The package also compiles for darwin and the BSDs,
 // with poll and select. On other systems the build fails with a message that
-// says so.
+// names the supported ones.
 package reactor

@@ -27,7 +27,7 @@ func TestPackageDocNamesTestsThatExist(t *testing.T) {
 	}
 	names := regexp.MustCompile(`\bTest\w+`).FindAllString(string(doc), -1)
 	if len(names) == 0 {
-		t.Fatal("no test is named")
+		t.Fatal("doc.go names no test")
 	}
 	for _, name := range names {
 		if !strings.Contains(tests.String(), "\nfunc "+name+"(") {

@@ -2,25 +2,25 @@ package reactor
 
 import "strings"
 
-// Events is a set of the events of poll(2), with its names and values,
-// whichever poller waits for them.
+// Events is a set of events. The names and values are those of poll(2), for all
+// pollers.
 type Events uint32
 
 const (
-	PollIn   Events = 0x01 // readable: data has arrived, or the peer has closed its side
+	PollIn   Events = 0x01 // readable: data has arrived, or the peer has half-closed
 	PollOut  Events = 0x04 // writable
 	PollErr  Events = 0x08 // an error is pending; always reported
 	PollHup  Events = 0x10 // both sides are closed; always reported
 	PollNval Events = 0x20 // the descriptor is not open; always reported
 
 	// Edge makes an interest edge-triggered: an event is reported once for each
-	// change of state, so the handler reads or writes until EAGAIN. Only the
+	// change of state, so the handler must read or write until EAGAIN. Only the
 	// epoll poller supports it.
 	Edge Events = 1 << 31
 )
 
-// alwaysReported are the events that the kernel reports whether they are in the
-// interest or not. It reports them in every wait until the cause is gone.
+// alwaysReported are the events that the kernel reports even if they are not in
+// the interest, in every wait until the cause is gone.
 const alwaysReported = PollErr | PollHup | PollNval
 
 var eventNames = [...]struct {

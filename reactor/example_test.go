@@ -15,8 +15,8 @@ import (
 	"nowd/reactor"
 )
 
-// echo sends back what it reads. With edge-triggered events it reads until
-// EAGAIN, because data that has arrived is reported only once.
+// echo sends back what it reads. It reads until EAGAIN, because an
+// edge-triggered event is reported only once.
 type echo struct {
 	loop    *reactor.Loop
 	pending []byte
@@ -44,7 +44,7 @@ func (e *echo) Ready(fd int, ev reactor.Events) reactor.Events {
 	}
 }
 
-func (e *echo) Removed(fd int, why error) { _ = unix.Close(fd) }
+func (e *echo) Removed(fd int, reason error) { _ = unix.Close(fd) }
 
 // An echo server with edge-triggered events.
 func Example_edgeTriggered() {
@@ -73,8 +73,8 @@ func Example_edgeTriggered() {
 	// sock
 }
 
-// framed answers requests that end in a blank line. With level-triggered events
-// it may read and write a part, and is called again for the rest.
+// framed answers requests that end in a blank line. It may read and write only a
+// part: a level-triggered event is reported again for the rest.
 type framed struct {
 	loop *reactor.Loop
 	in   []byte
@@ -108,7 +108,7 @@ func (f *framed) Ready(fd int, ev reactor.Events) reactor.Events {
 		}
 		f.out = f.out[max(n, 0):]
 	}
-	// While an answer is unsent, nothing more is read.
+	// While an answer is unsent, framed does not read.
 	if len(f.out) > 0 {
 		_ = f.loop.Modify(fd, reactor.PollOut)
 	} else {
@@ -117,7 +117,7 @@ func (f *framed) Ready(fd int, ev reactor.Events) reactor.Events {
 	return reactor.PollIn | reactor.PollOut
 }
 
-func (f *framed) Removed(fd int, why error) { _ = unix.Close(fd) }
+func (f *framed) Removed(fd int, reason error) { _ = unix.Close(fd) }
 
 // A server for requests that end in a blank line.
 func Example_levelTriggered() {
@@ -146,8 +146,8 @@ func Example_levelTriggered() {
 	// Output: 3 lines. 1 lines.
 }
 
-// Prepare retries until an address is available, and then registers the
-// handler that listens there.
+// Prepare retries until an address is available. Then it registers the handler
+// that reads there.
 func ExampleLoop_Prepare() {
 	loop := newLoop()
 	defer loop.Close()
@@ -198,8 +198,8 @@ func ExampleLoop_Every() {
 	// Output: three times
 }
 
-// A handler that needs no state is a function. This one has the loop close its
-// descriptor, because it does not handle the hang-up.
+// A handler without state can be a function. This one does not handle the
+// hang-up, so the loop removes and closes the descriptor.
 func ExampleHandlerFunc() {
 	loop := newLoop()
 	defer loop.Close()
@@ -245,7 +245,7 @@ func Example_udpTimeServer() {
 	// Output: is it a time? true
 }
 
-// A TCP time server, which changes its interest to PollOut for the answer.
+// A TCP time server. It changes its interest to PollOut for the answer.
 func Example_tcpTimeServer() {
 	loop := newLoop()
 	defer loop.Close()

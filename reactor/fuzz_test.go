@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// FuzzTimers sets, resets and stops timers, and checks what is called, and in
-// what order, against a plain list. The loop's clock moves only as the script
-// says.
+// FuzzTimers sets, resets and stops timers as a script says. It compares the
+// calls and their order with those of a plain list. The clock moves only by the
+// script.
 func FuzzTimers(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 250, 251, 252, 253, 254, 255})
 	f.Add([]byte("every after every stop reset and so on, and on, and on"))
@@ -26,7 +26,7 @@ func FuzzTimers(f *testing.F) {
 			timer int
 			when  time.Duration
 		}
-		var plain []entry // in the order in which they were set
+		var plain []entry // in the order of being set
 		stop := func(i int) (was bool) {
 			n := len(plain)
 			plain = slices.DeleteFunc(plain, func(e entry) bool { return e.timer == i })
@@ -38,7 +38,7 @@ func FuzzTimers(f *testing.F) {
 		for _, op := range script {
 			i, arg := int(op%count), time.Duration(op>>3&7)*time.Hour
 			switch op >> 6 {
-			case 0, 1: // set or set again, perhaps for now
+			case 0, 1: // set or reset; an arg of 0 is due at once
 				stop(i)
 				all[i].Stop()
 				l.timers.schedule(all[i], now+arg)
@@ -61,11 +61,11 @@ func FuzzTimers(f *testing.F) {
 				}
 				l.runTimers()
 				if !slices.Equal(called, want) {
-					t.Fatalf("called are %v, want %v", called, want)
+					t.Fatalf("called %v, want %v", called, want)
 				}
 			}
 			if got := l.timers.earliest(); (got == nil) != (len(plain) == 0) {
-				t.Fatalf("the earliest is %v, of %d", got, len(plain))
+				t.Fatalf("the earliest of %d timers is %v", len(plain), got)
 			}
 		}
 	})
@@ -90,7 +90,7 @@ func FuzzQueue(f *testing.F) {
 				plain = plain[1:]
 			}
 			if most = max(most, len(plain)); q.len() != len(plain) || cap(q.items) > 8+4*most {
-				t.Fatalf("%d, with room for %d, want %d of %d at the most", q.len(), cap(q.items), len(plain), most)
+				t.Fatalf("%d items, capacity %d; want %d items, at most %d so far", q.len(), cap(q.items), len(plain), most)
 			}
 		}
 	})

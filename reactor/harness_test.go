@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eachPoller runs a test of the loop's promises over every poller.
+// eachPoller runs a test with every poller.
 func eachPoller(t *testing.T, test func(t *testing.T, l *Loop)) {
 	for _, name := range Pollers() {
 		t.Run(name, func(t *testing.T) { test(t, newLoop(t, name)) })
@@ -32,15 +32,15 @@ func newLoopWithClock(t testing.TB, poller string, clock func() time.Duration) *
 // hasEdge reports whether l's poller is epoll.
 func hasEdge(l *Loop) bool { return fmt.Sprintf("%T", l.poller) == "*reactor.epollPoller" }
 
-// A fakeClock is a loop's clock that moves only when a test moves it. A loop
-// that is in Run has to be woken afterwards, with Post. A test that calls turn
-// itself uses turnOnce, which does that.
+// A fakeClock is a loop's clock that moves only when a test moves it. If the
+// loop is in Run, the test must then wake it with Post. A test that runs turns
+// itself uses turnOnce, which calls Post.
 type fakeClock struct{ elapsed atomic.Int64 }
 
 func (c *fakeClock) now() time.Duration      { return time.Duration(c.elapsed.Load()) }
 func (c *fakeClock) advance(d time.Duration) { c.elapsed.Add(int64(d)) }
 
-// eachPollerWithFakeClock runs a test over every poller, on a fake clock.
+// eachPollerWithFakeClock runs a test with every poller, on a fake clock.
 func eachPollerWithFakeClock(t *testing.T, test func(t *testing.T, l *Loop, c *fakeClock)) {
 	for _, name := range Pollers() {
 		t.Run(name, func(t *testing.T) {
@@ -50,7 +50,8 @@ func eachPollerWithFakeClock(t *testing.T, test func(t *testing.T, l *Loop, c *f
 	}
 }
 
-// turnOnce runs one turn, which does not wait: a posted function wakes it.
+// turnOnce runs one turn. The turn does not wait, because turnOnce posts a
+// function first.
 func turnOnce(t *testing.T, l *Loop) {
 	t.Helper()
 	l.Post(func() {})
@@ -59,7 +60,7 @@ func turnOnce(t *testing.T, l *Loop) {
 	}
 }
 
-// runUntil runs turns until cond holds. The test fails if that takes too long.
+// runUntil runs turns until cond holds. The test fails after 30 s.
 func runUntil(t *testing.T, l *Loop, cond func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
@@ -93,8 +94,8 @@ func (p boundedPoller) wait(events []event, timeout time.Duration) ([]event, err
 	return p.poller.wait(events, timeout)
 }
 
-// A countingPoller counts the changes of the kernel's masks, and records how
-// long each wait may take.
+// A countingPoller counts the changes of the kernel's masks, and records the
+// timeout of each wait.
 type countingPoller struct {
 	poller
 	modifyCalls int
@@ -206,11 +207,11 @@ func modify(t testing.TB, l *Loop, fd int, interest Events) {
 	}
 }
 
-// A recorder is a handler that records how it is called.
+// A recorder is a handler that records its calls.
 type recorder struct {
-	got     []Events
-	handled Events // besides PollIn and PollOut
-	removed []error
+	got     []Events // of each call of Ready
+	handled Events   // returned by Ready, besides PollIn and PollOut
+	removed []error  // the reason of each call of Removed
 	do      func(fd int, ev Events)
 }
 
@@ -222,7 +223,7 @@ func (r *recorder) Ready(fd int, ev Events) Events {
 	return PollIn | PollOut | r.handled
 }
 
-func (r *recorder) Removed(fd int, why error) { r.removed = append(r.removed, why) }
+func (r *recorder) Removed(fd int, reason error) { r.removed = append(r.removed, reason) }
 
 func (r *recorder) last() Events {
 	if len(r.got) == 0 {
@@ -234,35 +235,35 @@ func (r *recorder) last() Events {
 // An answerer reads at PollIn and answers at PollOut. It switches its interest
 // in between, as the time service does.
 type answerer struct {
-	t    testing.TB
-	l    *Loop
-	owed int
-	buf  [512]byte
+	t      testing.TB
+	l      *Loop
+	unsent int // bytes of answers
+	buf    [512]byte
 }
 
 func (s *answerer) Ready(fd int, ev Events) Events {
 	if ev&PollIn != 0 {
 		n, err := unix.Read(fd, s.buf[:])
 		if err == nil {
-			s.owed += n
+			s.unsent += n
 			modify(s.t, s.l, fd, PollOut)
 		}
 	}
 	if ev&PollOut != 0 {
-		for s.owed > 0 {
-			n, err := unix.Write(fd, s.buf[:min(s.owed, len(s.buf))])
+		for s.unsent > 0 {
+			n, err := unix.Write(fd, s.buf[:min(s.unsent, len(s.buf))])
 			if err != nil {
 				return PollOut
 			}
-			s.owed -= n
+			s.unsent -= n
 		}
 		modify(s.t, s.l, fd, PollIn)
 	}
 	return ev
 }
 
-func (s *answerer) Removed(fd int, why error) {
-	if !errors.Is(why, ErrClosed) {
-		s.t.Errorf("descriptor %d was removed: %v", fd, why)
+func (s *answerer) Removed(fd int, reason error) {
+	if !errors.Is(reason, ErrClosed) {
+		s.t.Errorf("descriptor %d was removed: %v", fd, reason)
 	}
 }

@@ -8,40 +8,41 @@ import (
 	"time"
 )
 
-// Config says how to build a Loop. Its zero value is valid.
+// Config configures a Loop. Its zero value is valid.
 type Config struct {
-	Poller string       // one of Pollers(); "auto" or "" picks the best of them
-	Logger *slog.Logger // logs recovered panics; nil means slog.Default()
+	Poller string       // one of Pollers(); "auto" or "" for the best of them
+	Logger *slog.Logger // logs recovered panics; nil for slog.Default()
 
 	// Clock is the loop's monotonic clock: the time since some fixed moment. It
-	// never goes back. If nil, it is the host's CLOCK_MONOTONIC, starting at 0.
-	// A test can set a clock of its own and move it. The poller still waits in
-	// real time for as long as that clock says, so the test wakes the loop with
-	// Post after it has moved the clock. The loop calls Clock on its goroutine.
+	// never goes back. nil is for the host's CLOCK_MONOTONIC, counted from New.
+	// The loop calls Clock on its own goroutine.
+	//
+	// A test can use a clock of its own. The poller still waits in real time, so
+	// the test must wake the loop with Post after it has moved the clock.
 	Clock func() time.Duration
 }
 
 // A Loop waits for the events of many descriptors and calls their handlers,
 // one at a time, on the goroutine that is in Run.
 //
-// Post, Stop, Stats, Thread and Counters.Load may be called from any goroutine. Every
-// other method belongs to the loop's goroutine: call it from handlers, timers
-// and posted functions, or before Run.
+// Any goroutine may call Post, Stop, Stats, Thread and Counters.Load. All other
+// methods are for the loop's goroutine: handlers, timers and posted functions
+// may call them, and the caller of Run before Run. Close comes after Run.
 type Loop struct {
 	poller poller
 	log    *slog.Logger
 
 	registrations   []registration // indexed by descriptor
 	lastGeneration  uint32
-	updates         []int32      // descriptors whose mask in the kernel may be out of date
-	ready           queue[event] // events of the last wait that are still to be dispatched
-	assumedWritable queue[event] // handlers that have just added PollOut to their interest
+	updates         []int32      // descriptors whose mask in the kernel may be stale
+	ready           queue[event] // events of the last wait that are not dispatched yet
+	assumedWritable queue[event] // PollOut for handlers that have just added it to their interest
 
-	current       event // the event whose handler is being called; its generation is 0 between handlers
+	current       event // the event whose handler is running; its generation is 0 between handlers
 	removalReason error // why removeCurrent removes the descriptor of current
 
 	clock     func() time.Duration
-	now       time.Duration // when the last wait or the last handler ended
+	now       time.Duration // when the last wait or the last handler ended; returned by Now
 	lastYield time.Duration
 	timers    timers
 	wake      wake
@@ -52,8 +53,8 @@ type Loop struct {
 	allCounters []*Counters // including those of handlers
 }
 
-// New returns a loop without handlers. Add some, then call Run, and Close in
-// the end.
+// New returns a Loop without handlers. Add some, call Run, and in the end Close.
+// The error is that of an unknown poller, or of a system call.
 func New(c Config) (*Loop, error) {
 	p, err := openPoller(c.Poller)
 	if err != nil {
@@ -76,8 +77,8 @@ func New(c Config) (*Loop, error) {
 }
 
 // Run runs the loop until Stop. It locks its goroutine to one thread, except
-// while it yields to Go's scheduler. An error is one of the poller's system
-// call, and is not expected.
+// while it yields to Go's scheduler. It returns an error only if the poller's
+// system call fails, which is not expected.
 func (l *Loop) Run() error {
 	l.lockThread()
 	defer l.unlockThread()
@@ -89,7 +90,7 @@ func (l *Loop) Run() error {
 	return nil
 }
 
-// turn does what is due, waits, and calls the handlers of what became ready.
+// turn runs the five steps of the package documentation once.
 func (l *Loop) turn() error {
 	l.now = l.clock()
 	l.timers.beginTurn()
@@ -105,20 +106,21 @@ func (l *Loop) turn() error {
 	return nil
 }
 
-// yieldInterval is shorter than the 10 ms after which Go's scheduler preempts a
-// goroutine. The difference is longer than a usual turn of the loop.
+// yieldInterval is how long the loop runs without yielding. Go's scheduler
+// preempts a goroutine after 10 ms. The difference is longer than a usual turn
+// of the loop.
 const yieldInterval = 8 * time.Millisecond
 
-// yield gives way to other goroutines every yieldInterval. Go's scheduler does
-// not see a wait in the kernel as yielding. Without this call it would preempt
-// the loop with signals, and take its processor away in every wait. The
-// goroutine unlocks its thread for the call, because yielding with a locked
-// thread costs two thread switches. It usually resumes on the same thread.
+// yield lets other goroutines run, every yieldInterval. Go's scheduler does not
+// count a wait in the kernel as a yield. Without this call it would preempt the
+// loop with signals, and take its processor away in every wait. The goroutine
+// unlocks its thread for the call, because yielding with a locked thread costs
+// two thread switches. It usually resumes on the same thread.
 //
-// A wait that lasts yieldInterval counts as a yield: the scheduler has taken the
-// processor away by then. To yield after each such wait would keep the scheduler's
-// own thread awake for 10 ms, which costs a loop with a timer ten times what the
-// timer does.
+// A wait of yieldInterval or longer counts as a yield, because the scheduler has
+// taken the processor away by then. Yielding after each such wait would keep the
+// scheduler's own thread awake for 10 ms. For a loop with a timer that costs ten
+// times as much as the timer.
 func (l *Loop) yield() {
 	if l.now-l.lastYield < yieldInterval {
 		return
@@ -139,22 +141,21 @@ func (l *Loop) unlockThread() {
 	runtime.UnlockOSThread()
 }
 
-// Thread returns the kernel's id of the thread that calls the handlers. It is 0
-// while there is none: outside of Run, and while the loop yields to Go's
-// scheduler. It is negative on a system other than Linux. Any goroutine may call
-// it.
+// Thread returns the kernel's id of the thread that calls the handlers:
+// gettid(2). It is 0 outside of Run and while the loop yields to Go's scheduler.
+// On a system other than Linux it is negative. Any goroutine may call it.
 //
-// A posted function that does not run while the thread uses CPU time, or is
-// blocked, tells that a handler does not end.
+// If a posted function does not run although this thread uses CPU time or is
+// blocked, a handler does not return.
 func (l *Loop) Thread() int { return int(l.thread.Load()) }
 
-// Stop ends Run after the current turn. It may be called from any goroutine,
-// and more than once.
+// Stop makes Run return after the current turn. Any goroutine may call it, more
+// than once.
 func (l *Loop) Stop() { l.Post(func() { l.stopped = true }) }
 
-// Close removes all descriptors, tells their handlers ErrClosed, and releases
-// the poller. Call it after Run has returned, or instead of Run. A second call
-// does nothing.
+// Close removes all descriptors, calls Removed of their handlers with ErrClosed,
+// and releases the poller. Call it after Run has returned, or instead of Run. A
+// second call does nothing.
 func (l *Loop) Close() error {
 	if !l.wake.close() {
 		return nil
@@ -169,7 +170,7 @@ func (l *Loop) Close() error {
 	return l.poller.close()
 }
 
-// Now returns the time on the loop's clock when the last wait or the last
-// handler ended. Inside a handler that is when the handler was called. Now
-// costs less than reading the clock.
+// Now returns the time on the loop's clock at which the last wait or the last
+// handler ended. Inside a handler that is when the handler was called. Now is
+// cheaper than reading the clock.
 func (l *Loop) Now() time.Duration { return l.now }

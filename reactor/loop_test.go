@@ -80,7 +80,7 @@ func TestRegistrationErrors(t *testing.T) {
 			t.Errorf("Add of -1: %v", err)
 		}
 		if len(h.removed) != 0 {
-			t.Errorf("told %v after the handler itself removed the descriptor", h.removed)
+			t.Errorf("Removed was called with %v after the handler itself removed the descriptor", h.removed)
 		}
 	})
 }
@@ -88,7 +88,7 @@ func TestRegistrationErrors(t *testing.T) {
 func TestUnknownPollerIsNamed(t *testing.T) {
 	_, err := New(Config{Poller: "kqueue"})
 	if err == nil || !strings.Contains(err.Error(), "kqueue") || !strings.Contains(err.Error(), "select") {
-		t.Fatalf("got %v, want the name and what is allowed", err)
+		t.Fatalf("got %v, want the unknown name and the allowed ones", err)
 	}
 }
 
@@ -102,7 +102,7 @@ func TestInterestSwitchedForARequestCostsNoSystemCall(t *testing.T) {
 			write(t, b, "?")
 			turnOnce(t, l) // reads, adds PollOut, and writes in the same turn
 			if n := drain(b); n != 1 {
-				t.Fatalf("%d bytes of answer after one turn, want 1", n)
+				t.Fatalf("answered %d bytes after one turn, want 1", n)
 			}
 		}
 		if c.modifyCalls != 0 {
@@ -111,7 +111,7 @@ func TestInterestSwitchedForARequestCostsNoSystemCall(t *testing.T) {
 	})
 }
 
-func TestFullSocketIsBackPressure(t *testing.T) {
+func TestFullSocketIsBackpressure(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		c := &countingPoller{poller: l.poller}
 		l.poller = c
@@ -122,13 +122,13 @@ func TestFullSocketIsBackPressure(t *testing.T) {
 		write(t, b, "????")
 		turnOnce(t, l)
 		turnOnce(t, l)
-		if s.owed != 4 || c.modifyCalls != 1 {
-			t.Fatalf("owed %d, %d changes of mask; want 4 and 1", s.owed, c.modifyCalls)
+		if s.unsent != 4 || c.modifyCalls != 1 {
+			t.Fatalf("%d bytes unsent, %d changes of the mask; want 4 and 1", s.unsent, c.modifyCalls)
 		}
-		write(t, b, "more") // not to be read while answers wait
+		write(t, b, "more")
 		turnOnce(t, l)
-		if s.owed != 4 {
-			t.Fatalf("owed %d: read while its answers waited", s.owed)
+		if s.unsent != 4 {
+			t.Fatalf("%d bytes unsent, want 4: the handler read while answers were unsent", s.unsent)
 		}
 		got := 0
 		runUntil(t, l, func() bool { got += drain(b); return got == filled+8 })
@@ -148,7 +148,7 @@ func TestAddWithPollOutIsCalledBeforeTheWait(t *testing.T) {
 	})
 }
 
-func TestHandlerThatKeepsAddingPollOutStarvesNobody(t *testing.T) {
+func TestHandlerThatKeepsAddingPollOutStarvesNoOther(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		a, _ := pair(t)
 		greedy := &recorder{do: func(fd int, _ Events) {
@@ -174,8 +174,8 @@ func TestStaleEventDoesNotReachTheNextRegistration(t *testing.T) {
 		fresh, _ := pair(t)
 		successor := &recorder{}
 		var reused int
-		// Whichever comes first closes the other one, whose number the new
-		// socket then takes.
+		// Either handler closes the other's descriptor, and reuses its number for
+		// a new socket.
 		closer := func(other int) func(int, Events) {
 			return func(int, Events) {
 				if reused != 0 {
@@ -237,7 +237,7 @@ func TestUnhandledHangUpRemovesTheDescriptor(t *testing.T) {
 		runUntil(t, l, func() bool { return len(h.removed) > 0 })
 		var unhandled UnhandledError
 		if !errors.As(h.removed[0], &unhandled) || unhandled.Events&PollHup == 0 {
-			t.Fatalf("told %v, want HUP unhandled", h.removed[0])
+			t.Fatalf("removed because of %v, want HUP unhandled", h.removed[0])
 		}
 		seen := len(h.got)
 		turnOnce(t, l)
@@ -279,17 +279,17 @@ func TestClosedDescriptorIsRemoved(t *testing.T) {
 		_ = unix.Close(a)
 		write(t, d, "x")
 		runUntil(t, l, func() bool { return len(h.removed) > 0 && len(other.got) > 0 })
-		if err := unix.Dup2(same, a); err != nil { // so that the clean-up closes what it opened
+		if err := unix.Dup2(same, a); err != nil { // the clean-up closes a
 			t.Fatal(err)
 		}
 		if got := (UnhandledError{PollNval}); h.removed[0] != got {
-			t.Fatalf("told %v, want %v", h.removed[0], got)
+			t.Fatalf("removed because of %v, want %v", h.removed[0], got)
 		}
 	})
 }
 
-// A reset is reported together with PollIn, and a handler that reads first loses
-// nothing.
+// A reset is reported together with PollIn. A handler that reads first gets all
+// data.
 func TestDataBeforeAResetCanBeRead(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		client, server := tcpPair(t)
@@ -335,19 +335,19 @@ func TestPanicRemovesThatDescriptorAlone(t *testing.T) {
 		runUntil(t, l, func() bool { return len(good.got) == 1 && len(bad.got) == 1 })
 		var p *PanicError
 		if len(bad.removed) != 1 || !errors.As(bad.removed[0], &p) || !errors.Is(p, boom) {
-			t.Fatalf("told %v, want the panic", bad.removed)
+			t.Fatalf("removed because of %v, want the panic", bad.removed)
 		}
 		if !bytes.Contains(p.Stack, []byte("TestPanicRemovesThatDescriptorAlone")) || !strings.Contains(log.String(), "boom") {
 			t.Error("the stack is not the handler's, or was not logged")
 		}
 		if want := fmt.Sprintf(" fd=%d ", a); !strings.Contains(log.String(), want) {
-			t.Errorf("the log %q does not have%s", log.String(), want)
+			t.Errorf("the log %q does not contain%s", log.String(), want)
 		}
 		write(t, a2, "x")
 		write(t, b2, "x")
 		turnOnce(t, l)
 		if len(bad.got) != 1 || len(good.got) != 2 {
-			t.Fatalf("afterwards the one got %v, the other %v", bad.got, good.got)
+			t.Fatalf("after the panic the bad handler got %v, the good one %v", bad.got, good.got)
 		}
 		if s := l.Stats(); s.Panics != 1 {
 			t.Errorf("%d panics counted, want 1", s.Panics)
@@ -361,7 +361,7 @@ func TestPanicInTheCallWithPollOutRemovesTheDescriptor(t *testing.T) {
 		h := &recorder{}
 		h.do = func(fd int, ev Events) {
 			if ev&PollOut != 0 {
-				panic("in writing")
+				panic("while writing")
 			}
 			modify(t, l, fd, PollOut)
 		}
@@ -371,7 +371,7 @@ func TestPanicInTheCallWithPollOutRemovesTheDescriptor(t *testing.T) {
 	})
 }
 
-// panickingTwice is a handler that panics in both methods.
+// panickingTwice is a handler whose methods both panic.
 type panickingTwice struct{ removals int }
 
 func (p *panickingTwice) Ready(int, Events) Events { panic("first") }
@@ -410,11 +410,11 @@ func TestPostFromManyGoroutinesLosesNothing(t *testing.T) {
 				for i := range each {
 					if !l.Post(func() {
 						if ran[g] != i {
-							t.Errorf("goroutine %d: %d ran in place of %d", g, i, ran[g])
+							t.Errorf("goroutine %d: function %d ran, want %d", g, i, ran[g])
 						}
 						ran[g]++
 					}) {
-						t.Error("Post reports a closed loop")
+						t.Error("Post returned false")
 					}
 				}
 			})
@@ -425,7 +425,7 @@ func TestPostFromManyGoroutinesLosesNothing(t *testing.T) {
 		}
 		for g, n := range ran {
 			if n != each {
-				t.Errorf("goroutine %d: %d of %d ran", g, n, each)
+				t.Errorf("goroutine %d: %d of %d functions ran", g, n, each)
 			}
 		}
 	})
@@ -460,14 +460,14 @@ func TestPostAfterCloseIsRefused(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		wg.Wait() // each of them has been told
+		wg.Wait() // until Post has returned false on each goroutine
 		if err := l.Close(); err != nil {
 			t.Errorf("second Close: %v", err)
 		}
 	})
 }
 
-func TestCloseTellsTheHandlersThatAreLeft(t *testing.T) {
+func TestCloseCallsRemovedOfRegisteredHandlers(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		a, b := pair(t)
 		h, h2 := &recorder{}, &panickingTwice{}
@@ -477,13 +477,13 @@ func TestCloseTellsTheHandlersThatAreLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(h.removed) != 1 || !errors.Is(h.removed[0], ErrClosed) || h2.removals != 1 {
-			t.Fatalf("told %v and %d, want ErrClosed once each", h.removed, h2.removals)
+			t.Fatalf("Removed was called with %v, and %d times; want once each, with ErrClosed", h.removed, h2.removals)
 		}
 	})
 }
 
-// A negative timeout lets the kernel wait for ever, so a loop that waits with
-// one makes no system call until something happens.
+// With a negative timeout the kernel waits for ever, so an idle loop makes no
+// system call.
 func TestIdleLoopMakesNoSystemCall(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		p := &countingPoller{poller: l.poller}
@@ -494,23 +494,23 @@ func TestIdleLoopMakesNoSystemCall(t *testing.T) {
 		if err := l.Run(); err != nil {
 			t.Fatal(err)
 		}
-		// The wait ends with the posted function, which is followed by Stop.
+		// The posted Stop ends the only wait.
 		if got := l.counters.Current(counterTurns); got != 1 {
 			t.Errorf("%d turns, want 1", got)
 		}
 		for _, timeout := range p.timeouts {
 			if timeout >= 0 {
-				t.Errorf("the loop waits at most %v, want for ever", timeout)
+				t.Errorf("the loop waits for at most %v, want for ever", timeout)
 			}
 		}
 	})
 }
 
-// A scriptedPoller is interrupted by a signal in its first waits. The others
-// end without an event.
+// A scriptedPoller returns EINTR from its first waits, and no event from the
+// others.
 type scriptedPoller struct {
 	poller
-	interrupts int
+	interrupts int    // waits that are still to return EINTR
 	during     func() // called in each wait
 	timeouts   []time.Duration
 }
@@ -538,7 +538,7 @@ func TestInterruptedWaitIsResumedForTheRestOfItsTime(t *testing.T) {
 		}
 	}
 	if want := []time.Duration{100 * ms, 70 * ms, 40 * ms, 10 * ms, -1}; !slices.Equal(p.timeouts, want) || !fired {
-		t.Errorf("waited at most %v, fired %v; want %v, true", p.timeouts, fired, want)
+		t.Errorf("timeouts %v, fired %v; want %v, true", p.timeouts, fired, want)
 	}
 }
 
@@ -555,7 +555,7 @@ func TestEdgeReportsAnEventOncePerChange(t *testing.T) {
 			modify(t, l, a, PollIn|Edge)
 			turnOnce(t, l)
 			if len(h.removed) != 1 || !errors.Is(h.removed[0], ErrEdge) {
-				t.Fatalf("Modify: told %v, want ErrEdge", h.removed)
+				t.Fatalf("after Modify removed because of %v, want ErrEdge", h.removed)
 			}
 			return
 		}
@@ -568,7 +568,7 @@ func TestEdgeReportsAnEventOncePerChange(t *testing.T) {
 		if len(h.got) != 1 {
 			t.Fatalf("got %v, want one event for one change", h.got)
 		}
-		modify(t, l, a, PollIn|Edge) // the same mask: it arms again
+		modify(t, l, a, PollIn|Edge) // the same mask arms it again
 		turnOnce(t, l)
 		if len(h.got) != 2 {
 			t.Fatalf("got %v, want one more after Modify", h.got)
@@ -581,7 +581,7 @@ func TestSelectRefusesLargeDescriptors(t *testing.T) {
 	a, _ := pair(t)
 	fd, err := unix.FcntlInt(uintptr(a), unix.F_DUPFD_CLOEXEC, unix.FD_SETSIZE)
 	if err != nil {
-		t.Skipf("no descriptor as large as FD_SETSIZE can be had: %v", err)
+		t.Skipf("no descriptor as large as FD_SETSIZE is available: %v", err)
 	}
 	defer unix.Close(fd)
 	if err := l.Add(fd, PollIn, &recorder{}); err == nil || !strings.Contains(err.Error(), "FD_SETSIZE") {
@@ -600,17 +600,17 @@ func TestRequestAllocatesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n, _ := unix.Read(b, ans); n != 1 {
-				t.Fatalf("%d bytes of answer", n)
+				t.Fatalf("answered %d bytes, want 1", n)
 			}
 		})
 		if allocs != 0 {
-			t.Errorf("%v allocations a request", allocs)
+			t.Errorf("%v allocations per request, want none", allocs)
 		}
 	})
 }
 
-// Handlers, timers and posted functions share variables without a lock. The
-// race detector would report it if they ran on different goroutines.
+// Handlers, timers and posted functions share variables without a lock. If they
+// ran on different goroutines, the race detector would report it.
 func TestHandlersTimersAndPostedFunctionsRunOneAtATime(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		inside, calls := false, 0
@@ -626,7 +626,7 @@ func TestHandlersTimersAndPostedFunctionsRunOneAtATime(t *testing.T) {
 		}
 		a, b := pair(t)
 		add(t, l, a, PollIn, &recorder{do: func(int, Events) { enter() }})
-		write(t, b, "x") // never read, so it is reported in each wait
+		write(t, b, "x") // never read, so reported in each wait
 		l.Every(time.Microsecond, enter)
 		var wg sync.WaitGroup
 		for range 4 {

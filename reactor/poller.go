@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// A poller asks the kernel which descriptors are ready. One file holds one
-// poller, and a port to another system call provides these five methods. The
-// generation passed for a descriptor comes back with each of its events.
+// A poller asks the kernel which descriptors are ready. Each poller has a file
+// of its own. A port to another system call provides these five methods. Each
+// event carries the generation that was passed for its descriptor.
 //
-//	add     starts to watch fd. The mask may be empty; the events in
-//	        alwaysReported are reported anyway. It returns ErrEdge for a mask
+//	add     starts to watch fd. The mask may be empty: the events in
+//	        alwaysReported are reported anyway. add returns ErrEdge for a mask
 //	        with Edge if the poller does not support it.
 //	modify  replaces fd's mask, and arms an edge-triggered fd again. It returns
-//	        ErrEdge likewise.
-//	remove  stops to watch fd, which may have been closed already.
+//	        ErrEdge for a mask with Edge if the poller does not support it.
+//	remove  stops watching fd, which may have been closed already.
 //	wait    appends the events that are ready. It waits at most timeout, rounded
 //	        up to the poller's unit; for ever if timeout is negative; not at
 //	        all if it is 0. The error may be EINTR, comparable with errors.Is.
-//	close   releases what the poller holds.
+//	close   releases the poller's resources.
 type poller interface {
 	add(fd int, mask Events, generation uint32) error
 	modify(fd int, mask Events, generation uint32) error
@@ -37,7 +37,7 @@ type event struct {
 	events     Events
 }
 
-// Pollers returns the names of the pollers that this system has, the best first.
+// Pollers returns the names of this system's pollers, the best first.
 func Pollers() []string {
 	names := make([]string, len(pollers))
 	for i, p := range pollers {
@@ -62,10 +62,10 @@ func openPoller(name string) (poller, error) {
 	return pollers[i].open()
 }
 
-// roundUp returns timeout in the given unit, rounded up. So a positive timeout
-// never becomes 0, and the loop does not spin through the last fraction of a
-// unit. For a negative timeout it returns -1. A timeout that is too long for
-// the kernel's int is cut; the loop then waits again.
+// roundUp returns timeout in units, rounded up, or -1 if timeout is negative. A
+// positive timeout never becomes 0, so the loop does not spin through the last
+// fraction of a unit. A timeout that is too long for the kernel's int is cut.
+// The loop then waits again.
 func roundUp(timeout, unit time.Duration) int {
 	if timeout < 0 {
 		return -1

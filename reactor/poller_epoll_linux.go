@@ -37,8 +37,9 @@ func (p *epollPoller) remove(fd int) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, fd, nil))
 }
 
-// ctl stores the generation in the half of the kernel's user data that x/sys
-// calls Pad. The mask needs no translation: epoll uses the values of poll(2).
+// ctl stores the generation in Pad: the kernel's user data has 64 bits, and Fd
+// is the other half. The mask needs no translation: epoll uses the values of
+// poll(2).
 func (p *epollPoller) ctl(op, fd int, mask Events, generation uint32) error {
 	ev := unix.EpollEvent{Events: uint32(mask), Fd: int32(fd), Pad: int32(generation)}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.fd, op, fd, &ev))

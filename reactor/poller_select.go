@@ -10,8 +10,8 @@ import (
 )
 
 // selectPoller is the poller over select(2), for descriptors below FD_SETSIZE.
-// select reports a socket's error or hang-up as readable or writable, and so
-// never for an empty mask.
+// select reports a socket's error or hang-up as readable or writable, so never
+// if the mask is empty.
 type selectPoller struct {
 	read, write unix.FdSet
 	watched     [unix.FD_SETSIZE]bool
@@ -90,7 +90,7 @@ func (p *selectPoller) wait(events []event, timeout time.Duration) ([]event, err
 }
 
 // appendClosed appends PollNval for each watched descriptor that is not open.
-// select fails with EBADF if there is one, and does not say which it is.
+// select fails with EBADF if there is one, without saying which.
 func (p *selectPoller) appendClosed(events []event) []event {
 	for fd := range p.nfds {
 		if !p.watched[fd] {
@@ -103,7 +103,7 @@ func (p *selectPoller) appendClosed(events []event) []event {
 	return events
 }
 
-// timeval returns nil for a negative timeout; select then waits for ever.
+// timeval returns timeout as select takes it: nil, for ever, if it is negative.
 func timeval(timeout time.Duration) *unix.Timeval {
 	if timeout < 0 {
 		return nil

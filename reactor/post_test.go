@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Whatever is due, a posted function waits for one handler or timer at most. One
-// that it posts itself waits for the next.
+// A posted function waits for one handler or timer at most. A function that it
+// posts waits for the next one.
 func TestPostedFunctionRunsBetweenTwoHandlers(t *testing.T) {
 	for _, due := range []struct {
 		what string
@@ -44,7 +44,7 @@ func TestPostedFunctionRunsBetweenTwoHandlers(t *testing.T) {
 							return
 						}
 						first = false
-						l.Post(func() { panic("a panic costs the others nothing") })
+						l.Post(func() { panic("the other posted functions still run") })
 						l.Post(func() {
 							got = append(got, "posted")
 							l.Post(func() { got = append(got, "posted again") })
@@ -60,14 +60,14 @@ func TestPostedFunctionRunsBetweenTwoHandlers(t *testing.T) {
 	}
 }
 
-// A handler that is called in every turn, and then no more: posted functions run
-// in one case between handlers, in the other after a wait, and the changes from
-// one to the other lose no wake-up.
+// The loop changes between busy and idle. While it is busy, posted functions run
+// between handlers. While it is idle, they run after a wait. No change loses a
+// wake-up.
 func TestNoWakeUpIsLostWhetherTheLoopIsBusyOrNot(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		fd, peer := pair(t)
 		h := &recorder{}
-		h.do = func(int, Events) { h.got = h.got[:0] } // which leaves the descriptor readable
+		h.do = func(int, Events) { h.got = h.got[:0] } // the descriptor stays readable
 		add(t, l, fd, PollIn, h)
 		write(t, peer, "x")
 		var posting sync.WaitGroup
@@ -86,7 +86,7 @@ func TestNoWakeUpIsLostWhetherTheLoopIsBusyOrNot(t *testing.T) {
 					select {
 					case <-ran:
 					case <-time.After(30 * time.Second):
-						t.Error("a posted function does not run")
+						t.Error("a posted function did not run within 30 s")
 						return
 					}
 				}
@@ -102,16 +102,16 @@ func TestNoWakeUpIsLostWhetherTheLoopIsBusyOrNot(t *testing.T) {
 func TestThreadIsThatOfTheHandlers(t *testing.T) {
 	l := newLoop(t, "auto")
 	if got := l.Thread(); got != 0 {
-		t.Errorf("before Run it is %d", got)
+		t.Errorf("before Run: thread %d, want 0", got)
 	}
 	l.Post(func() {
 		if got := l.Thread(); got != threadID() {
-			t.Errorf("it is %d, want %d", got, threadID())
+			t.Errorf("thread %d, want %d", got, threadID())
 		}
 	})
 	l.After(3*yieldInterval, func() {
 		if got := l.Thread(); got != threadID() {
-			t.Errorf("after it has yielded it is %d, want %d", got, threadID())
+			t.Errorf("after a yield: thread %d, want %d", got, threadID())
 		}
 		l.Stop()
 	})
@@ -119,6 +119,6 @@ func TestThreadIsThatOfTheHandlers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := l.Thread(); got != 0 {
-		t.Errorf("after Run it is %d", got)
+		t.Errorf("after Run: thread %d, want 0", got)
 	}
 }

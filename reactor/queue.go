@@ -8,8 +8,8 @@ type queue[T any] struct {
 
 func (q *queue[T]) len() int { return len(q.items) - q.head }
 
-// push moves the items to the front before it allocates more memory, so that a
-// queue that is never quite empty does not grow for ever.
+// push adds an item. It moves the items to the front before it allocates more
+// memory, so that a queue that is never quite empty does not grow for ever.
 func (q *queue[T]) push(x T) {
 	if len(q.items) == cap(q.items) && q.head > 0 {
 		n := copy(q.items, q.items[q.head:])

@@ -9,16 +9,16 @@ import (
 // A registration is what the loop stores for one descriptor.
 type registration struct {
 	handler      Handler
-	interest     Events // the events that the handler asks for
-	kernelMask   Events // the events that the kernel was last told to watch
-	generation   uint32 // distinguishes it from earlier registrations of the same descriptor; 0 if there is none
+	interest     Events // the events that the handler wants
+	kernelMask   Events // the events that the kernel watches
+	generation   uint32 // differs from that of earlier registrations of the descriptor; 0 if not registered
 	updateQueued bool   // the descriptor is in Loop.updates
 }
 
 // Add registers fd with a handler for the events in interest, which may be
-// empty. The descriptor should be in non-blocking mode. The errors are
-// ErrRegistered, ErrEdge, EBADF for a negative fd, and the poller's error for a
-// descriptor that it cannot watch.
+// empty. fd must be in non-blocking mode. The error wraps ErrRegistered, ErrEdge,
+// EBADF for a negative fd, or the poller's error for a descriptor that it cannot
+// watch.
 func (l *Loop) Add(fd int, interest Events, h Handler) error {
 	if fd < 0 {
 		return fmt.Errorf("add descriptor %d: %w", fd, unix.EBADF)
@@ -51,25 +51,24 @@ func (l *Loop) Add(fd int, interest Events, h Handler) error {
 
 // Modify replaces fd's interest.
 //
-// A handler that adds PollOut is called with PollOut before the loop asks the
-// kernel whether fd is writable. If it adds PollOut while it handles an event,
-// that call comes as soon as it returns, before any other handler is called.
-// Otherwise the call comes before the loop next waits.
+// A handler that adds PollOut is called with PollOut without asking the kernel
+// whether fd is writable. If it adds PollOut while it handles an event of fd,
+// the call comes as soon as it returns, before any other handler is called.
+// Otherwise the call comes before the loop next blocks.
 //
-// The loop updates the kernel's mask just before it waits, and only if it still
-// differs from the interest. So a handler that reads a request, changes its
-// interest to PollOut, writes the answer and changes its interest back to
-// PollIn costs no system call for that. With Edge the kernel's mask is always
-// updated, because that arms the descriptor again.
+// The loop updates the kernel's mask just before it waits, and only if it
+// differs from the interest by then. So Modify to PollOut and back to PollIn,
+// for one request, makes no system call. With Edge the loop always updates the
+// kernel's mask, because that arms the descriptor again.
 //
-// The only error is ErrNotRegistered. If the poller refuses the new interest,
-// the loop removes the descriptor and tells the handler.
+// The only error wraps ErrNotRegistered. If the poller refuses the new interest,
+// the loop removes the descriptor and calls Removed with the poller's error.
 func (l *Loop) Modify(fd int, interest Events) error {
 	if !l.registered(fd) {
 		return fmt.Errorf("modify descriptor %d: %w", fd, ErrNotRegistered)
 	}
 	r := &l.registrations[fd]
-	// For the handler that is being called, call reports the added PollOut.
+	// If the handler of fd is running, call reports the added PollOut.
 	if interest&^r.interest&PollOut != 0 && r.generation != l.current.generation {
 		l.assumedWritable.push(event{fd: int32(fd), generation: r.generation, events: PollOut})
 	}
@@ -81,8 +80,8 @@ func (l *Loop) Modify(fd int, interest Events) error {
 	return nil
 }
 
-// Remove ends fd's registration. Call it before closing fd. Events of fd that
-// the loop has not dispatched yet are dropped. The only error is
+// Remove ends fd's registration. Call it before closing fd. The loop drops the
+// events of fd that it has not dispatched yet. The only error wraps
 // ErrNotRegistered.
 func (l *Loop) Remove(fd int) error {
 	if !l.registered(fd) {
@@ -90,8 +89,7 @@ func (l *Loop) Remove(fd int) error {
 	}
 	r := &l.registrations[fd]
 	r.handler, r.generation = nil, 0
-	// The error would say that fd is closed: then the kernel has stopped
-	// watching it already.
+	// An error means that fd is closed. Then the kernel does not watch it any more.
 	_ = l.poller.remove(fd)
 	return nil
 }
@@ -100,9 +98,8 @@ func (l *Loop) registered(fd int) bool {
 	return uint(fd) < uint(len(l.registrations)) && l.registrations[fd].generation != 0
 }
 
-// lookup returns the registration that ev was reported for. It returns nil if
-// ev is stale: that registration has ended, even if its descriptor has been
-// registered again.
+// lookup returns the registration of ev, or nil if ev is stale: its registration
+// has ended, even if the descriptor has been registered again.
 func (l *Loop) lookup(ev event) *registration {
 	if r := &l.registrations[ev.fd]; r.generation == ev.generation && ev.generation != 0 {
 		return r

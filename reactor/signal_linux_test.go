@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An interruptedPoller counts the waits that a signal has interrupted.
+// An interruptedPoller counts the waits that a signal interrupts.
 type interruptedPoller struct {
 	poller
 	interrupts atomic.Int64
@@ -25,14 +25,14 @@ func (p *interruptedPoller) wait(events []event, timeout time.Duration) ([]event
 	return events, err
 }
 
-// Go's scheduler sends SIGURG to the loop's thread to preempt it, and each
-// signal interrupts the wait.
+// Go's scheduler preempts the loop's thread with SIGURG. Each signal interrupts
+// the wait.
 func TestSignalsDoNotEndATurn(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
 		p := &interruptedPoller{poller: l.poller}
 		l.poller = p
 		c := make(chan os.Signal, 1)
-		signal.Notify(c, unix.SIGURG) // so that the handler is not the runtime's alone
+		signal.Notify(c, unix.SIGURG) // the program handles the signal too
 		defer signal.Stop(c)
 		thread := make(chan int, 1)
 		var fired atomic.Bool
@@ -61,7 +61,7 @@ func TestSignalsDoNotEndATurn(t *testing.T) {
 		if err := l.Run(); err != nil {
 			t.Fatal(err)
 		}
-		// One wait ends with the posted function, one with the timer, one with Stop.
+		// The posted function, the timer and Stop end one wait each.
 		if got := l.counters.Current(counterTurns); got > 3 {
 			t.Errorf("%d turns with %d interrupts, want 3", got, p.interrupts.Load())
 		}

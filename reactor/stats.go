@@ -17,7 +17,8 @@ const (
 )
 
 // The buckets of the histogram of run times. The upper bound of the first is
-// firstBucket, and each further one doubles it. The last has no upper bound.
+// firstBucket. Each next one is twice the one before it. The last bucket has no
+// upper bound.
 const (
 	firstBucket = 1 << bucketShift * time.Nanosecond
 	bucketShift = 12
@@ -26,28 +27,29 @@ const (
 
 // Stats counts what a loop has done since New, as of its last wait.
 //
-// A run is one call of a handler or timer, or of all functions posted during the
-// wait or the run before it. If a handler adds PollOut to its interest, the call with PollOut
-// that follows at once belongs to the same run. A run's time is how long
-// everything else had to wait for it.
+// A run is one call of a handler or a timer, or the calls of all functions that
+// were posted during the previous wait or run. If a handler adds PollOut to its
+// interest, the call with PollOut that follows at once belongs to the same run.
+// While a run lasts, everything else on the loop waits.
 type Stats struct {
 	Turns        uint64          // waits that returned
 	Panics       uint64          // recovered in handlers, timers and posted functions
 	Removed      uint64          // descriptors removed by the loop, not by their handlers
-	LongestRun   time.Duration   // the longest run
-	TotalRunTime time.Duration   // the sum of all runs
-	RunTimes     []RunTimeBucket // a histogram of the runs, by ascending time
+	LongestRun   time.Duration   // time of the longest run
+	TotalRunTime time.Duration   // sum of the times of all runs
+	RunTimes     []RunTimeBucket // histogram of the times of all runs, in ascending order
 }
 
 // A RunTimeBucket counts the runs that took at most UpperBound, and longer than
-// the UpperBound of the bucket before it. In the last bucket UpperBound is 0,
-// which stands for no bound.
+// the UpperBound of the bucket before it. The last bucket has no bound: its
+// UpperBound is 0.
 type RunTimeBucket struct {
 	UpperBound time.Duration
 	Count      uint64
 }
 
-// Stats may be called from any goroutine.
+// Stats returns the counts as of the loop's last wait. Any goroutine may call
+// it.
 func (l *Loop) Stats() Stats {
 	c := l.counters
 	s := Stats{
@@ -65,7 +67,8 @@ func (l *Loop) Stats() Stats {
 	return s
 }
 
-// endRun ends the run of a handler or timer, and runs what was posted meanwhile.
+// endRun ends the run of a handler or timer, and runs the functions that were
+// posted meanwhile.
 func (l *Loop) endRun() {
 	l.recordRun()
 	if l.wake.waiting.Load() {
@@ -84,9 +87,8 @@ func (l *Loop) recordRun() {
 	l.counters.raise(counterLongestRun, uint64(took))
 }
 
-// bucketOf returns the index of the bucket that counts a run of this time. An
-// upper bound is inclusive, so the least time above it is what counts as longer.
+// bucketOf returns the index of the bucket that counts a run of this time. It
+// subtracts 1 because the upper bounds are inclusive.
 func bucketOf(took time.Duration) int {
-	above := uint64(max(took-1, 0)) >> bucketShift
-	return min(bits.Len64(above), numBuckets-1)
+	return min(bits.Len64(uint64(max(took-1, 0))>>bucketShift), numBuckets-1)
 }

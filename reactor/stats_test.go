@@ -26,7 +26,7 @@ func TestCountersArePublishedOnceATurn(t *testing.T) {
 	}
 }
 
-// The upper bound of a bucket is inclusive, as Prometheus' `le` is.
+// The upper bound of a bucket is inclusive, like Prometheus' `le`.
 func TestRunOfExactlyAnUpperBoundCountsInThatBucket(t *testing.T) {
 	l := newLoop(t, "auto")
 	if got := l.Stats().RunTimes[0].UpperBound; got != 4096*time.Nanosecond {
@@ -35,7 +35,7 @@ func TestRunOfExactlyAnUpperBoundCountsInThatBucket(t *testing.T) {
 	for i, b := range l.Stats().RunTimes[:numBuckets-1] {
 		for took, want := range map[time.Duration]int{b.UpperBound - 1: i, b.UpperBound: i, b.UpperBound + 1: i + 1} {
 			if got := bucketOf(took); got != want {
-				t.Errorf("%d ns counts in bucket %d, want %d", took, got, want)
+				t.Errorf("%d ns is in bucket %d, want %d", took, got, want)
 			}
 		}
 	}

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A Timer calls a function once or periodically, on its loop's goroutine, by
-// the loop's monotonic clock. It is never early. Only the loop's goroutine may
+// A Timer calls a function once or periodically, on the loop's goroutine, by the
+// loop's monotonic clock. It never fires early. Only the loop's goroutine may
 // call its methods.
 type Timer struct {
 	loop   *Loop
@@ -17,34 +17,33 @@ type Timer struct {
 	index  int           // in the heap; -1 if the timer is not set
 }
 
-// After calls f once, after d has passed. The loop runs all timers that are due
-// before it waits, including those with a d of zero or less. A timer that is
-// set while timers run is left for the next turn, after the descriptors that
-// are ready.
+// After calls f once, after d has passed. With a d of zero or less, the loop
+// calls f before it next blocks. A timer that is set while timers run waits for
+// the next turn, so that the handlers of ready descriptors run first.
 func (l *Loop) After(d time.Duration, f func()) *Timer {
 	t := &Timer{loop: l, f: f, index: -1}
 	t.Reset(d)
 	return t
 }
 
-// Every calls f each time another period has passed. Due times are multiples of
-// the period from the call of Every, however late f is called. If a whole
-// period is missed, its call is skipped, not made up for. Every panics if the
-// period is not positive.
+// Every calls f once per period. The due times are whole periods after the call
+// of Every, however late f is called. If the loop misses a whole period, it skips
+// that call. Every panics if the period is not positive.
 func (l *Loop) Every(period time.Duration, f func()) *Timer {
 	if period <= 0 {
-		panic("reactor: a period that is not positive")
+		panic("reactor: the period is not positive")
 	}
 	t := l.After(period, f)
 	t.period = period
 	return t
 }
 
-// Prepare runs step before the loop next waits. If step returns a positive
-// delay, it is run again after that delay. If it returns 0, it is ready and is
-// not run any more. Prepare is for a precondition of a handler: an address to
-// listen at, for example, that may not be available yet. Stopping the returned
-// timer ends the retries.
+// Prepare calls step before the loop next blocks. If step returns a positive
+// delay, the loop calls it again after that delay; if it returns 0, not any more.
+// Stopping the returned timer ends the retries.
+//
+// Prepare is for what a handler needs first: for example an address to listen
+// on that is not available yet.
 func (l *Loop) Prepare(step func() (delay time.Duration)) *Timer {
 	t := &Timer{loop: l, index: -1}
 	t.f = func() {
@@ -56,13 +55,13 @@ func (l *Loop) Prepare(step func() (delay time.Duration)) *Timer {
 	return t
 }
 
-// Reset makes t due after d has passed from now, whether t was set or not.
+// Reset makes t due d from now, whether t was set or not.
 func (t *Timer) Reset(d time.Duration) {
 	t.Stop()
 	t.loop.timers.schedule(t, t.loop.clock()+max(0, d))
 }
 
-// Stop keeps t from calling its function. It reports whether t was set.
+// Stop cancels t and reports whether it was set.
 func (t *Timer) Stop() bool {
 	if t.index < 0 {
 		return false
@@ -84,7 +83,7 @@ func (ts *timers) schedule(t *Timer, when time.Duration) {
 	heap.Push(&ts.heap, t)
 }
 
-// beginTurn leaves the timers that are set from now on for the next turn, so
+// beginTurn makes timers that are set from now on wait for the next turn, so
 // that a zero timer that sets itself again does not starve descriptors.
 func (ts *timers) beginTurn() { ts.lastInTurn = ts.lastSeq }
 
@@ -96,9 +95,9 @@ func (ts *timers) earliest() *Timer {
 	return ts.heap[0]
 }
 
-// runTimers calls the timers that are due. It may end at the first one that was
-// set in this turn: its due time is not before the turn's start, so all that
-// were due then are ahead of it in the heap.
+// runTimers calls the timers that are due. It can stop at the first one that was
+// set in this turn: that one is not due before the start of the turn, so all
+// timers that were due then are ahead of it in the heap.
 func (l *Loop) runTimers() {
 	for t := l.timers.earliest(); t != nil && t.when <= l.now && t.seq <= l.timers.lastInTurn; t = l.timers.earliest() {
 		heap.Pop(&l.timers.heap)

@@ -8,22 +8,22 @@ import (
 
 func TestTimerIsNeverEarly(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
-		left := 0
+		unfired := 0
 		for _, d := range []time.Duration{1, time.Microsecond, 1500 * time.Microsecond, 7300 * time.Microsecond, 20 * time.Millisecond} {
-			left++
+			unfired++
 			start := time.Now()
 			l.After(d, func() {
-				left--
+				unfired--
 				if took := time.Since(start); took < d {
 					t.Errorf("a timer of %v fired after %v", d, took)
 				}
 			})
 		}
-		runUntil(t, l, func() bool { return left == 0 })
+		runUntil(t, l, func() bool { return unfired == 0 })
 	})
 }
 
-// Pollers count in milliseconds or microseconds. A rest below that must not
+// Pollers count in milliseconds or microseconds. A fraction of a unit must not
 // become a timeout of 0.
 func TestFractionOfAUnitDoesNotSpin(t *testing.T) {
 	eachPoller(t, func(t *testing.T, l *Loop) {
@@ -115,13 +115,13 @@ func TestStoppedTimerDoesNotFire(t *testing.T) {
 		turnOnce(t, l)
 		turnOnce(t, l)
 		if fired != 1 {
-			t.Errorf("%d fired, want one: it stopped the other, due at the same time", fired)
+			t.Errorf("%d timers fired, want 1: the first stops the second, due at the same time", fired)
 		}
 	})
 }
 
-// The third call lasts until 161. The call that is due at 80 comes late, those
-// at 100 to 160 are skipped, and the next is at a multiple of the period again.
+// The third call lasts until 161. The call due at 80 comes late, those due at
+// 100 to 160 are skipped, and the next is at a multiple of the period again.
 func TestEveryKeepsToMultiplesOfItsPeriod(t *testing.T) {
 	eachPollerWithFakeClock(t, func(t *testing.T, l *Loop, c *fakeClock) {
 		const period = 20 // nanoseconds
@@ -190,7 +190,7 @@ func TestPrepareRunsUntilItIsReady(t *testing.T) {
 		if want := []time.Duration{0, delay, 2 * delay, 3 * delay}; !slices.Equal(at, want) {
 			t.Errorf("run at %v, want %v", at, want)
 		}
-		// The delays held for those waits only, and do not limit the next one.
+		// The delays do not limit the next wait.
 		if got := l.timeout(); got != -1 {
 			t.Errorf("the next wait is limited to %v", got)
 		}

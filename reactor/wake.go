@@ -7,30 +7,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wake is how other goroutines reach the loop: a list of posted functions, and a
-// descriptor that is readable while the list is not empty. It is the handler of
-// that descriptor.
+// wake lets other goroutines reach the loop. It has a list of posted functions,
+// and a descriptor that is readable while the list is not empty. wake is the
+// handler of that descriptor.
 type wake struct {
 	loop            *Loop
 	readFD, writeFD int // the same descriptor if it is an eventfd
 
 	mu       sync.Mutex // guards the fields below
-	posted   []func()   // since the loop last emptied the list
-	signaled bool       // the descriptor is readable, and stays so until Ready empties it
+	posted   []func()   // not taken by the loop yet
+	signaled bool       // the descriptor is readable until Ready reads from it
 	closed   bool
 
 	waiting atomic.Bool // posted is not empty; read without the lock
 
-	pending queue[func()] // moved from posted, to be run; belongs to the loop's goroutine
+	pending queue[func()] // taken from posted, to be run; for the loop's goroutine only
 }
 
 var _ Handler = (*wake)(nil)
 
 // Post runs f on the loop's goroutine, after the functions that were posted
-// earlier, and as soon as the handler that is running returns. It may be called
-// from any goroutine, including the loop's own, and does not wait for f. After
-// Close it reports false, and f does not run. A function that is posted before
-// Stop runs. One that is posted after Stop may not.
+// earlier, as soon as the current handler or timer returns. It does not wait for
+// f. Any goroutine may call it, the loop's own as well.
+//
+// A function that is posted before Stop runs. One that is posted after Stop may
+// not. After Close, Post returns false and f does not run.
 func (l *Loop) Post(f func()) bool {
 	w := &l.wake
 	w.mu.Lock()
@@ -59,8 +60,8 @@ func (w *wake) open(l *Loop) (err error) {
 	return nil
 }
 
-// close holds the lock, so that no goroutine writes to a descriptor that is
-// closed, or reused since. It reports false if wake was closed already.
+// close closes the descriptor and reports whether it was open. It holds the lock,
+// so that no goroutine writes to a closed or reused descriptor.
 func (w *wake) close() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -81,8 +82,9 @@ func (w *wake) closeFDs() {
 	}
 }
 
-// Ready empties the descriptor before the list. A goroutine that posts in
-// between makes the descriptor readable again, so no wake-up is lost.
+// Ready runs the posted functions. It empties the descriptor before the list: a
+// goroutine that posts in between makes the descriptor readable again, so no
+// wake-up is lost.
 func (w *wake) Ready(fd int, events Events) Events {
 	var b [64]byte
 	_, _ = unix.Read(fd, b[:])
@@ -90,7 +92,7 @@ func (w *wake) Ready(fd int, events Events) Events {
 	w.signaled = false
 	w.take()
 	w.mu.Unlock()
-	w.loop.current = event{} // so that a panic in a posted function does not remove this descriptor
+	w.loop.current = event{} // a panic in a posted function must not remove this descriptor
 	w.loop.runStep((*Loop).runPosted)
 	return events
 }
@@ -102,9 +104,9 @@ func (w *wake) take() {
 }
 
 // runPostedMeanwhile runs the functions that were posted while a handler ran.
-// Those that they post themselves have to wait for the next handler to end. It
-// leaves the descriptor readable: a goroutine that posts now does not signal
-// again, and the loop's next wait ends at once.
+// Functions that they post wait for the end of the next handler. The descriptor
+// stays readable: goroutines that post now need not signal, and the next wait
+// ends at once.
 func (l *Loop) runPostedMeanwhile() {
 	w := &l.wake
 	w.mu.Lock()
@@ -114,7 +116,7 @@ func (l *Loop) runPostedMeanwhile() {
 }
 
 // Removed is never called: Ready handles all events, and close removes the
-// descriptor itself.
+// descriptor.
 func (w *wake) Removed(int, error) {}
 
 func (l *Loop) runPosted() {

@@ -27,6 +27,6 @@ func openWake() (readFD, writeFD int, err error) {
 	return p[0], p[1], nil
 }
 
-// signal makes the descriptor readable. A full pipe is readable too, so the
-// error does not matter.
+// signal makes the descriptor readable. A full pipe is readable too, so an error
+// does not matter.
 func (w *wake) signal() { _, _ = unix.Write(w.writeFD, []byte{1}) }

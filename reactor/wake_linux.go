@@ -12,5 +12,5 @@ func openWake() (readFD, writeFD int, err error) {
 }
 
 // signal makes the descriptor readable by adding to its counter: eventfd(2). A
-// full counter is readable too, so the error does not matter.
+// full counter is readable too, so an error does not matter.
 func (w *wake) signal() { _, _ = unix.Write(w.writeFD, []byte{1, 1, 1, 1, 1, 1, 1, 0}) }

@@ -9,10 +9,10 @@ import (
 
 // compareClaims finds claimed bounds that cannot both be true.
 //
-// A claim holds at the moment of a measurement. Two clocks that measured each
-// other have claims for the same moment. For two that have a third one between
-// them, only what the third has drifted between the two measurements is added,
-// which is next to nothing where it has measured both in one round.
+// A claim holds at the moment of a measurement. The two clocks of a link have
+// claims for the same moment. Two clocks that are linked by a third one have
+// claims for two moments. Between these the third one drifts, which widens their
+// offset. The drift is tiny if the third one has measured both in one round.
 func (g *graph) compareClaims(r *Result) {
 	disputes := newPairs(len(g.Clocks))
 	var views []view
@@ -28,7 +28,7 @@ func (g *graph) compareClaims(r *Result) {
 			}
 			for _, b := range views[:k] {
 				apart := a.rebased.Minus(b.rebased)
-				if a.other != b.other && contradict(apart, a.claim, b.claim) && // which drift can only undo
+				if a.other != b.other && contradict(apart, a.claim, b.claim) && // a cheap check first: drift can only undo a contradiction
 					contradict(apart.Widen(driftOver(between(&a, &b))), a.claim, b.claim) {
 					disputes.add(a.other, b.other)
 				}
@@ -40,26 +40,26 @@ func (g *graph) compareClaims(r *Result) {
 	}
 }
 
-// contradict reports whether two claims cannot both be true, of clocks that are
-// offset from each other.
+// contradict reports whether the claims of two clocks cannot both be true. offset
+// is that between the clocks.
 func contradict(offset clock.Interval, a, b Claim) bool {
 	return a.Known && b.Known && offset.Disjoint(clock.Around(0, clock.AddSaturated(a.Bound, b.Bound)))
 }
 
-// view is a link as one of its clocks sees it.
+// view is a link, from one of its clocks.
 type view struct {
 	other      int
 	offset     clock.Interval // of the other clock from this one, at the moment of the measurement
-	own, claim Claim          // this clock's and the other's
-	// rebased is the offset of the other clock from where this one would be if it
-	// had not been steered. The difference of two is the offset of the other clocks
-	// from each other, but for this clock's drift in between.
+	own, claim Claim          // of this clock, and of the other
+	// rebased is the offset of the other clock from this one without its steering.
+	// The difference of two rebased offsets is the offset between the two other
+	// clocks, apart from this clock's drift between the measurements.
 	rebased clock.Interval
-	when    moment // as this clock saw it
+	when    moment // of the measurement, by this clock
 	link    *agedLink
 }
 
-// viewsOf appends how a clock sees its links.
+// viewsOf appends the views of a clock's links.
 func (g *graph) viewsOf(i int, views []view) []view {
 	for _, a := range g.arcsOf(i) {
 		l := &g.links[a.link]
@@ -76,7 +76,7 @@ func (g *graph) viewsOf(i int, views []view) []view {
 // between returns an upper bound on the time between two measurements of one
 // clock.
 func between(a, b *view) time.Duration {
-	if k, l := a.link, b.link; k.From == l.From { // both ages are from one answer
+	if k, l := a.link, b.link; k.From == l.From { // one answer has both ages
 		apart := max(k.Age-(l.Age-l.Took), l.Age-(k.Age-k.Took))
 		return apart + driftOver(apart)
 	}
@@ -86,7 +86,7 @@ func between(a, b *view) time.Duration {
 // pairs is a set of pairs of clocks.
 type pairs struct {
 	words int
-	bits  []uint64 // a row for each clock
+	bits  []uint64 // a row of words for each clock
 }
 
 func newPairs(n int) pairs {

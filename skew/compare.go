@@ -8,9 +8,9 @@ import (
 	"nowd/clock"
 )
 
-// compare finds the tightest bounds on each pair of clocks of a group, and what
-// follows from them. It keeps the bounds of one clock at a time, not of all
-// pairs.
+// compare finds the tightest bounds on each pair of clocks of a group, and sets the
+// results that follow from them. It holds the bounds of one clock at a time, not of
+// all pairs.
 func (g *graph) compare(r *Result) {
 	ahead, behind := g.newSearch(false), g.newSearch(true)
 	n := len(g.Clocks)
@@ -34,15 +34,15 @@ func (g *graph) compare(r *Result) {
 					r.Detects = max(r.Detects, clock.AddSaturated(g.Threshold, clock.AddSaturated(ahead.slack[j], behind.slack[j])))
 				}
 			}
-			// The median of times that lie in known intervals lies between the medians
-			// of their ends.
+			// The median of values in known intervals is between the medians of the
+			// intervals' ends.
 			v.Offset = clock.Interval{Low: -median(highs), High: -median(lows)}
 		}
 	}
 }
 
-// between returns where clock j minus clock i lies, of which the slack of the
-// shortest paths from i to j and back is known.
+// between returns the interval of clock j minus clock i. ahead and behind are the
+// slack of the shortest paths from i to j and back.
 func (g *graph) between(i, j int, ahead, behind time.Duration) clock.Interval {
 	apart := g.potential[j] - g.potential[i]
 	bounds := clock.Interval{Low: -math.MaxInt64, High: math.MaxInt64}
@@ -55,19 +55,19 @@ func (g *graph) between(i, j int, ahead, behind time.Duration) clock.Interval {
 	return bounds
 }
 
-// median returns the median of values, or the lower one of two. It reorders the
-// values.
+// median returns the median of values, or the lower one of two medians. It reorders
+// the values.
 func median(values []time.Duration) time.Duration {
 	return nth(values, (len(values)-1)/2)
 }
 
-// nth returns the value that has k smaller ones before it. It reorders the
-// values: the algorithm is quickselect.
+// nth returns the value at index k in sorted order. It reorders the values: the
+// algorithm is quickselect.
 func nth(values []time.Duration, k int) time.Duration {
 	for len(values) > 16 {
 		a, b, c := values[0], values[len(values)/2], values[len(values)-1]
 		pivot := max(min(a, b), min(max(a, b), c))
-		low, at, high := 0, 0, len(values) // below low: less; from high on: more
+		low, at, high := 0, 0, len(values) // below low: less than pivot; from high on: greater
 		for at < high {
 			switch v := values[at]; {
 			case v < pivot:
@@ -94,8 +94,8 @@ func nth(values []time.Duration, k int) time.Duration {
 	return values[k]
 }
 
-// witness lists for each clock that contradicts another the links that prove it
-// by themselves.
+// witness sets Witnesses: for each clock, the links that alone prove that it
+// contradicts another one.
 func (g *graph) witness(r *Result) {
 	within := clock.Around(0, g.Threshold)
 	for _, l := range g.links {

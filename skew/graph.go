@@ -7,31 +7,29 @@ import (
 	"nowd/clock"
 )
 
-// graph is the graph of difference bounds: of what is known of the clocks as of
-// when their hosts were asked.
+// graph is the graph of difference bounds of the clocks, as of their hosts' answers.
 type graph struct {
 	*Cluster
 	links  []agedLink
 	unused []int
 
-	// start[i] is where the arcs of clock i begin in arcs; those of the last end
-	// where arcs does. They are made by index.
+	// The arcs of clock i are arcs[start[i]:start[i+1]]. index makes both.
 	start []int32
 	arcs  []arc
 
-	// potential of each clock: a time that it can show, so that all links hold.
+	// potential[i] is a possible time of clock i. Together they satisfy all links.
 	potential []time.Duration
 }
 
-// agedLink is a link that is used.
+// agedLink is a link that is used, with its offset as of the hosts' answers.
 type agedLink struct {
 	*Link
 	index            int // in Cluster.Links
 	fromWhen, toWhen moment
-	now              clock.Interval // offset of To from From as of when they were asked
+	now              clock.Interval // offset of To from From, as of their hosts' answers
 }
 
-// arc is a link as one of its clocks sees it.
+// arc is a link, from one of its clocks.
 type arc struct {
 	to   int32         // the other clock
 	link int32         // index into graph.links
@@ -39,7 +37,7 @@ type arc struct {
 	in   time.Duration // weight of the edge from it
 }
 
-// newGraph returns the graph of the links that can be used.
+// newGraph returns the graph of the usable links.
 func newGraph(c *Cluster) *graph {
 	g := &graph{Cluster: c, potential: make([]time.Duration, len(c.Clocks))}
 	for k := range c.Links {
@@ -54,10 +52,10 @@ func newGraph(c *Cluster) *graph {
 	return g
 }
 
-// age brings a link to the moment at which the hosts were asked. It returns false
-// if the link cannot be used.
+// age converts the offset of a link from the moment of the measurement to the hosts'
+// answers. It returns false if the link cannot be used.
 func (c *Cluster) age(l *Link, index int) (agedLink, bool) {
-	if !c.sensible(l) {
+	if !c.valid(l) {
 		return agedLink{}, false
 	}
 	from, to, ok := c.moments(l)
@@ -68,7 +66,7 @@ func (c *Cluster) age(l *Link, index int) (agedLink, bool) {
 	return agedLink{l, index, from, to, now}, measurable(now)
 }
 
-// index makes the arcs of all links.
+// index makes start and arcs.
 func (g *graph) index() {
 	n := len(g.Clocks)
 	g.start = make([]int32, n+1)
@@ -92,7 +90,7 @@ func (g *graph) index() {
 
 func (g *graph) arcsOf(i int) []arc { return g.arcs[g.start[i]:g.start[i+1]] }
 
-// groups returns the connected clocks, the largest group first.
+// groups returns the groups of connected clocks, the largest first.
 func (g *graph) groups() (groups [][]int) {
 	seen := make([]bool, len(g.Clocks))
 	for i := range g.Clocks {

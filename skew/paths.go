@@ -2,22 +2,21 @@ package skew
 
 import "time"
 
-// unbounded is a slack that says nothing. The sum of one and of a reduced weight
-// does not overflow.
+// unbounded is the slack of a clock that no path leads to. Adding a reduced weight to
+// it does not overflow.
 const unbounded = time.Duration(1) << 60
 
-// search finds the shortest paths from one clock after the other: the algorithm
-// of Dijkstra, on weights that the potentials have made positive. Its memory is
-// used again for each.
+// search finds the shortest paths from a clock by Dijkstra's algorithm. It uses
+// reduced weights, which the potentials make non-negative. It can be used for one
+// clock after another without allocating.
 type search struct {
-	arcs [][]reducedArc // of each clock
-	// slack[v] is the length of the shortest path to v, by reduced weights.
-	slack []time.Duration
+	arcs  [][]reducedArc  // of each clock
+	slack []time.Duration // of each clock: the length of the shortest path to it, by reduced weights
 	heap  []reached
-	place []int32 // of each clock in heap; -1 if it is not there
+	place []int32 // of each clock: its index in heap; -1 if it is not there
 }
 
-// reducedArc is an arc with a reduced weight. It is never negative.
+// reducedArc is an arc with its reduced weight, which is never negative.
 type reducedArc struct {
 	weight time.Duration
 	to     int32
@@ -49,8 +48,9 @@ func (g *graph) newSearch(against bool) *search {
 	return s
 }
 
-// from finds the shortest paths from a clock, or to it. Then it drops the arcs of
-// that clock that are longer than the shortest path, which no search needs.
+// from finds the shortest paths from a clock; if the search is against the edges, the
+// shortest paths to it. Then it drops the clock's arcs that are longer than the
+// shortest path, because no later search needs them.
 func (s *search) from(source int) {
 	for i := range s.slack {
 		s.slack[i], s.place[i] = unbounded, -1
@@ -100,7 +100,7 @@ func (s *search) pop() reached {
 	return top
 }
 
-// up moves an entry from its place to where it belongs, towards the nearest.
+// up moves an entry towards the root, from index at to its place in the heap.
 func (s *search) up(at int32, r reached) {
 	for at > 0 {
 		parent := (at - 1) / arity
@@ -114,7 +114,7 @@ func (s *search) up(at int32, r reached) {
 	s.heap[at], s.place[r.clock] = r, at
 }
 
-// down moves an entry from the place of the nearest to where it belongs.
+// down moves an entry from the root to its place in the heap.
 func (s *search) down(r reached) {
 	at := int32(0)
 	for {

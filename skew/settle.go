@@ -5,21 +5,19 @@ import (
 	"time"
 )
 
-// maxPasses bounds the work of settle. Honest clocks take a few passes.
+// maxPasses bounds the work of settle. True links take a few passes.
 const maxPasses = 500
 
-// lowest is a lower bound on potentials. Clocks that NTP can measure are not
-// farther apart.
+// lowest is a lower bound on potentials. NTP cannot measure a larger difference.
 const lowest = -1 << 62
 
-// settle finds a potential for each clock, so that no link is violated: the
-// algorithm of Bellman and Ford. It removes the links of each cycle of negative
-// length, of which at least one is false, and returns these cycles. Links that
-// are still violated after maxPasses are removed as well, each as a cycle of its
-// own.
+// settle finds a potential for each clock that satisfies all links, by the algorithm
+// of Bellman and Ford. At least one link of a cycle of negative length is false, so
+// settle removes all links of such a cycle. It returns these cycles. Links that are
+// still violated after maxPasses are removed as well, each as a cycle of its own.
 func (g *graph) settle() (cycles []Cycle) {
 	removed := make([]bool, len(g.links))
-	parent := make([]step, len(g.Clocks)) // the edge by which the clock's potential was lowered last
+	parent := make([]step, len(g.Clocks)) // of each clock: the edge that lowered its potential last
 	for i := range parent {
 		parent[i].link = -1
 	}
@@ -53,34 +51,34 @@ func (g *graph) settle() (cycles []Cycle) {
 		}
 	}
 	if len(cycles) > 0 {
-		var left []agedLink
+		var kept []agedLink
 		for k, l := range g.links {
 			if !removed[k] {
-				left = append(left, l)
+				kept = append(kept, l)
 			}
 		}
-		g.links = left
+		g.links = kept
 		g.index()
 	}
 	return cycles
 }
 
-// edge is one direction of a link: the clock to is ahead of from by weight at
-// most.
+// edge is one direction of a link: weight is an upper bound on how far the clock to is
+// ahead of the clock from.
 type edge struct {
 	from, to int
 	weight   time.Duration
 }
 
-// step is the edge of a link, from a clock.
+// step is an edge on a path: the clock before it, and the link.
 type step struct {
 	from int
 	link int // -1 for none
 }
 
-// findCycle returns a clock on a cycle of parents.
+// findCycle returns a clock on a cycle of parents. It returns false if there is none.
 func (g *graph) findCycle(parent []step) (clock int, ok bool) {
-	seen := make([]int, len(parent)) // the walk that came by, from 1 on
+	seen := make([]int, len(parent)) // of each clock: the number of the walk that visited it, from 1 on; 0 for none
 	for i := range parent {
 		for at := i; seen[at] == 0; at = parent[at].from {
 			seen[at] = i + 1
@@ -95,7 +93,7 @@ func (g *graph) findCycle(parent []step) (clock int, ok bool) {
 	return 0, false
 }
 
-// cut removes the links of the cycle of parents that a clock is on.
+// cut removes the links of a cycle of parents. clock is on the cycle.
 func (g *graph) cut(clock int, parent []step, removed []bool) (c Cycle) {
 	for at := clock; parent[at].link >= 0; {
 		s := parent[at]

@@ -1,31 +1,29 @@
-// Package skew proves how far apart the clocks of a cluster are, and which of
-// them are wrong, from measurements of a part of the pairs. It does no I/O.
+// Package skew proves how far apart the clocks of a cluster are, and which clocks are
+// wrong. It needs measurements of some of the pairs only. It does no I/O.
 //
-// # What is known
+// # Assumptions
 //
-// Clock j minus clock i lies in a known interval [low, high] at the moment of
-// each measurement: a link. Since then each of the two has drifted by MaxDrift
-// at most, apart from what its host has steered it by, which the host reports.
-// So each link gives an interval as of the moment at which the hosts were
-// asked. Nothing else is assumed: not that a path is symmetric, not that any
-// clock is right.
+// A link is a measurement of clock j by the host of clock i. At that moment, clock j
+// minus clock i lies in the interval [low, high]. Since then each clock has drifted
+// by clock.MaxDrift per second at most, apart from its steering, which its host
+// reports. So each link gives an interval as of the hosts' answers. The proof does
+// not assume that network paths are symmetric, or that any clock is right.
 //
-// # What follows
+// # Proof
 //
-// The links are a graph of difference bounds: an edge i→j with the weight high,
-// and one j→i with the weight -low. The length of the shortest path from i to j
+// The links form a graph of difference bounds: an edge i→j with the weight high,
+// and an edge j→i with the weight -low. The length of the shortest path from i to j
 // is the least upper bound on clock j minus clock i. A cycle of negative length
 // proves that one of its links is false.
 //
 //   - Two clocks contradict each other if they are proven to differ by more than
-//     the threshold. If more than half of all clocks are right, one that
-//     contradicts more than half of the others is wrong. Where that would leave
-//     no majority, there is a tie, and no clock is named.
-//   - Two claimed error bounds contradict each other if they leave the two clocks
-//     no common true time. Bounds are compared as of the moments of measurements,
-//     so that drift does not hide a small error. The same count is made of the
-//     clocks that claim one: a bound that contradicts more than half of the
-//     others is false.
+//     the threshold. A clock that contradicts more than half of the others is
+//     wrong, provided that more than half of all clocks are right. If naming the
+//     wrong clocks would leave no majority, there is a tie, and none is named.
+//   - Two claimed error bounds contradict each other if no true time satisfies
+//     both. They are compared as of the moments of measurements, so that drift
+//     does not hide a small error. A claim that contradicts those of more than half
+//     of the other claiming clocks is false, with the same proviso and tie.
 package skew
 
 import (
@@ -34,39 +32,38 @@ import (
 	"nowd/clock"
 )
 
-// Cluster is what the members of a cluster know of their clocks.
+// Cluster is what the hosts of a cluster report.
 type Cluster struct {
 	Clocks []Clock
 	Links  []Link
-	// Threshold is by how much two clocks have to differ, for certain, to
+	// Threshold is by how much two clocks must at least differ, provably, to
 	// contradict each other.
 	Threshold time.Duration
 }
 
-// Clock is a clock of the cluster. All its fields are from one answer of its
-// host.
+// Clock is a clock of the cluster. All its fields are from one answer of its host.
 type Clock struct {
-	// Asked is when the host made its answer: between these two moments, on the
-	// clock of the host that asked.
+	// Asked contains the moment at which the host made its answer, by the clock of
+	// the host that asked.
 	Asked clock.Interval
-	// Steered is how far the clock has been steered, the newest first; the first
-	// has the age 0. It is empty if the host did not answer. A measurement of this
-	// clock that is older than the oldest is not used.
+	// Steered is the history of the clock's steering, the newest first. The first
+	// has the age 0. Steered is empty if the host did not answer. A measurement
+	// with this clock that is older than the oldest Steering is not used.
 	Steered []Steering
 }
 
-// Steering is how far a clock has been moved by its host, by steps and by slews,
-// since some fixed moment: between which values it was, from the Age of the next
-// older Steering until this Age.
+// Steering is how far a host has moved its clock, by steps and by slews, since some
+// fixed moment. Ahead contains all values from the Age of the next older Steering to
+// this Age.
 type Steering struct {
-	Age   time.Duration // when the host was asked
+	Age   time.Duration // as of the host's answer
 	Ahead clock.Interval
 }
 
 // Link is a measurement of one clock by the host of another.
 type Link struct {
-	From, To int            // clocks, by their index: From's host measured To
-	Age      time.Duration  // of the measurement's begin, when From's host was asked
+	From, To int            // indexes of clocks: From's host measured To
+	Age      time.Duration  // since the begin of the measurement, as of the answer of From's host
 	Took     time.Duration  // how long the measurement took
 	Offset   clock.Interval // of To from From, at the moment of the measurement
 
@@ -76,51 +73,51 @@ type Link struct {
 // Claim is the error bound that a host claims for its clock.
 type Claim struct {
 	Bound time.Duration
-	Known bool // whether the host claims any
+	Known bool // false if the host claims no bound
 }
 
-// Result is what is proved about a cluster. It holds as of the moments at which
-// the hosts were asked.
+// Result is what is proved about a cluster, as of the hosts' answers.
 type Result struct {
-	// Groups are the clocks that are connected by links, the largest group first.
-	// Nothing is known between groups. A clock without links is in none.
+	// Groups are the groups of clocks that are connected by links, the largest
+	// first. Clocks of different groups cannot be compared. A clock without links
+	// is in no group.
 	Groups [][]int
 	// Most is an upper bound on how far any two clocks of one group differ.
 	Most time.Duration
-	// Least is a lower bound on how far some two clocks of one group differ.
+	// Least is a lower bound on the largest difference of two clocks of one group.
 	Least time.Duration
-	// Detects is how far a clock can be off, at most, from all clocks that are
-	// right without being named as wrong, while the right ones are a majority. It
-	// is 0 if no group is a majority.
+	// Detects is an upper bound on how far a clock that is not named as wrong can be
+	// off from all clocks that are right, while these are a majority. It is 0 if no
+	// group is a majority.
 	Detects time.Duration
 
-	Tie      bool // the clocks that would be wrong leave no majority, so none of them is named
-	BoundTie bool // likewise those whose bounds would be false
+	Tie      bool // naming the wrong clocks would leave no majority, so none is named
+	BoundTie bool // naming the false bounds would leave no majority, so none is named
 
 	Clocks       []Verdict // of each clock
 	Inconsistent []Cycle   // links that cannot all be true; none of them was used
-	Unused       []int     // links that were not used for another reason: their clocks do not vouch for them, or they make no sense
+	Unused       []int     // links that are invalid, or older than the steering history of one of their clocks; they were not used
 }
 
 // Verdict is what is proved about a clock.
 type Verdict struct {
-	Group int // index into Groups, -1 for a clock that is not measured
-	// Offset is how far the clock is ahead of the median clock of its group. If a
-	// group has an even number of clocks, the median is the one of the middle two
-	// that is behind.
+	Group int // index into Groups; -1 for a clock that is not measured
+	// Offset is how far the clock is ahead of the median clock of its group. If the
+	// number of clocks is even, the median is the one of the middle two that is
+	// behind.
 	Offset clock.Interval
 
-	Wrong       bool  // whether it contradicts more than half of the others
-	Contradicts int   // how many clocks it is proven to differ from by more than the threshold
-	Witnesses   []int // links of the clock that contradict it by themselves, if it contradicts any
+	Wrong       bool  // it contradicts more than half of the others
+	Contradicts int   // number of clocks that it provably differs from by more than the threshold
+	Witnesses   []int // links of the clock that alone prove a contradiction
 
-	BoundFalse     bool  // whether its claims contradict those of more than half of the others
-	Claims         bool  // whether it claims a bound, in any link
-	BoundDisputes  int   // how many clocks' claims contradict its own
-	BoundWitnesses []int // links of the clock that prove that by themselves
+	BoundFalse     bool  // its claims contradict those of more than half of the others
+	Claims         bool  // it claims a bound, in any link
+	BoundDisputes  int   // number of clocks whose claims contradict its own
+	BoundWitnesses []int // links of the clock that alone prove that claims contradict
 }
 
-// Measured reports whether the clock is connected to any other.
+// Measured reports whether the clock is connected to any other one.
 func (v *Verdict) Measured() bool { return v.Group >= 0 }
 
 // Cycle is a cycle of links of which at least one is false.
@@ -130,7 +127,7 @@ type Cycle struct {
 	By     time.Duration // how far the cycle is from being possible
 }
 
-// Prove returns what follows from what is known of a cluster.
+// Prove returns what follows from the reports of a cluster's hosts.
 func Prove(c Cluster) Result {
 	r := Result{Clocks: make([]Verdict, len(c.Clocks))}
 	g := newGraph(&c)

@@ -14,7 +14,7 @@ import (
 // steady are readings of a clock that is not steered.
 var steady = []Steering{{0, clock.Interval{}}, {time.Hour, clock.Interval{}}}
 
-// clocks returns the clocks of n hosts that all answer at once.
+// clocks returns the clocks of n hosts that all answer at the same moment.
 func clocks(n int) []Clock {
 	all := make([]Clock, n)
 	for i := range all {
@@ -23,12 +23,12 @@ func clocks(n int) []Clock {
 	return all
 }
 
-// link is a measurement just now that is right to within 100 µs.
+// link returns a measurement with the age 0, right to within 100 µs.
 func link(from, to int, offset time.Duration) Link {
 	return Link{From: from, To: to, Offset: clock.Around(offset, 100*time.Microsecond)}
 }
 
-// mesh returns the links of a ring of hosts that are off as errs say.
+// mesh returns the links of a ring of hosts with these errors.
 func mesh(errs ...time.Duration) (links []Link) {
 	for i := range errs {
 		for _, d := range peers.Offsets(len(errs)) {
@@ -39,7 +39,7 @@ func mesh(errs ...time.Duration) (links []Link) {
 	return links
 }
 
-// named returns the clocks that are wrong, and those whose bounds are false.
+// named returns the clocks named as wrong, and those whose bounds are named as false.
 func named(r Result) (wrong, boundFalse []int) {
 	for i, v := range r.Clocks {
 		if v.Wrong {
@@ -55,20 +55,20 @@ func named(r Result) (wrong, boundFalse []int) {
 func TestClockThatContradictsMostOthersIsWrong(t *testing.T) {
 	r := Prove(Cluster{clocks(8), mesh(0, 0, 0, 80*ms, 0, 0, ms, 0), tolerance})
 	if wrong, _ := named(r); !slices.Equal(wrong, []int{3}) {
-		t.Errorf("%v are wrong, want 3", wrong)
+		t.Errorf("clocks %v are named, want 3", wrong)
 	}
 	if v := r.Clocks[3]; v.Contradicts != 7 || len(v.Witnesses) < 4 || v.Offset.Low < 79*ms || v.Offset.High > 81*ms {
-		t.Errorf("%+v", v)
+		t.Errorf("clock 3: %+v", v)
 	}
 	if r.Least < 79*ms || r.Least > 80*ms || r.Most < 80*ms || r.Most > 81*ms || r.Detects < tolerance || r.Detects > tolerance+ms {
-		t.Errorf("%+v", r)
+		t.Errorf("wrong Least, Most or Detects: %+v", r)
 	}
 	if len(r.Groups) != 1 || len(r.Groups[0]) != 8 || len(r.Inconsistent) != 0 || len(r.Unused) != 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("want one group of 8, and all links used: %+v", r)
 	}
 }
 
-func TestTiesNameNobody(t *testing.T) {
+func TestTieNamesNoClock(t *testing.T) {
 	for _, errs := range [][]time.Duration{
 		{0, 80 * ms},
 		{0, 80 * ms, 160 * ms},
@@ -77,19 +77,19 @@ func TestTiesNameNobody(t *testing.T) {
 	} {
 		r := Prove(Cluster{clocks(len(errs)), mesh(errs...), tolerance})
 		if wrong, _ := named(r); len(wrong) > 0 || !r.Tie || r.Clocks[0].Contradicts == 0 {
-			t.Errorf("%v: %v are wrong, %+v", errs, wrong, r)
+			t.Errorf("%v: clocks %v are named, want a tie: %+v", errs, wrong, r)
 		}
 	}
 }
 
-// TestUnmeasuredClocksCount: otherwise a wrong one would decide while the others
-// are kept from answering.
+// TestUnmeasuredClocksCount: if they did not count, a few wrong clocks would be a
+// majority while the others cannot answer.
 func TestUnmeasuredClocksCount(t *testing.T) {
 	links := []Link{link(0, 1, 80*ms), link(1, 2, -80*ms), link(0, 2, 0)}
 	for n, want := range map[int][]int{3: {1}, 4: {1}, 5: nil, 8: nil} {
 		r := Prove(Cluster{clocks(n), links, tolerance})
 		if wrong, _ := named(r); !slices.Equal(wrong, want) || r.Tie {
-			t.Errorf("of %d clocks %v are wrong, want %v", n, wrong, want)
+			t.Errorf("of %d clocks %v are named, want %v", n, wrong, want)
 		}
 		for i := 3; i < n; i++ {
 			if r.Clocks[i].Measured() {
@@ -99,8 +99,8 @@ func TestUnmeasuredClocksCount(t *testing.T) {
 	}
 }
 
-// TestBoundsAreComparedAsOfTheMeasurement has a clock that claims ±1 ms and is off
-// by 5, measured so long ago that drift hides any difference of the clocks.
+// TestBoundsAreComparedAsOfTheMeasurement: a clock claims ±1 ms and is off by 5 ms. It
+// was measured so long ago that drift now hides the difference.
 func TestBoundsAreComparedAsOfTheMeasurement(t *testing.T) {
 	errs := []time.Duration{0, 0, 0, 0, 0, 5 * ms, 0, 0}
 	c := Cluster{clocks(8), mesh(errs...), tolerance}
@@ -111,12 +111,12 @@ func TestBoundsAreComparedAsOfTheMeasurement(t *testing.T) {
 	}
 	r := Prove(c)
 	if wrong, boundFalse := named(r); len(wrong) > 0 || !slices.Equal(boundFalse, []int{5}) {
-		t.Errorf("%v are wrong, the bounds of %v are false", wrong, boundFalse)
+		t.Errorf("clocks %v and the bounds of %v are named, want only the bound of 5", wrong, boundFalse)
 	}
 	if v := r.Clocks[5]; v.BoundDisputes != 7 || len(v.BoundWitnesses) < 4 || r.Detects < 32*ms {
-		t.Errorf("%+v", v)
+		t.Errorf("clock 5: %+v", v)
 	}
-	for k := range c.Links { // the others claim so little that they have no say
+	for k := range c.Links { // the others claim bounds too wide to contradict
 		l := &c.Links[k]
 		if l.From != 5 {
 			l.FromClaim.Bound = time.Second
@@ -126,45 +126,45 @@ func TestBoundsAreComparedAsOfTheMeasurement(t *testing.T) {
 		}
 	}
 	if _, boundFalse := named(Prove(c)); len(boundFalse) > 0 {
-		t.Errorf("the bounds of %v are false", boundFalse)
+		t.Errorf("the bounds of %v are named, want none", boundFalse)
 	}
 }
 
-// TestStepIsAllowedFor: a clock that was set in between says nothing of
-// those that it measured before and after, but what it was set by is allowed for.
+// TestStepIsAllowedFor: a clock was stepped between two measurements. The proof
+// subtracts the step, if the clock's steering history contains it.
 func TestStepIsAllowedFor(t *testing.T) {
 	c := Cluster{clocks(3), []Link{link(0, 1, 80*ms), link(1, 2, 0), link(0, 2, 0)}, tolerance}
-	// Clock 1 was 80 ms ahead when clock 0 measured it, and was set right a second
-	// ago; after that it measured clock 2.
+	// Clock 1 was 80 ms ahead when clock 0 measured it. A second ago it was set right.
+	// Then it measured clock 2.
 	c.Links[0].Age = 10 * time.Second
 	set := []Steering{{0, clock.Around(-80*ms, 0)}, {time.Second, clock.Interval{Low: -80 * ms}}, {2 * time.Second, clock.Around(0, 0)}, {time.Hour, clock.Around(0, 0)}}
 	if r := Prove(c); len(r.Inconsistent) != 1 {
-		t.Errorf("without a step it is consistent: %+v", r)
+		t.Errorf("without the step: want one cycle, got %+v", r)
 	}
 	c.Clocks[1].Steered = set
 	r := Prove(c)
 	if wrong, _ := named(r); len(wrong) > 0 || len(r.Inconsistent) > 0 || r.Most > 11*ms {
-		t.Errorf("%+v", r)
+		t.Errorf("with the step, want a consistent result: %+v", r)
 	}
-	// A host that was started five seconds ago cannot tell.
+	// If nowd on the host was started five seconds ago, the link is too old.
 	c.Clocks[1].Steered = []Steering{{0, clock.Interval{}}, {5 * time.Second, clock.Interval{}}}
 	if r := Prove(c); !slices.Equal(r.Unused, []int{0}) || len(r.Inconsistent) > 0 || len(r.Groups) != 1 {
-		t.Errorf("%+v", r)
+		t.Errorf("want link 0 unused, and one group: %+v", r)
 	}
 }
 
-// TestHistoryVouchesForWhatFollowsIt: a host reads its clock right before its first
-// measurement, whose age then has the same error as that reading's.
-func TestHistoryVouchesForWhatFollowsIt(t *testing.T) {
+// TestHistoryCoversItsFirstMeasurement: a host reads its clock right before its first
+// measurement. So the ages of both can be equal.
+func TestHistoryCoversItsFirstMeasurement(t *testing.T) {
 	c := Cluster{clocks(2), []Link{link(0, 1, 0)}, tolerance}
 	c.Links[0].Age = time.Minute
 	c.Clocks[0].Steered = []Steering{{0, clock.Interval{}}, {time.Minute, clock.Interval{}}}
 	if r := Prove(c); len(r.Unused) > 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("want the link used: %+v", r)
 	}
 	c.Clocks[0].Steered[1].Age--
 	if r := Prove(c); len(r.Unused) != 1 {
-		t.Errorf("%+v", r)
+		t.Errorf("want the link unused: %+v", r)
 	}
 }
 
@@ -175,14 +175,14 @@ func TestFalseLinkIsReportedWithItsCycle(t *testing.T) {
 	c.Links[lie] = link(4, 5, time.Second)
 	r := Prove(c)
 	if len(r.Inconsistent) != 1 {
-		t.Fatalf("%+v", r.Inconsistent)
+		t.Fatalf("want one cycle: %+v", r.Inconsistent)
 	}
 	cycle := r.Inconsistent[0]
 	if !slices.Contains(cycle.Links, lie) || !slices.Contains(cycle.Clocks, 4) || !slices.Contains(cycle.Clocks, 5) || cycle.By < 990*ms || cycle.By > time.Second {
-		t.Errorf("%+v", cycle)
+		t.Errorf("want a cycle with the false link, and By near 1 s: %+v", cycle)
 	}
 	if wrong, _ := named(r); len(wrong) > 0 || len(r.Groups[0]) != 12 || r.Most > 2*ms {
-		t.Errorf("%v are wrong: %+v", wrong, r)
+		t.Errorf("clocks %v are named, want none: %+v", wrong, r)
 	}
 }
 
@@ -197,24 +197,24 @@ func TestPartitionIsTwoGroups(t *testing.T) {
 	}
 	r := Prove(Cluster{clocks(9), links, tolerance})
 	if len(r.Groups) != 2 || !slices.Equal(r.Groups[0], []int{0, 2, 4, 6}) || !slices.Equal(r.Groups[1], []int{1, 3, 5, 7}) {
-		t.Errorf("%v", r.Groups)
+		t.Errorf("groups %v, want the even and the odd clocks", r.Groups)
 	}
 	if r.Clocks[8].Measured() || r.Detects != 0 {
-		t.Errorf("%+v", r)
+		t.Errorf("want clock 8 not measured, and no Detects: %+v", r)
 	}
 }
 
-// TestClockOfAnotherEpoch: a clock without a battery starts in 1970.
+// TestClockOfAnotherEpoch: a clock without a battery starts in 1970, and is named.
 func TestClockOfAnotherEpoch(t *testing.T) {
 	errs := make([]time.Duration, 20)
 	errs[3], errs[7] = -57*365*24*time.Hour, 10*365*24*time.Hour
 	r := Prove(Cluster{clocks(20), mesh(errs...), tolerance})
 	if wrong, _ := named(r); !slices.Equal(wrong, []int{3, 7}) || len(r.Inconsistent) > 0 || len(r.Unused) > 0 {
-		t.Errorf("%v are wrong, %+v", wrong, r)
+		t.Errorf("clocks %v are named, want 3 and 7: %+v", wrong, r)
 	}
 }
 
-// TestWhateverIsClaimedTheProofEnds has hosts that answer with anything.
+// TestWhateverIsClaimedTheProofEnds uses answers with random values.
 func TestWhateverIsClaimedTheProofEnds(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 16))
@@ -260,13 +260,13 @@ func TestWhateverIsClaimedTheProofEnds(t *testing.T) {
 		}
 		for _, v := range r.Clocks {
 			if v.Measured() && v.Offset.Low > v.Offset.High {
-				t.Fatalf("%+v", v)
+				t.Fatalf("the ends of an Offset are not in order: %+v", v)
 			}
 		}
 	}
 }
 
-// BenchmarkThousandNodes is a round of a large cluster.
+// BenchmarkThousandNodes measures Prove for a large cluster.
 func BenchmarkThousandNodes(b *testing.B) {
 	w := thousand()
 	c := w.cluster(peers.Offsets(len(w.hosts)))
@@ -285,9 +285,9 @@ func thousand() *world {
 	return w
 }
 
-// TestThousandNodesTakeLittle measures what the proof allocates. The time is for
-// the benchmark: a busy machine must not fail a test.
-func TestThousandNodesTakeLittle(t *testing.T) {
+// TestThousandNodesTakeLittleMemory limits what Prove allocates. Only the benchmark
+// measures its time: a busy machine must not fail a test.
+func TestThousandNodesTakeLittleMemory(t *testing.T) {
 	w := thousand()
 	c := w.cluster(peers.Offsets(len(w.hosts)))
 	var before, after runtime.MemStats
@@ -299,9 +299,9 @@ func TestThousandNodesTakeLittle(t *testing.T) {
 	allocated := after.TotalAlloc - before.TotalAlloc
 	t.Logf("%d links in %v, with %.1f MB", len(c.Links), took, float64(allocated)/1e6)
 	if len(r.Groups) != 1 || len(r.Groups[0]) != 1000 || len(r.Inconsistent) > 0 {
-		t.Errorf("%d groups", len(r.Groups))
+		t.Errorf("%d groups and %d cycles, want one group of 1000 and no cycle", len(r.Groups), len(r.Inconsistent))
 	}
 	if allocated > 32<<20 {
-		t.Errorf("%d bytes are allocated", allocated)
+		t.Errorf("%d bytes allocated, want at most 32 MiB", allocated)
 	}
 }

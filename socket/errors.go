@@ -23,17 +23,17 @@ type Action uint8
 
 const (
 	Ignore    Action = iota // no error, not ready, or a signal: wait for the next event
-	Skip                    // the error concerns one datagram or one connection in the accept queue: count it and go on
+	Skip                    // the error concerns one datagram or one connection in the accept queue: count it and continue
 	BackOff                 // descriptors or memory have run out: count it and pause
 	CloseConn               // the connection is lost: close it
-	Reopen                  // the socket is unusable and will stay so: close it and open a new one
+	Reopen                  // the socket is permanently unusable: close it and open a new one
 )
 
-// actions has the errors that need an entry of their own. EBADF and ENOTSOCK
+// actions has the errors that differ from defaultActions. EBADF and ENOTSOCK
 // mean that other code has closed the descriptor, and perhaps reused it. EINVAL
-// from accept(2) means that the socket has stopped listening. From sendmsg(2)
-// it means an invalid destination (port 0, for example), or a source address
-// that the host has lost.
+// from accept(2) means that the socket does not listen any more. EINVAL from
+// sendmsg(2) means an invalid destination (port 0, for example), or a source
+// address that the host has lost.
 var actions = map[unix.Errno][numCalls]Action{
 	//             Receiving Sending Accepting Reading    Writing
 	0:             {Ignore, Ignore, Ignore, Ignore, Ignore},
@@ -50,7 +50,7 @@ var actions = map[unix.Errno][numCalls]Action{
 
 // defaultActions are for all other errors, among them:
 //
-//	Receiving         an ICMP error that answers an earlier datagram (ECONNREFUSED)
+//	Receiving         an ICMP error about an earlier datagram (ECONNREFUSED)
 //	Sending           no route (ENETDOWN, EHOSTUNREACH), a filter (EPERM), a
 //	                  datagram that is too long for a link (EMSGSIZE)
 //	Accepting         an error of the new connection: ECONNABORTED, EPERM and
@@ -58,8 +58,8 @@ var actions = map[unix.Errno][numCalls]Action{
 //	Reading, Writing  ECONNRESET, EPIPE, ETIMEDOUT
 var defaultActions = [numCalls]Action{Skip, Skip, Skip, CloseConn, CloseConn}
 
-// ActionFor returns the action for an error of a call, which may be nil. It
-// does not allocate.
+// ActionFor returns the action for the error of a call: Ignore for nil. It does
+// not allocate.
 func ActionFor(c Call, err error) Action {
 	if err == nil {
 		return Ignore

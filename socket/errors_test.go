@@ -10,11 +10,11 @@ import (
 func TestActionForAllocatesNothing(t *testing.T) {
 	var err error = unix.EAGAIN
 	if n := testing.AllocsPerRun(100, func() { ActionFor(Receiving, err) }); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations, want none", n)
 	}
 }
 
-// The errors are those that the manual pages and other servers name.
+// The errors are those that manual pages and other servers name.
 func TestEachErrorHasItsAction(t *testing.T) {
 	for _, c := range []struct {
 		call Call
@@ -42,7 +42,7 @@ func TestEachErrorHasItsAction(t *testing.T) {
 			}
 		}
 		if got := ActionFor(c.call, nil); got != Ignore {
-			t.Errorf("call %d, no error: %d", c.call, got)
+			t.Errorf("call %d, no error: %d, want Ignore", c.call, got)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// messages is the memory for some short messages and their peers' addresses.
+// messages is memory for short messages and their peers' addresses.
 type messages struct {
 	headers []Mmsghdr
 	data    [][8]byte
@@ -30,7 +30,7 @@ func newMessages(n int) *messages {
 	return m
 }
 
-// set makes message i one to be sent.
+// set sets the text and the destination of message i.
 func (m *messages) set(i int, text string, to netip.AddrPort) {
 	m.headers[i].Iov.SetLen(copy(m.data[i][:], text))
 	m.peers[i] = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: to.Port()<<8 | to.Port()>>8, Addr: to.Addr().As4()}
@@ -61,7 +61,8 @@ func TestMmsgSendsAndReceivesSeveralDatagrams(t *testing.T) {
 	}
 }
 
-// The sockets here are in blocking mode, so it is MSG_DONTWAIT that counts.
+// The sockets are in blocking mode, so only MSG_DONTWAIT keeps the calls from
+// blocking.
 func TestMmsgNeverBlocks(t *testing.T) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -79,7 +80,7 @@ func TestMmsgNeverBlocks(t *testing.T) {
 			break
 		}
 		if n != 1 || err != nil {
-			t.Fatalf("sent %d, %v; want 1, or EAGAIN in the end", n, err)
+			t.Fatalf("sent %d, %v; want 1, or EAGAIN once the buffer is full", n, err)
 		}
 	}
 }
@@ -91,23 +92,23 @@ func TestSendmmsgStopsBeforeABadDatagramAndThenReturnsItsError(t *testing.T) {
 	m.set(1, "bad", netip.AddrPortFrom(at.Addr(), 0))
 	m.set(2, "good", at)
 	if n, err := Sendmmsg(fds[0], m.headers, 0); n != 1 || err != nil {
-		t.Errorf("sent %d, %v; want the one before the bad one", n, err)
+		t.Errorf("sent %d, %v; want 1, the datagram before the bad one", n, err)
 	}
 	if n, err := Sendmmsg(fds[0], m.headers[1:], 0); n != 0 || !errors.Is(err, unix.EINVAL) {
 		t.Errorf("sent %d, %v; want EINVAL", n, err)
 	}
 	if n, err := Sendmmsg(fds[0], m.headers[2:], 0); n != 1 || err != nil {
-		t.Errorf("sent %d, %v; want the one after the bad one", n, err)
+		t.Errorf("sent %d, %v; want 1, the datagram after the bad one", n, err)
 	}
 }
 
 func TestMmsgOfNoMessagesDoesNothing(t *testing.T) {
 	fds, _ := open1(t, UDP, "127.0.0.1:0", 1)
 	if n, err := Sendmmsg(fds[0], nil, 0); n != 0 || err != nil {
-		t.Errorf("sent %d, %v", n, err)
+		t.Errorf("sent %d, %v; want 0", n, err)
 	}
 	if n, err := Recvmmsg(fds[0], nil, 0); n != 0 || err != nil {
-		t.Errorf("received %d, %v", n, err)
+		t.Errorf("received %d, %v; want 0", n, err)
 	}
 }
 
@@ -121,6 +122,6 @@ func TestMmsgAllocatesNothing(t *testing.T) {
 		_, _ = Recvmmsg(fds[0], in.headers, 0)
 		_, _ = Recvmmsg(fds[0], in.headers, 0) // EAGAIN
 	}); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations, want none", n)
 	}
 }

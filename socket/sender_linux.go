@@ -9,18 +9,18 @@ import (
 )
 
 // OpenSender returns a datagram socket that sends from the port of fd, a UDP
-// socket, and receives nothing. It has a send buffer of its own, in non-blocking
-// mode and close-on-exec. Each datagram must be sent to a name, and with
-// IP_PKTINFO or IPV6_PKTINFO for its source address.
+// socket, and never receives. It has a send buffer of its own, and is in
+// non-blocking mode and close-on-exec. Each datagram needs a destination, and a
+// source address in IP_PKTINFO or IPV6_PKTINFO.
 //
-// The sender is bound to the port at an address that no host has: IP_FREEBIND of
-// ip(7) allows that. So the kernel delivers nothing to it at any time, and does
-// not count it among the sockets that share what arrives at fd's address.
+// The sender is bound to fd's port at an address that no host has: IP_FREEBIND
+// of ip(7) allows that. So the kernel delivers nothing to it, and does not count
+// it among the sockets that share fd's address.
 //
-// bind(2) needs SO_REUSEPORT on both sockets. If fd does not share its port, it
-// has that option only during the call. bind(2) also needs the right to use the
-// port: for ports below net.ipv4.ip_unprivileged_port_start the error is EACCES
-// if the process has no CAP_NET_BIND_SERVICE any more.
+// bind(2) needs SO_REUSEPORT on both sockets. If fd does not share its port,
+// OpenSender sets the option on fd and clears it again. bind(2) also needs the
+// right to use the port: for ports below net.ipv4.ip_unprivileged_port_start the
+// error is EACCES if the process has dropped CAP_NET_BIND_SERVICE.
 func OpenSender(fd int) (sender int, err error) {
 	at, err := Addr(fd)
 	if err != nil {
@@ -58,20 +58,21 @@ func OpenSender(fd int) (sender int, err error) {
 	if err := unix.Bind(sender, nowhere); err != nil {
 		return sender, os.NewSyscallError("bind", err)
 	}
-	// From here on a source address that the host has lost is an error, as it is on
-	// fd.
+	// Without the option, sending from an address that the host has lost fails, as
+	// it does on fd.
 	return sender, setOption(sender, "IP_FREEBIND", level, opt, 0)
 }
 
-// nowhere4 returns an address of 0.0.0.0/8, which is never a destination: RFC
-// 1122, section 3.2.1.3. It is a random one, so that the senders of different
-// users do not compete for it.
+// nowhere4 returns a random address of 0.0.0.0/8, which is never a destination:
+// RFC 1122, section 3.2.1.3. It is random so that the senders of different users
+// do not compete for one address.
 func nowhere4() [4]byte {
 	n := 1 + rand.Uint32N(1<<24-1)
 	return [4]byte{0, byte(n >> 16), byte(n >> 8), byte(n)}
 }
 
-// nowhere6 returns a random address of 100::/64, which is for discarding: RFC 6666.
+// nowhere6 returns a random address of 100::/64, the prefix for discarding: RFC
+// 6666.
 func nowhere6() [16]byte {
 	a, n := [16]byte{0: 1}, rand.Uint64()
 	for i := range 8 {

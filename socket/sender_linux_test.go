@@ -9,15 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSenderReceivesNothing: all that arrives at the port goes to the sockets that
-// were there before.
+// TestSenderReceivesNothing: all datagrams to the port reach the sockets that were
+// opened first.
 func TestSenderReceivesNothing(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "127.0.0.1:0", "[::]:0"} {
 		for _, n := range []int{1, 2} {
 			port := free(t, UDP).Port()
 			fds, err := Open(UDP, netip.AddrPortFrom(netip.MustParseAddrPort(addr).Addr(), port), n)
 			if errors.Is(err, unix.EAFNOSUPPORT) {
-				t.Skip("no IPv6 here")
+				t.Skip("this host has no IPv6")
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -50,16 +50,16 @@ func TestSenderReceivesNothing(t *testing.T) {
 				_ = c.Close()
 			}
 			if got := count(t, fds); got != sent {
-				t.Errorf("%s, %d sockets: %d of %d arrived", addr, n, got, sent)
+				t.Errorf("%s, %d sockets: %d of %d datagrams arrived", addr, n, got, sent)
 			}
 			if got := count(t, senders); got != 0 {
-				t.Errorf("%s, %d sockets: %d arrived at senders", addr, n, got)
+				t.Errorf("%s, %d sockets: %d datagrams arrived at senders, want none", addr, n, got)
 			}
 		}
 	}
 }
 
-// count receives all that has arrived at fds and returns how much that is.
+// count reads all datagrams from fds and returns their number.
 func count(t *testing.T, fds []int) (n int) {
 	t.Helper()
 	for _, fd := range fds {
@@ -74,8 +74,8 @@ func count(t *testing.T, fds []int) (n int) {
 	return n
 }
 
-// TestSenderLeavesAddressUnshared: another process gets EADDRINUSE as before, whether
-// or not it shares.
+// TestSenderLeavesAddressUnshared: another process still gets EADDRINUSE, with
+// SO_REUSEPORT or without.
 func TestSenderLeavesAddressUnshared(t *testing.T) {
 	fds, at := open1(t, UDP, free(t, UDP).String(), 1)
 	sender, err := OpenSender(fds[0])
@@ -84,12 +84,12 @@ func TestSenderLeavesAddressUnshared(t *testing.T) {
 	}
 	defer unix.Close(sender)
 	if shared, err := unix.GetsockoptInt(fds[0], unix.SOL_SOCKET, unix.SO_REUSEPORT); err != nil || shared != 0 {
-		t.Errorf("SO_REUSEPORT is %d, %v", shared, err)
+		t.Errorf("SO_REUSEPORT is %d, %v; want 0", shared, err)
 	}
 	for _, n := range []int{1, 3} {
 		if others, err := Open(UDP, at, n); !errors.Is(err, unix.EADDRINUSE) {
 			Close(others)
-			t.Errorf("%d sockets beside it: %v", n, err)
+			t.Errorf("opening %d sockets at the same address: %v, want EADDRINUSE", n, err)
 		}
 	}
 }

@@ -1,11 +1,12 @@
-// Package socket opens, reads, writes and accepts on non-blocking sockets, and
-// sorts the errors of those calls by what to do about them.
+// Package socket opens non-blocking sockets, reads, writes and accepts on them,
+// and sorts the errors of those calls by what the caller does about them.
 //
-// A descriptor is a plain int, as a reactor takes it. The caller closes it.
+// A descriptor is a plain int, as package reactor takes it. The caller closes it.
 //
-// The package supports Linux and darwin. On darwin it is compiled and vetted but not
-// tested; Recvmmsg, Sendmmsg and Drops are missing there, and the kernel may give
-// all that arrives at a shared address to one of the sockets.
+// The package supports Linux and darwin. On darwin it is compiled and vetted but
+// not tested. There Recvmmsg and Sendmmsg are missing, Drops and OpenSender
+// return ENOTSUP, and the kernel may give everything that arrives at a shared
+// address to one of the sockets.
 package socket
 
 import (
@@ -34,42 +35,39 @@ func (n Network) String() string {
 	return "tcp"
 }
 
-// receiveBuffer is the size of a datagram socket's receive buffer in bytes; the
-// kernel caps it at net.core.rmem_max. It holds what arrives while the loop's
-// thread is not scheduled for some milliseconds. It counts towards a
-// container's memory limit.
+// receiveBuffer is the size of a datagram socket's receive buffer, in bytes. It
+// holds the datagrams that arrive while the loop's thread is not scheduled for
+// some milliseconds. The kernel caps it at net.core.rmem_max. It counts towards
+// a container's memory limit.
 const receiveBuffer = 1 << 20
 
-// The sizes of a connection's buffers in bytes, as set at its listener. Linux
-// doubles them, to count its own structures as well: see socket(7). Without
-// them the kernel lets a send buffer grow to 4 MB, for a client that reads
-// nothing.
+// The sizes of a connection's buffers, in bytes. They are set on the listener.
+// Linux doubles them, to count its own structures as well: socket(7). Without
+// these limits a send buffer grows to 4 MB for a client that does not read.
 const (
 	sendBuffer = 16 << 10
 	inBuffer   = 4 << 10
 
-	// unsentLowWater is the number of bytes not sent yet from which on a
-	// connection is not writable: TCP_NOTSENT_LOWAT of tcp(7). What is sent and
-	// not acknowledged does not count, so it does not slow down a client that
-	// reads.
+	// unsentLowWater is an upper bound on the unsent bytes of a writable
+	// connection: TCP_NOTSENT_LOWAT of tcp(7). Bytes that were sent and are not
+	// acknowledged do not count, so a client that reads is not slowed down.
 	unsentLowWater = 4 << 10
 )
 
-// MaxInput is an upper bound on the memory in bytes that the kernel keeps for
-// what a client has sent on a connection and nobody has read, but for one more
-// packet.
+// MaxInput is an upper bound on the memory that the kernel holds for the unread
+// input of a connection, in bytes. One packet more may exceed it.
 const MaxInput = 2 * inBuffer
 
-// backlog is the length of a listener's accept queue; the kernel caps it at
+// backlog is the length of a listener's accept queue. The kernel caps it at
 // net.core.somaxconn.
 const backlog = 4096
 
-// Open returns n sockets bound to addr. The kernel distributes what arrives
-// there among them (SO_REUSEPORT). They are in non-blocking mode and
-// close-on-exec, and those of TCP listen. The sockets of an IPv6 address do not
-// receive IPv4. The error is comparable by errors.Is with that of the system
-// call. It is EADDRINUSE if any other process has the address, even one of the
-// same user that shares it by SO_REUSEPORT.
+// Open returns n sockets bound to addr, in non-blocking mode and close-on-exec.
+// TCP sockets listen. The kernel distributes datagrams and connections among the
+// sockets (SO_REUSEPORT). The sockets of an IPv6 address do not receive IPv4.
+//
+// The error wraps that of the system call. It is EADDRINUSE if any other process
+// has the address, even one of the same user that shares it by SO_REUSEPORT.
 func Open(network Network, addr netip.AddrPort, n int) (fds []int, err error) {
 	defer func() {
 		if err != nil {
@@ -88,7 +86,8 @@ func Open(network Network, addr netip.AddrPort, n int) (fds []int, err error) {
 		}
 		fds = append(fds, fd)
 		// The first socket is bound without SO_REUSEPORT, so that bind fails if
-		// another process shares the address. The others join the first.
+		// another process shares the address. The others then share it with the
+		// first.
 		if i > 0 {
 			if err := setOption(fd, "SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 				return fds, err
@@ -103,7 +102,7 @@ func Open(network Network, addr netip.AddrPort, n int) (fds []int, err error) {
 			}
 		}
 	}
-	// Only after all are bound: bind fails with EADDRINUSE beside a listener.
+	// After all are bound: bind fails with EADDRINUSE once one of them listens.
 	if network == TCP {
 		for _, fd := range fds {
 			if err := unix.Listen(fd, backlog); err != nil {
@@ -144,11 +143,11 @@ func setOptions(fd int, network Network, family int) error {
 		}
 		return setOption(fd, "SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 	}
-	// Connections that were accepted at the address earlier may still exist.
+	// Connections that were accepted earlier may still use the address.
 	if err := setOption(fd, "SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return err
 	}
-	// Accepted connections inherit the others.
+	// Accepted connections inherit these options.
 	if err := setOption(fd, "SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer); err != nil {
 		return err
 	}
@@ -174,7 +173,7 @@ func sockaddr(addr netip.AddrPort) (unix.Sockaddr, int, error) {
 	if zone := ip.Zone(); zone != "" {
 		ifi, err := net.InterfaceByName(zone)
 		if err != nil {
-			// Like an address that the host does not have yet.
+			// The same error as for an address that the host does not have yet.
 			return nil, 0, fmt.Errorf("zone %s: %w", zone, syscall.EADDRNOTAVAIL)
 		}
 		sa.ZoneId = uint32(ifi.Index)
@@ -200,8 +199,8 @@ func Peer(fd int) (netip.AddrPort, error) {
 	return addrPort(sa)
 }
 
-// TakeError returns the error that is pending on a socket and clears it: SO_ERROR of
-// socket(7).
+// TakeError returns the pending error of a socket and clears it: SO_ERROR of
+// socket(7). It returns nil if there is none.
 func TakeError(fd int) error {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && n != 0 {

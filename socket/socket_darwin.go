@@ -38,16 +38,16 @@ func setNonblockCloexec(fd int, err error) (int, error) {
 }
 
 // Read reads from a non-blocking connection. It returns 0 after the peer has
-// closed its side.
+// half-closed.
 func Read(fd int, b []byte) (int, error) { return unix.Read(fd, b) }
 
-// Write writes to a non-blocking connection as much as its send buffer has room
-// for. The error is EPIPE after the connection is lost; Go's runtime handles
+// Write writes to a non-blocking connection as much as fits into its send
+// buffer. The error is EPIPE after the connection is lost. Go's runtime handles
 // the SIGPIPE.
 func Write(fd int, b []byte) (int, error) { return unix.Write(fd, b) }
 
-// Unsent returns how many bytes that were written to a connection its peer has
-// not acknowledged yet: getsockopt(2), SO_NWRITE. It returns 0 on an error.
+// Unsent returns how many bytes were written to a connection and are not
+// acknowledged yet: getsockopt(2), SO_NWRITE. It returns 0 on an error.
 func Unsent(fd int) int {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NWRITE)
 	if err != nil {
@@ -56,11 +56,11 @@ func Unsent(fd int) int {
 	return n
 }
 
-// Memory returns how many bytes are in a socket's receive queue and send queue; the
-// kernel does not say how much memory they take.
+// Memory returns how many bytes are in a socket's receive queue and send queue.
+// The kernel does not report how much memory they take.
 func Memory(fd int) (in, out int) { return Unread(fd), Unsent(fd) }
 
-// Unread returns how many bytes a connection has received that nobody has read:
+// Unread returns how many received bytes of a connection are unread:
 // getsockopt(2), SO_NREAD. It returns 0 on an error.
 func Unread(fd int) int {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NREAD)

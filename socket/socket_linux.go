@@ -12,9 +12,9 @@ func newSocket(family, kind int) (int, error) {
 
 // setDontFragment makes the kernel send datagrams with the DF bit and ignore the
 // path MTU: ip(7), IP_MTU_DISCOVER. Answers are short enough for any path. So a
-// forged ICMP message about the path MTU cannot make the host fragment them, an
-// observer learns nothing from the identification field, which is 0, and the
-// kernel saves generating one.
+// forged ICMP message about the path MTU cannot make the host fragment them. The
+// identification field is 0: an observer learns nothing from it, and the kernel
+// saves generating one.
 func setDontFragment(fd, family int) error {
 	if family == unix.AF_INET6 {
 		return setOption(fd, "IPV6_MTU_DISCOVER", unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)
@@ -34,9 +34,9 @@ func Accept(fd int) (int, error) {
 }
 
 // Read reads from a non-blocking connection: recv(2). It returns 0 after the
-// peer has closed its side.
+// peer has half-closed.
 func Read(fd int, b []byte) (int, error) {
-	// A raw call is safe, because with MSG_DONTWAIT it never blocks the thread.
+	// A raw call is safe: with MSG_DONTWAIT it never blocks the thread.
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
@@ -44,8 +44,8 @@ func Read(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// Write writes to a non-blocking connection as much as its send buffer has room
-// for: send(2). The error is EPIPE, without a signal, after the connection is
+// Write writes to a non-blocking connection as much as fits into its send
+// buffer: send(2). The error is EPIPE, without a signal, after the connection is
 // lost.
 func Write(fd int, b []byte) (int, error) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
@@ -55,8 +55,8 @@ func Write(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// Unsent returns how many bytes that were written to a connection its peer has
-// not acknowledged yet: tcp(7), SIOCOUTQ. It returns 0 on an error.
+// Unsent returns how many bytes were written to a connection and are not
+// acknowledged yet: tcp(7), SIOCOUTQ. It returns 0 on an error.
 func Unsent(fd int) int {
 	n, err := unix.IoctlGetInt(fd, unix.TIOCOUTQ)
 	if err != nil {
@@ -65,10 +65,10 @@ func Unsent(fd int) int {
 	return n
 }
 
-// Memory returns how many bytes of memory the kernel holds for a socket's receive
-// queue, and how many for its send queue and in reserve: SO_MEMINFO, in the
-// kernel's sock_diag.h. ss(8) shows them as r, w and f of skmem. A socket with
-// empty queues may have a page in reserve. Memory returns 0 on an error.
+// Memory returns how many bytes of memory the kernel holds for a socket: in, for
+// its receive queue; out, for its send queue and in reserve. They are SO_MEMINFO,
+// in the kernel's sock_diag.h; ss(8) shows them as r, w and f of skmem. A socket
+// with empty queues may have a page in reserve. Memory returns 0 on an error.
 func Memory(fd int) (in, out int) {
 	info, err := memInfo(fd)
 	if err != nil {
@@ -79,7 +79,7 @@ func Memory(fd int) (in, out int) {
 }
 
 // Drops returns how many datagrams the kernel has dropped since the socket was
-// opened, because its receive buffer was full. The count wraps. It is
+// opened because its receive buffer was full. The count wraps at 2^32. It is
 // SK_MEMINFO_DROPS of SO_MEMINFO, in the kernel's sock_diag.h.
 func Drops(fd int) (uint32, error) {
 	info, err := memInfo(fd)
@@ -95,8 +95,8 @@ func memInfo(fd int) (info [unix.SK_MEMINFO_VARS]uint32, err error) {
 	return info, nil
 }
 
-// Unread returns how many bytes a connection has received that nobody has read:
-// tcp(7), SIOCINQ. It returns 0 on an error.
+// Unread returns how many received bytes of a connection are unread: tcp(7),
+// SIOCINQ. It returns 0 on an error.
 func Unread(fd int) int {
 	n, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
 	if err != nil {

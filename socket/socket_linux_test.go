@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The headers are seen by a raw socket: raw(7).
+// A raw socket reads the headers: raw(7).
 func TestDatagramsLeaveWhole(t *testing.T) {
 	raw, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
 	if errors.Is(err, unix.EPERM) && os.Getenv("CI") == "" {
-		t.Skip("a raw socket is for root")
+		t.Skip("opening a raw socket needs root")
 	} else if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestDatagramsLeaveWhole(t *testing.T) {
 	if err := unix.SetsockoptTimeval(raw, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // an identification that counts would start at something
+	for range 2 { // an identification that counts up would not be 0 in both
 		if err := unix.Sendto(fds[0], []byte("x"), 0, to); err != nil {
 			t.Fatal(err)
 		}
@@ -43,9 +43,10 @@ func TestDatagramsLeaveWhole(t *testing.T) {
 		var b [64]byte
 		n, _, err := unix.Recvfrom(raw, b[:], 0)
 		if err != nil {
-			t.Fatalf("the datagrams are not on their way: %v", err)
+			t.Fatalf("the datagrams did not arrive at the raw socket: %v", err)
 		}
-		// A header without options, and the ports after it: others use loopback too.
+		// An IP header without options has 20 bytes; the source port follows. Other
+		// programs use loopback too.
 		if n < 24 || binary.BigEndian.Uint16(b[20:]) != at.Port() {
 			continue
 		}

@@ -24,7 +24,7 @@ func open1(t *testing.T, network Network, addr string, n int) ([]int, netip.Addr
 	return fds, at
 }
 
-// free returns an address that nobody has.
+// free returns an address that no socket is bound to.
 func free(t *testing.T, network Network) netip.AddrPort {
 	fds, err := Open(network, netip.MustParseAddrPort("127.0.0.1:0"), 1)
 	if err != nil {
@@ -38,30 +38,30 @@ func free(t *testing.T, network Network) netip.AddrPort {
 	return at
 }
 
-func TestAddressInUseIsSaidHoweverManySocketsShareIt(t *testing.T) {
+func TestAddressInUseIsAnErrorForAnyNumberOfSockets(t *testing.T) {
 	for _, network := range []Network{UDP, TCP} {
 		for _, first := range []int{1, 3} {
 			for _, second := range []int{1, 3} {
 				_, at := open1(t, network, free(t, network).String(), first)
 				fds, err := Open(network, at, second)
 				if !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), at.String()) || fds != nil {
-					t.Errorf("%v, %d beside %d: %v %v", network, second, first, fds, err)
+					t.Errorf("%v, %d sockets at the address of %d: %v, %v; want EADDRINUSE", network, second, first, fds, err)
 				}
 			}
 		}
 	}
 }
 
-func TestAddressThatIsNotHereIsSaid(t *testing.T) {
+func TestUnavailableAddressIsAnError(t *testing.T) {
 	for _, addr := range []string{"192.0.2.1:3333", "[fe80::1%nosuch0]:3333"} {
 		if _, err := Open(UDP, netip.MustParseAddrPort(addr), 1); !errors.Is(err, unix.EADDRNOTAVAIL) {
-			t.Errorf("%s: %v", addr, err)
+			t.Errorf("%s: %v, want EADDRNOTAVAIL", addr, err)
 		}
 	}
 }
 
-// TestSocketsShareWhatArrives: with many clients each socket gets some.
-func TestSocketsShareWhatArrives(t *testing.T) {
+// TestSocketsShareDatagrams: with many clients, each socket receives datagrams.
+func TestSocketsShareDatagrams(t *testing.T) {
 	fds, at := open1(t, UDP, free(t, UDP).String(), 2)
 	for range 200 {
 		c, err := net.Dial("udp", at.String())
@@ -84,12 +84,12 @@ func TestSocketsShareWhatArrives(t *testing.T) {
 			}
 		}
 		if n == 0 {
-			t.Error("a socket got nothing")
+			t.Error("a socket received no datagram")
 		}
 		total += n
 	}
 	if total != 200 {
-		t.Errorf("%d of 200 arrived", total)
+		t.Errorf("%d of 200 datagrams arrived", total)
 	}
 }
 
@@ -122,12 +122,12 @@ func TestListenersShareConnections(t *testing.T) {
 			_ = unix.Close(conn)
 		}
 		if n == 0 {
-			t.Error("a listener got nothing")
+			t.Error("a listener accepted no connection")
 		}
 		total += n
 	}
 	if total != 100 {
-		t.Errorf("%d of 100 arrived", total)
+		t.Errorf("%d of 100 connections arrived", total)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestIPv4AndIPv6HaveSocketsOfTheirOwn(t *testing.T) {
 	_, at := open1(t, UDP, "0.0.0.0:0", 1)
 	fds, err := Open(UDP, netip.AddrPortFrom(netip.IPv6Unspecified(), at.Port()), 1)
 	if errors.Is(err, unix.EAFNOSUPPORT) {
-		t.Skip("no IPv6 here")
+		t.Skip("this host has no IPv6")
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -3,13 +3,13 @@ package socket
 import "golang.org/x/sys/unix"
 
 // A Spare is a descriptor in reserve. When the process has run out of
-// descriptors, closing the spare one makes room to accept a connection and
-// close it, so that its client is refused instead of left waiting. A Spare
-// belongs to one goroutine.
+// descriptors, Refuse closes it, accepts a connection in its place and closes
+// that, so that the client is refused instead of left waiting. A Spare is for
+// one goroutine.
 type Spare struct{ fd int }
 
-// NewSpare returns a Spare. If no descriptor is available it opens one later,
-// in Refuse.
+// NewSpare returns a Spare. If no descriptor is available, Refuse opens one
+// later.
 func NewSpare() *Spare {
 	s := &Spare{fd: -1}
 	s.refill()

@@ -2,10 +2,12 @@
 // the format alone.
 //
 //   reader now PATH               prints "EARLIEST LATEST STATUS BOUND", in ns
-//   reader at PATH REAL MONO      the same, with these readings of the clocks, in ns
-//   reader hammer PATH SECONDS    reads as fast as it can a segment in which every
-//                                 value follows from the disruption marker, and
-//                                 fails if one does not; prints the number of reads
+//   reader at PATH REAL MONO      prints the same for the given readings of the clocks,
+//                                 in ns
+//   reader hammer PATH SECONDS    reads a segment without a pause. All values in it
+//                                 follow from the disruption marker; the program
+//                                 fails if one does not. It prints the number of
+//                                 reads, and of those that took too long to check
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -58,7 +60,7 @@ static struct segment *map(const char *path) {
 	return s;
 }
 
-// copy returns the generation of a whole copy.
+// copy makes a whole copy and returns its generation.
 static uint16_t copy(struct segment *s, struct body *b) {
 	for (;;) {
 		uint16_t before = atomic_load_explicit(&s->generation, memory_order_acquire);
@@ -82,7 +84,7 @@ static void print(const struct body *b, int64_t real, int64_t mono) {
 	int64_t as_of = b->as_of_s * INT64_C(1000000000) + b->as_of_ns;
 	int64_t void_after = b->void_after_s * INT64_C(1000000000) + b->void_after_ns;
 	int64_t age = mono - as_of;
-	if (b->max_drift >= 1000000000) die("the drift makes no sense");
+	if (b->max_drift >= 1000000000) die("the drift is too large");
 	if (age < -1000) die("from the future");
 	if (age < 0) age = 0;
 	int32_t status = b->status;
@@ -108,7 +110,7 @@ static void hammer(struct segment *s, int seconds) {
 		uint64_t before = marker(s);
 		copy(s, &b);
 		uint64_t n = b.marker;
-		// In a read that lasts, the generation may come round.
+		// During a long read the generation may wrap.
 		if (marker(s) - before > 65536 / 3 / 2) {
 			late++;
 			continue;
