@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"udp", "tcp", "xdp"},
 	{"answer", "upstream", "peers"},
 	{"ntp", "skew"},
-	{"guard", "clock", "clockbound", "reactor", "socket"},
+	{"guard", "clock", "clockbound", "reactor", "socket", "command"},
 }
 
 // apart are the folders whose packages are not part of the program: nothing in

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"nowd/clock"
+	"nowd/command"
 	"nowd/peers"
 )
 
@@ -267,16 +269,30 @@ func serve(t *testing.T, documents ...*peers.Document) (targets []string) {
 	return targets
 }
 
-// runMain runs the command as far as it does not confine the process.
+// parsed returns the options of a command line.
+func parsed(t *testing.T, args ...string) *options {
+	t.Helper()
+	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
+	o := newOptions(flags)
+	if err := errors.Join(flags.Parse(args), o.check(flags.Args())); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// runMain runs the command without confining this process.
 func runMain(t *testing.T, args ...string) (status int, stdout string) {
 	t.Helper()
-	var out, errs bytes.Buffer
-	o, err := parseOptions(args, &errs)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, errs.String())
-	}
+	var out bytes.Buffer
+	o := parsed(t, args...)
 	status = o.run(t.Context(), func(round int, r *Report) { o.print(round, r, &out) })
 	return status, out.String()
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	for line := range strings.Lines(Command.Examples) {
+		parsed(t, strings.Fields(line)[2:]...)
+	}
 }
 
 func TestExitStatusSaysWhetherAllIsWell(t *testing.T) {
@@ -320,10 +336,7 @@ func TestWatchReportsUntilItIsEnded(t *testing.T) {
 		errs []time.Duration
 		want int
 	}{{[]time.Duration{0, 0, 0}, 0}, {[]time.Duration{0, 80 * ms, 0}, 1}} {
-		o, err := parseOptions(append([]string{"-w", "-i", "1ms", "-o", "json"}, serve(t, documents(c.errs...)...)...), io.Discard)
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := parsed(t, append([]string{"-w", "-i", "1ms", "-o", "json"}, serve(t, documents(c.errs...)...)...)...)
 		ctx, cancel := context.WithCancel(t.Context())
 		out := &rounds{left: 3, end: cancel}
 		if status := o.run(ctx, func(round int, r *Report) { o.print(round, r, out) }); status != c.want || strings.Count(out.String(), "\n") != 3 {
@@ -334,12 +347,18 @@ func TestWatchReportsUntilItIsEnded(t *testing.T) {
 }
 
 func TestMistakesOnTheCommandLine(t *testing.T) {
-	for _, args := range [][]string{
-		nil, {"-o", "xml", "a"}, {"-max-skew", "-1s", "a"}, {"-timeout", "0", "a"}, {"a:b"}, {"a:0"}, {"a,"}, {":8086"}, {"-o", "svg", "-w", "a"}, {"-nonsense", "a"}, {"a", "-w"}, {"-listen", ":0", "a"}, {"-w", "-listen", ":0", "-o", "json", "a"},
+	const hostOrPort = "want HOST, HOST:PORT or [IPv6]:PORT"
+	p := command.Program{Name: "nowd", Default: "cluster", Commands: []*command.Command{&Command}}
+	for args, want := range map[string]string{
+		"": "want a TARGET", "-o xml a": `invalid value "xml" for flag -o: want one of text, json, svg`, "-max-skew -1s a": "want a time of 0 or more", "-timeout 0 a": "want a time above 0",
+		"a:b": hostOrPort, "a:0": hostOrPort, "a,": hostOrPort, ":8086": hostOrPort, "-o svg -w a": "-o svg: draws one picture; want it without -w",
+		"-nonsense a": "unknown flag -nonsense; want one of -i, -listen, -max-skew, -o, -threshold, -timeout, -w", "a -w": `"-w": flags come before TARGET`,
+		"-listen :0 a": "-listen: want -w as well", "-w -listen :0 -o json a": "-o json: -listen prints no reports",
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := Main(args, &stdout, &stderr); status != 2 || stderr.Len() == 0 || stdout.Len() > 0 {
-			t.Errorf("%q: %d, %q", args, status, stderr.String())
+		status := p.Run(append([]string{"cluster"}, strings.Fields(args)...), nil, &stdout, &stderr)
+		if status != 2 || stdout.Len() > 0 || !strings.Contains(stderr.String(), want) || !strings.HasSuffix(stderr.String(), "\n\"nowd cluster -h\" prints the help.\n") {
+			t.Errorf("%q: %d, %q, want %q", args, status, stderr.String(), want)
 		}
 	}
 	for text, want := range map[string]target{

@@ -122,10 +122,7 @@ func TestReadyOnceAMemberHasAnswered(t *testing.T) {
 
 // TestSlowestRoundIsAlive: one in which no member answers, of as many as there can be.
 func TestSlowestRoundIsAlive(t *testing.T) {
-	o, err := parseOptions([]string{"-w", "-listen", ":0", "a"}, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := parsed(t, "-w", "-listen", ":0", "a")
 	if got := newCollector(o, slog.New(slog.DiscardHandler)).stuck; got < 15*time.Minute || got > 20*time.Minute {
 		t.Error(got)
 	}
@@ -217,10 +214,7 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 func TestOneMemberDoesNotSayHowOftenAllAreAsked(t *testing.T) {
 	all := documents(0, 0, 0)
 	all[0].Interval, all[1].Interval, all[2].Interval = 1, 16*time.Second, 16*time.Second
-	o, err := parseOptions(serve(t, all...), io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := parsed(t, serve(t, all...)...)
 	if _, interval := o.report(t.Context()); interval != 16*time.Second {
 		t.Error(interval)
 	}
@@ -233,10 +227,8 @@ func TestOneMemberDoesNotSayHowOftenAllAreAsked(t *testing.T) {
 func TestServesUntilItIsEnded(t *testing.T) {
 	serving := func(ctx context.Context) (addr string, l net.Listener, ended chan int) {
 		t.Helper()
-		o, err := parseOptions(append([]string{"-w", "-i", "1ms", "-listen", "127.0.0.1:0"}, serve(t, documents(0, 0, 0)...)...), io.Discard)
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := parsed(t, append([]string{"-w", "-i", "1ms", "-listen", "127.0.0.1:0"}, serve(t, documents(0, 0, 0)...)...)...)
+		var err error
 		if l, err = net.Listen("tcp", o.listen); err != nil {
 			t.Fatal(err)
 		}

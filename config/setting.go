@@ -50,7 +50,7 @@ func (s Setting) value(vars map[string]string) string {
 func Print(w io.Writer, environ []string) {
 	vars := env.ToMap(environ)
 	for _, s := range Settings() {
-		fmt.Fprintf(w, "# %s: %s (default %s)\n%s=%s\n", s.Description, s.Allowed, s.Default, s.Name, s.value(vars))
+		fmt.Fprintf(w, "# %s\n# allowed: %s; default: %s\n%s=%s\n", s.Description, s.Allowed, s.Default, s.Name, s.value(vars))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nowd/command"
 )
 
 // serveClock answers datagrams as a nowd would of which the clock is off by
@@ -66,10 +70,29 @@ func silent(t *testing.T) string {
 	return conn.LocalAddr().String()
 }
 
+// runQuery runs "nowd query" with args.
 func runQuery(args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
-	code = Main(args, &out, &errs)
+	p := command.Program{Name: "nowd", Default: "query", Commands: []*command.Command{&Command}}
+	code = p.Run(append([]string{"query"}, args...), nil, &out, &errs)
 	return code, out.String(), errs.String()
+}
+
+// parsed returns the options of a command line.
+func parsed(t *testing.T, args ...string) *options {
+	t.Helper()
+	flags := flag.NewFlagSet("query", flag.ContinueOnError)
+	o := newOptions(flags)
+	if err := errors.Join(flags.Parse(args), o.check(flags.Args())); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	for line := range strings.Lines(Command.Examples) {
+		parsed(t, strings.Fields(line)[2:]...)
+	}
 }
 
 func TestQueryReadsWhatServersSend(t *testing.T) {
@@ -168,10 +191,7 @@ func TestQueryWaitsUntilAHostIsSynced(t *testing.T) {
 }
 
 func TestQueryThatIsInterruptedSumsUp(t *testing.T) {
-	o, err := parseOptions([]string{"-n=0", "-i=1h", serveClock(t, 0, "synced")}, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := parsed(t, "-n=0", "-i=1h", serveClock(t, 0, "synced"))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var errs bytes.Buffer
@@ -206,13 +226,31 @@ func TestQueryRemembersADisagreement(t *testing.T) {
 }
 
 func TestQueryRefusesWhatItDoesNotUnderstand(t *testing.T) {
-	for _, args := range [][]string{
-		{"-proto=sctp"}, {"-proto="}, {"-n=-1"}, {"-i=-1s"}, {"-timeout=0"}, {"-o=xml"}, {"-ask="}, {"-ask=sundial"}, {"-x"},
-		{"-proto=ntp", "-ask=json"}, {"-proto=time", "-w"}, {"-proto=daytime", "-w"}, {"-w", "-ask=rfc3339"},
-		{"-ask=datetime", "a", "b"}, {"-ask=help", "a", "b"}, {"a:b:c"}, {"a", "b:"}, {""},
+	const (
+		protocols = "want one of daytime, daytime+tcp, http, ntp, tcp, time, time+tcp, udp"
+		words     = "want one of datetime, rfc3339, unix, unixms, unixus, unixns, bound, json, help"
+		host      = "want HOST, HOST:PORT or [IPv6]:PORT"
+	)
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"-proto=sctp", `invalid value "sctp" for flag -proto: ` + protocols}, {"-proto=", protocols},
+		{"-n=-1", `invalid value "-1" for flag -n: want a whole number of 0 or more`}, {"-n=x", "want a whole number"},
+		{"-i=-1s", "want a time of 0 or more, such as"}, {"-i=5", "want a time of 0 or more"}, {"-timeout=0", "want a time above 0"},
+		{"-o=xml", "want one of text, json"}, {"-ask=", words}, {"-ask=sundial", words},
+		{"-x", "unknown flag -x; want one of -ask, -i, -n, -o, -proto, -timeout, -w"}, {"-n", "flag needs an argument: -n"},
+		{"-proto=ntp -ask=json", "want -proto udp, tcp or http"}, {"-proto=time -w", "want -proto udp, tcp, http or ntp, without -ask"},
+		{"-proto=daytime -w", "does not say whether the clock is synced"}, {"-w -ask=rfc3339", "without -ask"},
+		{"-ask=datetime a b", "-ask=datetime: several hosts cannot be compared by this word; want rfc3339"}, {"-ask=help a b", "cannot be compared"},
+		{"a:b:c", host}, {"a b:", `"b:": want a port from 1 to 65535`}, {"a -n 2", `"-n": flags come before [HOST[:PORT]]...`},
 	} {
-		if code, out, errs := runQuery(args...); code != 2 || out != "" || errs == "" {
-			t.Errorf("%q: status %d, %q, %q", args, code, out, errs)
+		code, out, errs := runQuery(strings.Fields(c.args)...)
+		if code != 2 || out != "" || !strings.HasPrefix(errs, "nowd query: ") || !strings.Contains(errs, c.want) || !strings.HasSuffix(errs, "\n\"nowd query -h\" prints the help.\n") {
+			t.Errorf("%q: status %d, %q, %q, want %q", c.args, code, out, errs, c.want)
 		}
+	}
+	if code, _, errs := runQuery(""); code != 2 || !strings.Contains(errs, host) {
+		t.Errorf("an empty host: status %d, %q", code, errs)
 	}
 }
