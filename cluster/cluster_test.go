@@ -27,19 +27,19 @@ import (
 
 const ms = time.Millisecond
 
-// steady is the history of a clock that is not steered.
+// steady is the steering history of a clock that is not steered.
 var steady = []peers.Steering{{Age: 0}, {Age: time.Hour}}
 
-// claim is the claim of a bound.
+// claim returns the claim of a synchronised clock with this bound.
 func claim(bound time.Duration) peers.Claim { return peers.Claim{Synced: true, Bound: &bound} }
 
-// address returns that of a member.
+// address returns the address of member i.
 func address(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 10123)
 }
 
-// documents returns those of members whose clocks are off as errs say, and that
-// claim to be right to within 1 ms. Each has measured those at some offsets.
+// documents returns the documents of members whose clocks have these errors. Each claims a
+// bound of 1 ms, and has measured the members at peers.Offsets.
 func documents(errs ...time.Duration) (all []*peers.Document) {
 	n := len(errs)
 	for i := range n {
@@ -64,8 +64,7 @@ func documents(errs ...time.Duration) (all []*peers.Document) {
 	return all
 }
 
-// fetched returns responses with documents, each fetched from the address of its
-// member.
+// fetched returns responses with these documents, each fetched from its member's address.
 func fetched(documents ...*peers.Document) (responses []response, members map[netip.AddrPort]bool) {
 	members = make(map[netip.AddrPort]bool)
 	for _, d := range documents {
@@ -81,12 +80,12 @@ func fetched(documents ...*peers.Document) (responses []response, members map[ne
 	return responses, members
 }
 
-// reportOn returns the report on responses.
+// reportOn returns the report on responses, with the defaults of the flags.
 func reportOn(responses []response, members map[netip.AddrPort]bool) *Report {
 	return newReport(assemble(responses, members, defaultThreshold), time.Unix(1800000000, 0), 0)
 }
 
-// kinds returns those of a report's problems.
+// kinds returns the kinds of a report's problems.
 func kinds(r *Report) (all []string) {
 	for _, p := range r.Problems {
 		all = append(all, p.Kind)
@@ -126,7 +125,7 @@ func TestWrongNodesAreNamedWithWitnesses(t *testing.T) {
 		t.Errorf("%+v", liar)
 	}
 	for _, w := range slices.Concat(far.Witnesses, liar.BoundWitnesses) {
-		if w.Node != 2 && w.Offset.Low < 4*ms { // of the node from the other, whoever measured
+		if w.Node != 2 && w.Offset.Low < 4*ms { // of the node from the other, whichever measured
 			t.Errorf("%+v", w)
 		}
 	}
@@ -142,7 +141,7 @@ func TestWrongNodesAreNamedWithWitnesses(t *testing.T) {
 
 func TestMissingAndUnmeasuredNodesAreNamed(t *testing.T) {
 	all := documents(0, 0, 0, 0, 0)
-	all[3].Steered = nil // as after a start: nobody can use older measurements of it
+	all[3].Steered = nil // as after a start: older measurements of it are useless
 	responses, members := fetched(all...)
 	responses[1].document, responses[1].err = nil, errors.New("no answer")
 	r := reportOn(responses, members)
@@ -162,7 +161,7 @@ func TestMissingAndUnmeasuredNodesAreNamed(t *testing.T) {
 	}
 }
 
-func TestTiesAndPartitionsAreTold(t *testing.T) {
+func TestTiesAndPartitionsAreReported(t *testing.T) {
 	r := reportOn(fetched(documents(0, 80*ms)...))
 	if !r.Tie || !slices.Equal(kinds(r), []string{"disputed"}) || !strings.Contains(r.Problems[0].Text, "tie") {
 		t.Errorf("%+v", r)
@@ -183,7 +182,8 @@ func TestTiesAndPartitionsAreTold(t *testing.T) {
 	}
 }
 
-// TestAddressCountsNotTheName has documents that claim to be of another member.
+// TestAddressCountsNotTheName: a member that takes the name and the address of another one
+// does not become it.
 func TestAddressCountsNotTheName(t *testing.T) {
 	all := documents(0, 0, 0, 0, 0)
 	forged := *all[4]
@@ -194,13 +194,13 @@ func TestAddressCountsNotTheName(t *testing.T) {
 	if len(r.Nodes) != 5 || r.Nodes[0].Name != "node-0 at 10.0.0.0:10123" || r.Nodes[1].Name != "node-0 at 10.0.0.4:10123" || len(r.Problems) > 0 {
 		t.Errorf("%+v", r)
 	}
-	// A member that denies its own address says nothing.
+	// The document of a member without its own address is not used.
 	forged.Addresses = []netip.AddrPort{address(0)}
 	r = reportOn(responses, members)
 	if got := kinds(r); !slices.Equal(got, []string{"missing", "stray"}) {
 		t.Errorf("%+v", r.Problems)
 	}
-	// One that answers for another that is down has its own address alone.
+	// A member does not get the address of another one that is down.
 	forged.Addresses = []netip.AddrPort{address(0), address(4)}
 	responses[0].document, responses[0].err = nil, errors.New("down")
 	r = reportOn(responses, members)
@@ -213,10 +213,10 @@ func TestMemberWithTwoAddressesIsOne(t *testing.T) {
 	all := documents(0, 0, 0)
 	v6 := netip.MustParseAddrPort("[2001:db8::2]:10123")
 	all[2].Addresses = append(all[2].Addresses, v6)
-	all[0].Links[0].Member = v6 // by which node-0 knows node-2
+	all[0].Links[0].Member = v6 // node-0 measures node-2 at this address
 	all[0].Members = append(all[0].Members, v6)
 	responses, members := fetched(all...)
-	r := reportOn(responses, members) // asked by IPv4 only
+	r := reportOn(responses, members) // asked over IPv4 only
 	if len(r.Nodes) != 3 || len(r.Problems) > 0 {
 		t.Errorf("%+v", r)
 	}
@@ -224,7 +224,7 @@ func TestMemberWithTwoAddressesIsOne(t *testing.T) {
 	again.from = netip.AddrPortFrom(v6.Addr(), defaultPort)
 	r = reportOn(append(responses, again), members)
 	if len(r.Nodes) != 3 || len(r.Problems) > 0 {
-		t.Errorf("asked by both: %+v", r)
+		t.Errorf("asked over both: %+v", r)
 	}
 }
 
@@ -239,7 +239,7 @@ func TestPortForwardsReachMembers(t *testing.T) {
 	}
 }
 
-// members serves documents at loopback, and returns the targets.
+// serve serves documents at loopback, and returns the targets.
 func serve(t *testing.T, documents ...*peers.Document) (targets []string) {
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
@@ -317,7 +317,7 @@ func TestExitStatusSaysWhetherAllIsWell(t *testing.T) {
 	}
 }
 
-// rounds is a writer that ends a watch when it has seen so many lines.
+// rounds is a buffer that calls end after so many lines.
 type rounds struct {
 	bytes.Buffer
 	left int
@@ -435,7 +435,7 @@ func TestPictureIsWellFormed(t *testing.T) {
 	}
 }
 
-// TestTerminalIsSafeFromNames: what members call themselves is printed.
+// TestTerminalIsSafeFromNames: control characters in a member's name are not printed.
 func TestTerminalIsSafeFromNames(t *testing.T) {
 	all := documents(0, 0, 80*ms, 0)
 	for _, d := range all {
@@ -448,8 +448,8 @@ func TestTerminalIsSafeFromNames(t *testing.T) {
 	}
 }
 
-// TestHostileMembersAreMissing: each answers with something else, and the others
-// are reported on all the same.
+// TestHostileMembersAreMissing: a member with a malicious or broken answer counts as missing,
+// and the report on the others is complete.
 func TestHostileMembersAreMissing(t *testing.T) {
 	endless := func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"version":1,"node":"`)
@@ -494,7 +494,8 @@ func TestHostileMembersAreMissing(t *testing.T) {
 	}
 }
 
-// TestForgedLinksDoNotBreakTheReport has a member with impossible links.
+// TestForgedLinksDoNotBreakTheReport: impossible links of one member make the report
+// inconsistent, but no other member wrong.
 func TestForgedLinksDoNotBreakTheReport(t *testing.T) {
 	all := documents(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	liar := all[7]
@@ -513,15 +514,14 @@ func TestForgedLinksDoNotBreakTheReport(t *testing.T) {
 	}
 }
 
-// TestHundredsOfMembersAreReportedOn asks them all, at addresses of loopback, which
-// one server has.
+// TestHundredsOfMembersAreReportedOn asks hundreds of loopback addresses of one server.
 func TestHundredsOfMembersAreReportedOn(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has all of 127.0.0.0/8")
 	}
 	const n, wrong = 300, 200
 	errs := make([]time.Duration, n)
-	errs[wrong] = time.Hour // far more than drift in however long it takes to ask them
+	errs[wrong] = time.Hour // far more than any drift during the round
 	all := documents(errs...)
 	loopback := func(a netip.AddrPort) netip.AddrPort {
 		b := a.Addr().As4()
