@@ -17,16 +17,15 @@ import (
 	"nowd/command"
 )
 
-// serveClock answers datagrams as a nowd would of which the clock is off by
-// shift. The status is what states gives for each question, the last of them
-// for ever.
+// serveClock answers datagrams like a nowd whose clock has the error shift. The statuses of
+// its answers are states, the last one repeatedly.
 func serveClock(t *testing.T, shift time.Duration, states ...string) string {
 	t.Helper()
 	return serveAnswers(t, func(i int) (time.Duration, string) { return shift, states[min(i, len(states)-1)] })
 }
 
-// serveAnswers answers datagrams as a nowd would; of the i-th answer, how far off
-// the clock is, and what its status, is what state returns.
+// serveAnswers answers datagrams like a nowd. state returns the error of the clock and the
+// status for the i-th answer.
 func serveAnswers(t *testing.T, state func(i int) (shift time.Duration, status string)) string {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -59,7 +58,7 @@ type writerTo struct {
 
 func (w writerTo) Write(b []byte) (int, error) { return w.WriteTo(b, w.to) }
 
-// silent returns an address at which nothing is answered.
+// silent returns an address that does not answer.
 func silent(t *testing.T) string {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -183,7 +182,7 @@ func TestQueryWaitsUntilAHostIsSynced(t *testing.T) {
 			t.Errorf("never synced: status %d\n%s", code, out)
 		}
 	}
-	// Of several, all.
+	// It waits until all of several hosts are synced.
 	code, out, _ = runQuery("-w", "-i=1ms", "-o=json", serveClock(t, 0, "synced"), serveClock(t, 0, "unsynced", "synced"))
 	if code != 0 || strings.Count(out, `"type":"comparison"`) != 2 || strings.Count(out, `"type":"summary"`) != 2 {
 		t.Errorf("status %d\n%s", code, out)
@@ -195,7 +194,7 @@ func TestQueryThatIsInterruptedSumsUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var errs bytes.Buffer
-	// The first answer is what interrupts it.
+	// The first answer interrupts it.
 	if code := o.run(ctx, writerFunc(func(b []byte) (int, error) { cancel(); return len(b), nil }), &errs); code != 0 {
 		t.Errorf("status %d", code)
 	}
@@ -208,8 +207,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// A disagreement stays one though it is over when the last question is asked;
-// but not where a host is waited for.
+// A disagreement in an earlier round makes the status 1, but not with -w.
 func TestQueryRemembersADisagreement(t *testing.T) {
 	for flag, want := range map[string]int{"-n=2": 1, "-w": 0} {
 		mended := serveAnswers(t, func(i int) (time.Duration, string) {

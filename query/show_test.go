@@ -68,7 +68,7 @@ func TestVerdictNamesThoseOfWhomNoneIsKnownToBeRight(t *testing.T) {
 	}
 }
 
-// A program that reads the lines finds each field in each line of its type.
+// Every line of a type has the same fields.
 func TestJSONHasEveryFieldInEveryLine(t *testing.T) {
 	fields := map[string][]string{
 		"answer": {"answer", "bound_ns", "error", "host", "leap", "offset_error_ns", "offset_ns", "proto", "round", "round_trip_ns",

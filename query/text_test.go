@@ -109,7 +109,7 @@ func TestDaytimesWithAKnownZoneAreUnderstood(t *testing.T) {
 	}
 }
 
-// Whatever is sent, what it tells can be reckoned with.
+// Whatever the answer is, the arithmetic with its time does not overflow.
 func FuzzTextIsReckonedWith(f *testing.F) {
 	for _, text := range []string{
 		jsonAnswer(0), "1795223862.812729123 1795223862.814729123 synced", "1795223862813", "2026-11-21T01:17:42Z",
