@@ -70,8 +70,8 @@ func TestBoundWidensTheInterval(t *testing.T) {
 	}
 }
 
-// The hosts agree if and only if all intervals contain a common moment. The hosts that do not
-// disagree are as many as intervals contain a common moment.
+// The hosts agree if and only if all intervals contain a common moment. With a majority, the
+// hosts that do not disagree are the most whose intervals contain a common moment.
 func TestVerdictIsRightOfAnyIntervals(t *testing.T) {
 	for range 10_000 {
 		var results []Result

@@ -52,7 +52,7 @@ disagrees: c, +0.199500s from the majority
 	}
 }
 
-func TestVerdictNamesThoseOfWhomNoneIsKnownToBeRight(t *testing.T) {
+func TestWithoutAMajorityTheVerdictNamesAllThatDisagree(t *testing.T) {
 	results, _ := shown()
 	results = []Result{results[0], results[2]}
 	var out bytes.Buffer
