@@ -152,8 +152,8 @@ func TestMissingAndUnmeasuredNodesAreNamed(t *testing.T) {
 	if r := reportOn(responses, members); !strings.Contains(r.Problems[0].Text, "10.0.0.1:10123: not asked") {
 		t.Errorf("%+v", r.Problems)
 	}
-	nobody := response{from: netip.MustParseAddrPort("10.0.0.9:8086"), err: errors.New("refused")}
-	if r := reportOn([]response{nobody}, nil); len(r.Nodes) != 1 || !slices.Equal(kinds(r), []string{"missing"}) {
+	refused := response{from: netip.MustParseAddrPort("10.0.0.9:8086"), err: errors.New("refused")}
+	if r := reportOn([]response{refused}, nil); len(r.Nodes) != 1 || !slices.Equal(kinds(r), []string{"missing"}) {
 		t.Errorf("%+v", r)
 	}
 	if r := reportOn(nil, nil); !slices.Equal(kinds(r), []string{"missing"}) {

@@ -1,6 +1,6 @@
-// Package cluster fetches from the members of a cluster what they have measured of each
-// other's clocks, and reports what that proves: how far apart the clocks can be, and
-// which of them are wrong. Command is the command "nowd cluster".
+// Package cluster fetches the measurements that the members of a cluster have made of each
+// other's clocks, and reports what they prove: how far apart the clocks can be, and which of
+// them are wrong. Command is the command "nowd cluster".
 //
 // The package trusts no member: it reads a limited number of bytes, for a limited time,
 // and prints no control characters.
@@ -30,9 +30,9 @@ var Command = command.Command{
 	Name:      "cluster",
 	Arguments: "TARGET...",
 	Summary:   "prove how far apart the clocks of a cluster are, and which are wrong",
-	Text: `Fetches from the members of a cluster (NOWD_PEERS) what they have measured of each
-other's clocks. Prints what that proves: how far apart any two clocks can be, how
-far each is from the majority, and which clocks are wrong.
+	Text: `Fetches the measurements that the members of a cluster (NOWD_PEERS) have made of
+each other's clocks. Prints what they prove: how far apart any two clocks can be,
+how far each clock is from the majority, and which clocks are wrong.
 
 A TARGET is HOST or HOST:PORT of a member's health endpoint, or several separated
 by commas. The default PORT is 8086. If HOST is a name, cluster asks each of its

@@ -12,8 +12,8 @@ import (
 	"nowd/socket"
 )
 
-// sendBuffer is the size of the kernel's send buffer, in bytes: an upper bound on unread
-// answers.
+// sendBuffer is the SO_SNDBUF of a connection, in bytes. It limits what the kernel keeps for
+// a client that does not read.
 const sendBuffer = 32 << 10
 
 // maxHead is an upper bound on the bytes that a client may send before its request is

@@ -19,7 +19,7 @@ type probe struct {
 	log      *slog.Logger
 
 	mu     sync.Mutex
-	passed bool     // the last result; before the first one, the result that is not logged
+	passed bool     // the last result; initially true if a first pass is not logged
 	failed []string // the checks that failed in the last result
 }
 
