@@ -58,7 +58,7 @@ type problemLine struct {
 	Text string `json:"text"`
 }
 
-// known returns a pointer to v if ok, and nil, JSON's null, otherwise.
+// known returns a pointer to v if ok, and otherwise nil, which is null in JSON.
 func known[T any](v T, ok bool) *T {
 	if !ok {
 		return nil
@@ -66,12 +66,12 @@ func known[T any](v T, ok bool) *T {
 	return &v
 }
 
-// reportVersion is the version of the line: it changes when a field changes its
-// meaning or goes.
+// reportVersion is the version of the line. It changes when a field is removed or changes its
+// meaning.
 const reportVersion = 1
 
-// writeJSON writes a report as one line of JSON. Of what members have named
-// themselves it escapes what encoding/json does.
+// writeJSON writes a report as one line of JSON. In the names of members it escapes only what
+// encoding/json does.
 func writeJSON(w io.Writer, r *Report) {
 	name := func(i int) string { return r.Nodes[i].Name }
 	names := func(of []int) []string {

@@ -54,8 +54,8 @@ func (c *Config) servesTime() bool {
 }
 
 // conflicts returns an error for each protocol that has the address of an earlier one. It
-// does not resolve names, so it may miss a conflict. Daytime and time each have one
-// setting for two protocols, and at most one error.
+// does not resolve names, so it may miss a conflict. It reports equal errors once: daytime
+// and time each have one setting for two protocols.
 func (c *Config) conflicts() (errs []error) {
 	var taken []Protocol
 	reported := make(map[string]bool)

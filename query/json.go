@@ -60,7 +60,7 @@ type summaryLine struct {
 	Status    *string        `json:"status"` // of the last answer
 }
 
-// known returns a pointer to v if ok, and nil, JSON's null, otherwise.
+// known returns a pointer to v if ok, and otherwise nil, which is null in JSON.
 func known[T any](v T, ok bool) *T {
 	if !ok {
 		return nil

@@ -169,7 +169,7 @@ func (t *tally) String() string {
 	return s
 }
 
-// truncate returns as much of s as fits into a column, printable.
+// truncate makes s printable, and cuts it to the width of a column.
 func truncate(s string) string {
 	const width = 35 // length of a time with nine digits and an offset
 	r := []rune(printable(s))

@@ -10,8 +10,8 @@ import (
 
 // dropCapabilities drops, for all threads and for good, all capabilities of this process
 // except those in keep, a set of bits: capabilities(7). keep applies to the effective and
-// the permitted set. The inheritable set becomes empty, and with CAP_SETPCAP the bounding
-// set as well.
+// the permitted set. The inheritable and the ambient set become empty, and with CAP_SETPCAP
+// also the bounding set.
 func dropCapabilities(keep uint64) error {
 	if err := dropBoundingSet(); err != nil {
 		return err

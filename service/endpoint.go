@@ -140,7 +140,7 @@ func (e *endpoint) served(generation uint64) {
 	})
 }
 
-// setBound tells low that the endpoint needs CAP_NET_BIND_SERVICE no more.
+// setBound tells low that the endpoint no longer needs CAP_NET_BIND_SERVICE.
 func (e *endpoint) setBound() {
 	if e.low != nil && !e.bound {
 		e.bound = true

@@ -202,7 +202,7 @@ func (s *Service) makeEndpoints() error {
 // returns an Interrupted if a second signal comes during the drain: the caller must end
 // the process at once. It returns any other error if a loop fails.
 func (s *Service) Run() error {
-	// Catch signals before the first log line: who reads that line may send one. Run does
+	// Catch signals before the first log line: a reader of that line may send one. Run does
 	// not release them: a signal while the caller closes the log would change the exit
 	// status.
 	signals := make(chan os.Signal, 2)

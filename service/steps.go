@@ -22,7 +22,7 @@ type stepHandler struct {
 
 var _ reactor.Handler = (*stepHandler)(nil)
 
-// watchSteps has the first loop handle the steps of the clock. If the kernel does not
+// watchSteps makes the first loop handle the steps of the clock. If the kernel does not
 // report steps, nowd detects them by comparing clocks when it refreshes the clock's
 // quality.
 func (s *Service) watchSteps() {

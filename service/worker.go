@@ -104,8 +104,8 @@ func (s *Service) newDialects() dialects {
 	}
 }
 
-// trusted reports whether the clock is trusted. Dialects that cannot carry an error bound
-// answer only then, with NOWD_REQUIRE_SYNC.
+// trusted reports whether the clock is trusted. With NOWD_REQUIRE_SYNC, dialects that cannot
+// carry an error bound answer only then.
 func (s *Service) trusted(now time.Time) bool {
 	return s.clock.Quality(now).Trusted(now, s.config.ClockMaxError)
 }
