@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// layers are the packages of the program, the highest first. A package imports
-// only packages of lower layers. Those of the last layer import none of ours.
+// layers are the packages of the program, the highest layer first. A package imports only
+// packages of lower layers; those of the last layer import none of nowd's packages.
 var layers = [][]string{
 	{"."},
 	{"service"},
@@ -23,13 +23,13 @@ var layers = [][]string{
 	{"udp", "tcp", "xdp"},
 	{"answer", "upstream", "peers"},
 	{"ntp", "skew"},
-	{"guard", "clock", "clockbound", "reactor", "socket"},
+	{"guard", "clock", "clockbound", "reactor", "socket", "command"},
 }
 
-// apart are the folders whose packages are not part of the program: nothing in
-// the layers imports them.
+// apart are the folders whose packages are not part of the program.
 var apart = []string{"bench", "e2e", "helm"}
 
+// layerOf returns the index of a package's layer, or -1.
 func layerOf(name string) int {
 	return slices.IndexFunc(layers, func(names []string) bool { return slices.Contains(names, name) })
 }
@@ -49,7 +49,7 @@ func TestImportsPointDownward(t *testing.T) {
 		seen[name] = true
 		layer := layerOf(name)
 		if layer < 0 {
-			t.Errorf("%s: package %s has no place in layers", path, name)
+			t.Errorf("%s: package %s is in no layer", path, name)
 			return nil
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
@@ -59,7 +59,7 @@ func TestImportsPointDownward(t *testing.T) {
 		for _, spec := range file.Imports {
 			imported, _ := strconv.Unquote(spec.Path.Value)
 			if imported, ours := strings.CutPrefix(imported, "nowd/"); ours && layerOf(imported) <= layer {
-				t.Errorf("%s imports %s, which is not below %s", path, imported, name)
+				t.Errorf("%s imports %s, which is not in a lower layer than %s", path, imported, name)
 			}
 		}
 		return nil
@@ -70,7 +70,7 @@ func TestImportsPointDownward(t *testing.T) {
 	for _, names := range layers {
 		for _, name := range names {
 			if !seen[name] {
-				t.Errorf("there is no package %s", name)
+				t.Errorf("package %s is in a layer, but does not exist", name)
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func TestRootHasMainAlone(t *testing.T) {
 	}
 	for _, name := range files {
 		if name != "main.go" && !strings.HasSuffix(name, "_test.go") {
-			t.Errorf("%s: want the root package to be main.go and tests", name)
+			t.Errorf("%s: want only main.go and tests in the root package", name)
 		}
 	}
 	if _, err := os.Stat("main.go"); err != nil {

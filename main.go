@@ -1,157 +1,70 @@
-// Command nowd answers what time it is on this host, and how sure it is of
-// that, to whoever sends it a datagram or a line.
+// Command nowd tells UDP and TCP clients the time of its host, and how far off that
+// time may be.
 package main
 
 import (
-	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime"
-	"syscall"
 
 	"nowd/cluster"
+	"nowd/command"
 	"nowd/config"
-	"nowd/health"
 	"nowd/query"
 	"nowd/service"
 )
 
-// version is that of the binary, the image and the chart. Change it here, and run
-// "go test -run Version -update ." to have it everywhere. A build may set another.
+// version is that of the binary, the image and the charts. After a change here run "go
+// test -run Version -update .", which writes it to the other places. A build may set
+// another version.
 var version = "0.1.0"
-
-const usage = `nowd tells the time of its host over UDP and TCP.
-
-Usage:
-  nowd [serve]                         serve, as the environment says
-  nowd query [flags] [HOST[:PORT]]...  ask hosts for the time, and compare them
-  nowd cluster [flags] TARGET...       show how far the clocks of a cluster are apart, and which are wrong
-  nowd wait [flags]                    wait until the clock of this host is trusted
-  nowd healthcheck [-ready]            ask the nowd of this environment whether it is alive, or ready
-  nowd config                          show the settings, as the environment has them
-  nowd version                         show the version of nowd, and of the Go that built it
-  nowd help                            show this
-
-The settings are environment variables; nowd config lists them.
-The flags of query, cluster and wait are shown by -h after the command.
-`
-
-// The exit statuses of all commands.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2   // a mistake on the command line or in a setting
-	exitSignal = 128 // and the number of the signal that cut a stop short
-)
 
 func main() { os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
 
-// run runs a command and returns its exit status.
+// run runs the command that args name. It returns the exit status.
 func run(args, environ []string, stdout, stderr io.Writer) int {
-	command := "serve"
-	if len(args) > 0 {
-		command, args = args[0], args[1:]
-	}
-	switch command {
-	case "query":
-		return query.Main(args, stdout, stderr)
-	case "cluster":
-		return cluster.Main(args, stdout, stderr)
-	case "wait":
-		return service.WaitMain(args, environ, stdout, stderr)
-	}
-	commands := map[string]func() int{
-		"serve":       func() int { return serve(environ, stderr) },
-		"healthcheck": func() int { return healthcheck(environ, health.Live, stderr) },
-		"config":      func() int { return showConfig(environ, stdout, stderr) },
-		"version":     func() int { fmt.Fprintln(stdout, "nowd", version, runtime.Version()); return exitOK },
-		"help":        func() int { fmt.Fprint(stdout, usage); return exitOK },
-	}
-	for _, name := range []string{"-h", "-help", "--help"} {
-		commands[name] = commands["help"]
-	}
-	if command == "healthcheck" && len(args) == 1 && args[0] == "-ready" {
-		return healthcheck(environ, health.Ready, stderr)
-	}
-	switch do, ok := commands[command]; {
-	case !ok:
-		fmt.Fprintf(stderr, "nowd: unknown command %q\n\n%s", command, usage)
-		return exitUsage
-	case len(args) > 0:
-		fmt.Fprintf(stderr, "nowd: %s does not take the argument %q\n", command, args[0])
-		return exitUsage
-	default:
-		return do()
+	return program().Run(args, environ, stdout, stderr)
+}
+
+// program returns the commands of nowd.
+func program() *command.Program {
+	return &command.Program{
+		Name:    "nowd",
+		About:   "nowd tells the time of its host, and how far off it may be, over UDP and TCP.",
+		Default: "serve",
+		Commands: []*command.Command{
+			service.ServeCommand(version),
+			&query.Command,
+			&cluster.Command,
+			&service.WaitCommand,
+			&service.HealthcheckCommand,
+			&config.Command,
+			&versionCommand,
+		},
+		Text: `"nowd COMMAND -h" prints the flags, the exit status and examples of a command.
+The settings are environment variables: "nowd config" prints them.
+
+Examples:
+  nowd               answer on port 3333, UDP and TCP
+  nowd query         ask the nowd on this host
+  nowd query -h      print the flags of query
+`,
 	}
 }
 
-// serve serves until a signal ends it.
-func serve(environ []string, stderr io.Writer) int {
-	c, err := config.Load(environ)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitUsage
-	}
-	// Go ends a process that writes to standard error when nobody reads it any more,
-	// but not one that ignores the signal.
-	signal.Ignore(syscall.SIGPIPE)
-	lines := service.NewLogWriter(stderr, c.NewLogger)
-	log := c.NewLogger(lines)
-	for _, w := range config.Warnings(environ) {
-		log.Warn(w.Text, "variable", w.Variable)
-	}
-	s, err := service.New(c, version, log, lines)
-	if err != nil {
-		lines.Close() // first the warnings
-		fmt.Fprintln(stderr, err)
-		return exitUsage
-	}
-	defer lines.Close()
-	var interrupted service.Interrupted
-	switch err := s.Run(); {
-	case errors.As(err, &interrupted):
-		return exitSignal + int(interrupted.Signal)
-	case err != nil:
-		log.Error("cannot go on", "error", err)
-		return exitFailed
-	}
-	return exitOK
-}
-
-// healthcheck asks the nowd that runs with the settings of environ whether it is
-// alive, or ready. It is for images that have nothing else to ask with, and for
-// probes of a health endpoint that only the pod itself reaches.
-func healthcheck(environ []string, path string, stderr io.Writer) int {
-	c, err := config.Load(environ)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return exitUsage
-	}
-	if c.Health.Off() {
-		fmt.Fprintln(stderr, "nowd healthcheck: NOWD_HEALTH_LISTEN is off")
-		return exitFailed
-	}
-	if err := health.Ask(path, c.Health.Reachable(), c.LivenessTimeout); err != nil {
-		fmt.Fprintln(stderr, "nowd healthcheck:", err)
-		return exitFailed
-	}
-	return exitOK
-}
-
-// showConfig prints the settings, and what is wrong with them.
-func showConfig(environ []string, stdout, stderr io.Writer) int {
-	_, err := config.Load(environ)
-	if err != nil {
-		fmt.Fprintln(stderr, err)
-	}
-	config.Print(stdout, environ)
-	for _, w := range config.Warnings(environ) {
-		fmt.Fprintf(stderr, "%s: %s\n", w.Variable, w.Text)
-	}
-	if err != nil {
-		return exitUsage
-	}
-	return exitOK
+// versionCommand is the command "nowd version".
+var versionCommand = command.Command{
+	Name:     "version",
+	Summary:  "print the version",
+	Text:     "Prints the version of nowd, and of the Go that built it.\n",
+	Status:   "0  the version was printed\n2  a mistake on the command line\n",
+	Examples: "nowd version\n",
+	New: func(*flag.FlagSet) command.Func {
+		return func(c *command.Call) int {
+			fmt.Fprintln(c.Stdout, "nowd", version, runtime.Version())
+			return command.OK
+		}
+	},
 }

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// sources returns the contents of the files in the tree whose names end in suffix, by
-// their paths.
+// sources returns the contents of all files in the repository whose names end in suffix, by
+// path.
 func sources(t *testing.T, suffix string) map[string]string {
 	t.Helper()
 	files := make(map[string]string)
@@ -35,7 +35,7 @@ func sources(t *testing.T, suffix string) map[string]string {
 	return files
 }
 
-// testNames returns the names of all tests and fuzz tests in the tree.
+// testNames returns the names of all tests and fuzz tests in the repository.
 func testNames(t *testing.T) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
@@ -48,8 +48,8 @@ func testNames(t *testing.T) map[string]bool {
 	return names
 }
 
-// TestEachPromiseNamesItsTests: the last column of SECURITY.md's tables of promises and of attacks has tests that exist,
-// and nothing else.
+// TestEachPromiseNamesItsTests: in SECURITY.md's tables of promises and of attacks, the last
+// column has only names of existing tests.
 func TestEachPromiseNamesItsTests(t *testing.T) {
 	security, err := os.ReadFile("SECURITY.md")
 	if err != nil {
@@ -63,23 +63,23 @@ func TestEachPromiseNamesItsTests(t *testing.T) {
 		if !found || !ended || len(lines) < 3 {
 			t.Fatalf("SECURITY.md has no table that begins with %q", first)
 		}
-		for _, line := range lines[2:] { // after the columns' names
+		for _, line := range lines[2:] { // after the header
 			cells := strings.Split(strings.Trim(line, "| \n"), " | ")
 			heldBy := cells[len(cells)-1]
 			if len(cells) != columns || !cell.MatchString(heldBy) {
-				t.Errorf("%.60s... is held by %q; want names of tests, separated by commas", line, heldBy)
+				t.Errorf("%.60s... ends in %q; want names of tests, separated by commas", line, heldBy)
 				continue
 			}
 			for name := range strings.SplitSeq(heldBy, ", ") {
 				if !exists[strings.Trim(name, "`")] {
-					t.Errorf("%.60s... is held by %s, which does not exist", line, name)
+					t.Errorf("%.60s... names %s, which does not exist", line, name)
 				}
 			}
 		}
 	}
 }
 
-// TestTestsThatAreNamedExist: wherever documents and comments name a test.
+// TestTestsThatAreNamedExist: every test that a document or a comment names exists.
 func TestTestsThatAreNamedExist(t *testing.T) {
 	exists, name := testNames(t), regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z][a-z]+[A-Z]\w+`)
 	all := sources(t, ".md")
@@ -95,7 +95,8 @@ func TestTestsThatAreNamedExist(t *testing.T) {
 	}
 }
 
-// TestOtherModulesCanImportTheLoop: with the lines of docs/internals.md.
+// TestOtherModulesCanImportTheLoop: with the lines in docs/internals.md another module can
+// import the packages for other programs.
 func TestOtherModulesCanImportTheLoop(t *testing.T) {
 	internals, err := os.ReadFile("docs/internals.md")
 	if err != nil {
@@ -103,7 +104,7 @@ func TestOtherModulesCanImportTheLoop(t *testing.T) {
 	}
 	const lines = "require nowd v0.0.0\nreplace nowd => ../nowd\n"
 	if !strings.Contains(string(internals), lines) {
-		t.Error("docs/internals.md does not say how")
+		t.Errorf("docs/internals.md lacks the lines\n%s", lines)
 	}
 	here, err := os.Getwd()
 	if err != nil {
@@ -137,7 +138,7 @@ func main() {}
 	}
 	cmd := exec.Command("go", "build", "-mod=mod", "-o", os.DevNull, ".")
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOPROXY=off") // what is missing is not fetched
+	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GOPROXY=off") // fetch nothing
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

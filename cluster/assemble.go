@@ -15,19 +15,18 @@ import (
 type node struct {
 	name      string           // no other node has the same
 	addresses []netip.AddrPort // at which others measure it
-	*response                  // nil for one that was not asked
+	*response                  // nil if the member was not asked
 }
 
-// assembly is a cluster, put together from what its members have told.
+// assembly is a cluster, assembled from the documents of its members.
 type assembly struct {
 	nodes   []node
 	cluster skew.Cluster
-	links   []peers.Link // of each of the cluster's links
-	strays  []response   // with a document that is not used, because no address is its own
+	links   []peers.Link // by the index of cluster.Links
+	strays  []response   // with a document that is not used: none of its addresses is its own
 }
 
-// assemble puts a cluster together. members are all addresses that any member has
-// told of.
+// assemble assembles a cluster. members are all addresses in the documents.
 func assemble(responses []response, members map[netip.AddrPort]bool, threshold time.Duration) *assembly {
 	a := new(assembly)
 	owners, merged := claimAddresses(responses)
@@ -56,7 +55,7 @@ func assemble(responses []response, members map[netip.AddrPort]bool, threshold t
 	}
 	for i := range responses {
 		r := &responses[i]
-		if r.document == nil && !slices.ContainsFunc(a.nodes, func(n node) bool { return n.response == r }) { // nobody knows of it
+		if r.document == nil && !slices.ContainsFunc(a.nodes, func(n node) bool { return n.response == r }) { // no document has its address
 			a.nodes = append(a.nodes, node{name: r.from.String(), addresses: []netip.AddrPort{r.from}, response: r})
 		}
 	}
@@ -65,12 +64,14 @@ func assemble(responses []response, members map[netip.AddrPort]bool, threshold t
 	return a
 }
 
-// claimAddresses returns which response each address belongs to, and those that
-// are of a member that has another response already.
+// claimAddresses returns two maps. owners has the index of the response that each address
+// belongs to. merged has the responses of members that another response already stands
+// for.
 //
-// A document says who its member is, but what counts is its address. An address
-// that a document claims is its own if the document was fetched from there; or,
-// if nothing was, as through a port-forward, if no other document claims it.
+// A member may lie about its name, but not about the address that it answers from. An
+// address in a document belongs to it if the document was fetched from there. If no
+// document was fetched from there (a port-forward), it belongs to the only document that
+// has it.
 func claimAddresses(responses []response) (owners map[netip.AddrPort]int, merged map[int]bool) {
 	owners, merged = make(map[netip.AddrPort]int), make(map[int]bool)
 	asked := make(map[netip.Addr]bool)
@@ -82,8 +83,8 @@ func claimAddresses(responses []response) (owners map[netip.AddrPort]int, merged
 			}
 		}
 	}
-	// A member that was asked at several addresses is one, if each of its documents
-	// claims the address of the other.
+	// Two responses are of one member, asked at two addresses, if each document has the
+	// address that the other was fetched from.
 	for i, r := range responses {
 		at, ok := r.ownAddress()
 		if !ok || merged[i] {
@@ -114,8 +115,8 @@ func claimAddresses(responses []response) (owners map[netip.AddrPort]int, merged
 	return owners, merged
 }
 
-// ownAddress returns the address from which the document was fetched, as others
-// measure it, if the document claims that.
+// ownAddress returns the address that the document was fetched from, with the port at which
+// others measure the member. It returns false if the document does not have this address.
 func (r *response) ownAddress() (netip.AddrPort, bool) {
 	if r.document == nil {
 		return netip.AddrPort{}, false
@@ -124,8 +125,8 @@ func (r *response) ownAddress() (netip.AddrPort, bool) {
 	return at, slices.Contains(r.document.Addresses, at)
 }
 
-// failed returns the response of a member that gave no document, or nil if it was
-// not asked.
+// failed returns the response of a member without a document, or nil if the member was not
+// asked.
 func failed(responses []response, member netip.AddrPort) *response {
 	for i, r := range responses {
 		if r.document == nil && r.from.Addr() == member.Addr() {
@@ -135,8 +136,7 @@ func failed(responses []response, member netip.AddrPort) *response {
 	return nil
 }
 
-// nameApart sorts the nodes by name, and adds the address to names that several
-// nodes have.
+// nameApart sorts the nodes by name, and adds the address to names that are not unique.
 func (a *assembly) nameApart() {
 	count := make(map[string]int)
 	for _, n := range a.nodes {
@@ -182,8 +182,8 @@ func (a *assembly) connect(threshold time.Duration) {
 	}
 }
 
-// claimOf returns a member's claim. It is empty if the clock is not synchronised, or
-// the bound makes no sense.
+// claimOf returns the error bound that a member claims. It is unknown if the clock is not
+// synchronised or the bound is negative.
 func claimOf(c peers.Claim) skew.Claim {
 	if !c.Synced || c.Bound == nil || *c.Bound < 0 {
 		return skew.Claim{}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -20,24 +21,25 @@ import (
 	"time"
 
 	"nowd/clock"
+	"nowd/command"
 	"nowd/peers"
 )
 
 const ms = time.Millisecond
 
-// steady is the history of a clock that is not steered.
+// steady is the steering history of a clock that is not steered.
 var steady = []peers.Steering{{Age: 0}, {Age: time.Hour}}
 
-// claim is the claim of a bound.
+// claim returns the claim of a synchronised clock with this bound.
 func claim(bound time.Duration) peers.Claim { return peers.Claim{Synced: true, Bound: &bound} }
 
-// address returns that of a member.
+// address returns the address of member i.
 func address(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 10123)
 }
 
-// documents returns those of members whose clocks are off as errs say, and that
-// claim to be right to within 1 ms. Each has measured those at some offsets.
+// documents returns the documents of members whose clocks have these errors. Each claims a
+// bound of 1 ms, and has measured the members at peers.Offsets.
 func documents(errs ...time.Duration) (all []*peers.Document) {
 	n := len(errs)
 	for i := range n {
@@ -62,8 +64,7 @@ func documents(errs ...time.Duration) (all []*peers.Document) {
 	return all
 }
 
-// fetched returns responses with documents, each fetched from the address of its
-// member.
+// fetched returns responses with these documents, each fetched from its member's address.
 func fetched(documents ...*peers.Document) (responses []response, members map[netip.AddrPort]bool) {
 	members = make(map[netip.AddrPort]bool)
 	for _, d := range documents {
@@ -79,12 +80,12 @@ func fetched(documents ...*peers.Document) (responses []response, members map[ne
 	return responses, members
 }
 
-// reportOn returns the report on responses.
+// reportOn returns the report on responses, with the defaults of the flags.
 func reportOn(responses []response, members map[netip.AddrPort]bool) *Report {
 	return newReport(assemble(responses, members, defaultThreshold), time.Unix(1800000000, 0), 0)
 }
 
-// kinds returns those of a report's problems.
+// kinds returns the kinds of a report's problems.
 func kinds(r *Report) (all []string) {
 	for _, p := range r.Problems {
 		all = append(all, p.Kind)
@@ -124,7 +125,7 @@ func TestWrongNodesAreNamedWithWitnesses(t *testing.T) {
 		t.Errorf("%+v", liar)
 	}
 	for _, w := range slices.Concat(far.Witnesses, liar.BoundWitnesses) {
-		if w.Node != 2 && w.Offset.Low < 4*ms { // of the node from the other, whoever measured
+		if w.Node != 2 && w.Offset.Low < 4*ms { // of the node from the other, whichever measured
 			t.Errorf("%+v", w)
 		}
 	}
@@ -140,7 +141,7 @@ func TestWrongNodesAreNamedWithWitnesses(t *testing.T) {
 
 func TestMissingAndUnmeasuredNodesAreNamed(t *testing.T) {
 	all := documents(0, 0, 0, 0, 0)
-	all[3].Steered = nil // as after a start: nobody can use older measurements of it
+	all[3].Steered = nil // as after a start: older measurements of it are useless
 	responses, members := fetched(all...)
 	responses[1].document, responses[1].err = nil, errors.New("no answer")
 	r := reportOn(responses, members)
@@ -151,8 +152,8 @@ func TestMissingAndUnmeasuredNodesAreNamed(t *testing.T) {
 	if r := reportOn(responses, members); !strings.Contains(r.Problems[0].Text, "10.0.0.1:10123: not asked") {
 		t.Errorf("%+v", r.Problems)
 	}
-	nobody := response{from: netip.MustParseAddrPort("10.0.0.9:8086"), err: errors.New("refused")}
-	if r := reportOn([]response{nobody}, nil); len(r.Nodes) != 1 || !slices.Equal(kinds(r), []string{"missing"}) {
+	refused := response{from: netip.MustParseAddrPort("10.0.0.9:8086"), err: errors.New("refused")}
+	if r := reportOn([]response{refused}, nil); len(r.Nodes) != 1 || !slices.Equal(kinds(r), []string{"missing"}) {
 		t.Errorf("%+v", r)
 	}
 	if r := reportOn(nil, nil); !slices.Equal(kinds(r), []string{"missing"}) {
@@ -160,7 +161,7 @@ func TestMissingAndUnmeasuredNodesAreNamed(t *testing.T) {
 	}
 }
 
-func TestTiesAndPartitionsAreTold(t *testing.T) {
+func TestTiesAndPartitionsAreReported(t *testing.T) {
 	r := reportOn(fetched(documents(0, 80*ms)...))
 	if !r.Tie || !slices.Equal(kinds(r), []string{"disputed"}) || !strings.Contains(r.Problems[0].Text, "tie") {
 		t.Errorf("%+v", r)
@@ -181,7 +182,8 @@ func TestTiesAndPartitionsAreTold(t *testing.T) {
 	}
 }
 
-// TestAddressCountsNotTheName has documents that claim to be of another member.
+// TestAddressCountsNotTheName: a member that takes the name and the address of another one
+// does not become it.
 func TestAddressCountsNotTheName(t *testing.T) {
 	all := documents(0, 0, 0, 0, 0)
 	forged := *all[4]
@@ -192,13 +194,13 @@ func TestAddressCountsNotTheName(t *testing.T) {
 	if len(r.Nodes) != 5 || r.Nodes[0].Name != "node-0 at 10.0.0.0:10123" || r.Nodes[1].Name != "node-0 at 10.0.0.4:10123" || len(r.Problems) > 0 {
 		t.Errorf("%+v", r)
 	}
-	// A member that denies its own address says nothing.
+	// The document of a member without its own address is not used.
 	forged.Addresses = []netip.AddrPort{address(0)}
 	r = reportOn(responses, members)
 	if got := kinds(r); !slices.Equal(got, []string{"missing", "stray"}) {
 		t.Errorf("%+v", r.Problems)
 	}
-	// One that answers for another that is down has its own address alone.
+	// A member does not get the address of another one that is down.
 	forged.Addresses = []netip.AddrPort{address(0), address(4)}
 	responses[0].document, responses[0].err = nil, errors.New("down")
 	r = reportOn(responses, members)
@@ -211,10 +213,10 @@ func TestMemberWithTwoAddressesIsOne(t *testing.T) {
 	all := documents(0, 0, 0)
 	v6 := netip.MustParseAddrPort("[2001:db8::2]:10123")
 	all[2].Addresses = append(all[2].Addresses, v6)
-	all[0].Links[0].Member = v6 // by which node-0 knows node-2
+	all[0].Links[0].Member = v6 // node-0 measures node-2 at this address
 	all[0].Members = append(all[0].Members, v6)
 	responses, members := fetched(all...)
-	r := reportOn(responses, members) // asked by IPv4 only
+	r := reportOn(responses, members) // asked over IPv4 only
 	if len(r.Nodes) != 3 || len(r.Problems) > 0 {
 		t.Errorf("%+v", r)
 	}
@@ -222,7 +224,7 @@ func TestMemberWithTwoAddressesIsOne(t *testing.T) {
 	again.from = netip.AddrPortFrom(v6.Addr(), defaultPort)
 	r = reportOn(append(responses, again), members)
 	if len(r.Nodes) != 3 || len(r.Problems) > 0 {
-		t.Errorf("asked by both: %+v", r)
+		t.Errorf("asked over both: %+v", r)
 	}
 }
 
@@ -237,7 +239,7 @@ func TestPortForwardsReachMembers(t *testing.T) {
 	}
 }
 
-// members serves documents at loopback, and returns the targets.
+// serve serves documents at loopback, and returns the targets.
 func serve(t *testing.T, documents ...*peers.Document) (targets []string) {
 	t.Helper()
 	loopback := netip.MustParseAddr("127.0.0.1")
@@ -267,16 +269,30 @@ func serve(t *testing.T, documents ...*peers.Document) (targets []string) {
 	return targets
 }
 
-// runMain runs the command as far as it does not confine the process.
+// parsed returns the options of a command line.
+func parsed(t *testing.T, args ...string) *options {
+	t.Helper()
+	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
+	o := newOptions(flags)
+	if err := errors.Join(flags.Parse(args), o.check(flags.Args())); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// runMain runs the command without confining this process.
 func runMain(t *testing.T, args ...string) (status int, stdout string) {
 	t.Helper()
-	var out, errs bytes.Buffer
-	o, err := parseOptions(args, &errs)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, errs.String())
-	}
+	var out bytes.Buffer
+	o := parsed(t, args...)
 	status = o.run(t.Context(), func(round int, r *Report) { o.print(round, r, &out) })
 	return status, out.String()
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	for line := range strings.Lines(Command.Examples) {
+		parsed(t, strings.Fields(line)[2:]...)
+	}
 }
 
 func TestExitStatusSaysWhetherAllIsWell(t *testing.T) {
@@ -301,7 +317,7 @@ func TestExitStatusSaysWhetherAllIsWell(t *testing.T) {
 	}
 }
 
-// rounds is a writer that ends a watch when it has seen so many lines.
+// rounds is a buffer that calls end after so many lines.
 type rounds struct {
 	bytes.Buffer
 	left int
@@ -320,10 +336,7 @@ func TestWatchReportsUntilItIsEnded(t *testing.T) {
 		errs []time.Duration
 		want int
 	}{{[]time.Duration{0, 0, 0}, 0}, {[]time.Duration{0, 80 * ms, 0}, 1}} {
-		o, err := parseOptions(append([]string{"-w", "-i", "1ms", "-o", "json"}, serve(t, documents(c.errs...)...)...), io.Discard)
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := parsed(t, append([]string{"-w", "-i", "1ms", "-o", "json"}, serve(t, documents(c.errs...)...)...)...)
 		ctx, cancel := context.WithCancel(t.Context())
 		out := &rounds{left: 3, end: cancel}
 		if status := o.run(ctx, func(round int, r *Report) { o.print(round, r, out) }); status != c.want || strings.Count(out.String(), "\n") != 3 {
@@ -334,12 +347,18 @@ func TestWatchReportsUntilItIsEnded(t *testing.T) {
 }
 
 func TestMistakesOnTheCommandLine(t *testing.T) {
-	for _, args := range [][]string{
-		nil, {"-o", "xml", "a"}, {"-max-skew", "-1s", "a"}, {"-timeout", "0", "a"}, {"a:b"}, {"a:0"}, {"a,"}, {":8086"}, {"-o", "svg", "-w", "a"}, {"-nonsense", "a"}, {"a", "-w"}, {"-listen", ":0", "a"}, {"-w", "-listen", ":0", "-o", "json", "a"},
+	const hostOrPort = "want HOST, HOST:PORT or [IPv6]:PORT"
+	p := command.Program{Name: "nowd", Default: "cluster", Commands: []*command.Command{&Command}}
+	for args, want := range map[string]string{
+		"": "want a TARGET", "-o xml a": `invalid value "xml" for flag -o: want one of text, json, svg`, "-max-skew -1s a": "want a time of 0 or more", "-timeout 0 a": "want a time above 0",
+		"a:b": hostOrPort, "a:0": hostOrPort, "a,": hostOrPort, ":8086": hostOrPort, "-o svg -w a": "-o svg: draws one picture; want it without -w",
+		"-nonsense a": "unknown flag -nonsense; want one of -i, -listen, -max-skew, -o, -threshold, -timeout, -w", "a -w": `"-w": flags come before TARGET`,
+		"-listen :0 a": "-listen: want -w as well", "-w -listen :0 -o json a": "-o json: -listen prints no reports",
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := Main(args, &stdout, &stderr); status != 2 || stderr.Len() == 0 || stdout.Len() > 0 {
-			t.Errorf("%q: %d, %q", args, status, stderr.String())
+		status := p.Run(append([]string{"cluster"}, strings.Fields(args)...), nil, &stdout, &stderr)
+		if status != 2 || stdout.Len() > 0 || !strings.Contains(stderr.String(), want) || !strings.HasSuffix(stderr.String(), "\n\"nowd cluster -h\" prints the help.\n") {
+			t.Errorf("%q: %d, %q, want %q", args, status, stderr.String(), want)
 		}
 	}
 	for text, want := range map[string]target{
@@ -416,7 +435,7 @@ func TestPictureIsWellFormed(t *testing.T) {
 	}
 }
 
-// TestTerminalIsSafeFromNames: what members call themselves is printed.
+// TestTerminalIsSafeFromNames: control characters in a member's name are not printed.
 func TestTerminalIsSafeFromNames(t *testing.T) {
 	all := documents(0, 0, 80*ms, 0)
 	for _, d := range all {
@@ -429,8 +448,8 @@ func TestTerminalIsSafeFromNames(t *testing.T) {
 	}
 }
 
-// TestHostileMembersAreMissing: each answers with something else, and the others
-// are reported on all the same.
+// TestHostileMembersAreMissing: a member with a malicious or broken answer counts as missing,
+// and the report on the others is complete.
 func TestHostileMembersAreMissing(t *testing.T) {
 	endless := func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"version":1,"node":"`)
@@ -475,7 +494,8 @@ func TestHostileMembersAreMissing(t *testing.T) {
 	}
 }
 
-// TestForgedLinksDoNotBreakTheReport has a member with impossible links.
+// TestForgedLinksDoNotBreakTheReport: impossible links of one member make the report
+// inconsistent, but no other member wrong.
 func TestForgedLinksDoNotBreakTheReport(t *testing.T) {
 	all := documents(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 	liar := all[7]
@@ -494,15 +514,14 @@ func TestForgedLinksDoNotBreakTheReport(t *testing.T) {
 	}
 }
 
-// TestHundredsOfMembersAreReportedOn asks them all, at addresses of loopback, which
-// one server has.
+// TestHundredsOfMembersAreReportedOn asks hundreds of loopback addresses of one server.
 func TestHundredsOfMembersAreReportedOn(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux has all of 127.0.0.0/8")
 	}
 	const n, wrong = 300, 200
 	errs := make([]time.Duration, n)
-	errs[wrong] = time.Hour // far more than drift in however long it takes to ask them
+	errs[wrong] = time.Hour // far more than any drift during the round
 	all := documents(errs...)
 	loopback := func(a netip.AddrPort) netip.AddrPort {
 		b := a.Addr().As4()

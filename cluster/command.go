@@ -1,8 +1,8 @@
-// Package cluster asks the members of a cluster what they have measured of each
-// other's clocks, and says what that proves: how far apart the clocks can be, and
-// which of them are wrong. Main is the command nowd cluster.
+// Package cluster fetches the measurements that the members of a cluster have made of each
+// other's clocks, and reports what they prove: how far apart the clocks can be, and which of
+// them are wrong. Command is the command "nowd cluster".
 //
-// It trusts no member: it reads a limited number of bytes, for a limited time,
+// The package trusts no member: it reads a limited number of bytes, for a limited time,
 // and prints no control characters.
 package cluster
 
@@ -21,127 +21,125 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"nowd/command"
 )
 
-const usage = `usage: nowd cluster [flags] TARGET...
+// Command is the command "nowd cluster". SIGINT and SIGTERM end it early.
+var Command = command.Command{
+	Name:      "cluster",
+	Arguments: "TARGET...",
+	Summary:   "prove how far apart the clocks of a cluster are, and which are wrong",
+	Text: `Fetches the measurements that the members of a cluster (NOWD_PEERS) have made of
+each other's clocks. Prints what they prove: how far apart any two clocks can be,
+how far each clock is from the majority, and which clocks are wrong.
 
-Asks the members of a cluster (NOWD_PEERS) what they have measured of each
-other's clocks, and shows what that proves: how far any two clocks can be apart,
-how far each is from the majority, and which are wrong.
+A TARGET is HOST or HOST:PORT of a member's health endpoint, or several separated
+by commas. The default PORT is 8086. If HOST is a name, cluster asks each of its
+addresses.
 
-A TARGET is HOST or HOST:PORT of health endpoints (port 8086), or several
-separated by commas; each address that a name stands for is asked.
+With -w -listen ADDRESS it runs as a service until a signal ends it: a page at /,
+and /metrics, /live and /ready.
+`,
+	Status: `0  no problem was found
+1  a problem: a clock or the bound that it claims is proved wrong; measurements
+   contradict each other; a member is missing, not measured or not connected;
+   or two clocks may differ by more than -max-skew
+2  a mistake on the command line
+`,
+	Examples: `nowd cluster nowd-peers.default.svc
+nowd cluster -max-skew 50ms 10.0.0.1,10.0.0.2,10.0.0.3
+nowd cluster -w -listen :8087 nowd-peers.default.svc
+`,
+	New: func(flags *flag.FlagSet) command.Func {
+		o := newOptions(flags)
+		return func(c *command.Call) int {
+			if err := o.check(c.Args); err != nil {
+				return c.Mistake(err)
+			}
+			return o.main(c)
+		}
+	},
+}
 
-The exit status is 0 if all is well. It is 1 if a clock or the bound that it
-claims is proved wrong, measurements contradict each other, members are missing,
-not measured or not connected, or the skew may exceed -max-skew. It is 2 for a
-mistake on the command line.
-
-With -w -listen ADDRESS it serves what it finds instead of showing it, until a
-signal ends it: a page for people at /, /metrics, /live and /ready.
-
-`
-
-// options are the command line, parsed.
+// options are the flags and arguments of the command line.
 type options struct {
 	output    string
 	maxSkew   time.Duration
 	threshold time.Duration
 	interval  time.Duration // between two rounds; 0 for the members' own
 	watch     bool
-	listen    string // where rounds are served, with watch; empty where they are shown
+	listen    string // with watch: where the reports are served; empty if they are printed
 	fetcher   fetcher
 }
 
-// Main is the command nowd cluster. args are the arguments after "cluster". Main
-// returns the exit status: 0, 1 or 2 for a mistake on the command line. SIGINT and
-// SIGTERM end it early.
-func Main(args []string, stdout, stderr io.Writer) int {
-	o, err := parseOptions(args, stderr)
+// defaultThreshold is the least difference by which two clocks contradict each other. It
+// is above the offsets that NTP leaves between the clocks of a cluster.
+const defaultThreshold = 10 * time.Millisecond
+
+// newOptions defines the flags.
+func newOptions(flags *flag.FlagSet) *options {
+	o := new(options)
+	command.ChoiceVar(flags, &o.output, "o", "text", "the output `format`", "text", "json", "svg")
+	command.DurationVar(flags, &o.maxSkew, "max-skew", 0, "the `time` that any two clocks may differ by; 0 is no limit")
+	command.DurationVar(flags, &o.threshold, "threshold", defaultThreshold, "the `time` by which two clocks must provably differ to contradict each other")
+	flags.BoolVar(&o.watch, "w", false, "watch: repeat until a signal")
+	command.DurationVar(flags, &o.interval, "i", 0, "with -w: the `time` between two rounds; 0 is the interval at which the members measure, from 1s to 1m")
+	flags.StringVar(&o.listen, "listen", "", "with -w: serve the reports over HTTP at this `address`, such as :8087, instead of printing them")
+	command.PositiveDurationVar(flags, &o.fetcher.timeout, "timeout", 3*time.Second, "the `time` to wait for a member's answer")
+	return o
+}
+
+// check finishes the options after the flags are parsed. targets are the arguments after
+// the flags.
+func (o *options) check(targets []string) error {
 	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case errors.Is(err, errFlags):
-		return 2
-	case err != nil:
-		fmt.Fprintln(stderr, "nowd cluster:", err)
-		return 2
+	case o.output == "svg" && o.watch:
+		return errors.New("-o svg: draws one picture; want it without -w")
+	case o.listen != "" && !o.watch:
+		return errors.New("-listen: want -w as well")
+	case o.listen != "" && o.output != "text":
+		return fmt.Errorf("-o %s: -listen prints no reports; want one of the two", o.output)
+	case len(targets) == 0:
+		return errors.New("want a TARGET: HOST or HOST:PORT of the members' health endpoints")
 	}
+	for _, arg := range targets {
+		for text := range strings.SplitSeq(arg, ",") {
+			t, err := parseTarget(strings.TrimSpace(text))
+			if err != nil {
+				return err
+			}
+			o.fetcher.targets = append(o.fetcher.targets, t)
+		}
+	}
+	return nil
+}
+
+// main runs the command, and returns the exit status.
+func (o *options) main(c *command.Call) int {
 	var listener net.Listener
 	if o.listen != "" {
+		var err error
 		if listener, err = net.Listen("tcp", o.listen); err != nil {
-			fmt.Fprintln(stderr, "nowd cluster:", err)
-			return 1
+			fmt.Fprintln(c.Stderr, "nowd cluster:", err)
+			return command.Failed
 		}
 	}
 	if err := o.confine(); err != nil {
-		fmt.Fprintln(stderr, "nowd cluster: cannot give up what is not needed:", err)
+		fmt.Fprintln(c.Stderr, "nowd cluster: cannot drop privileges:", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	if listener != nil {
-		return o.serve(ctx, listener, slog.New(slog.NewTextHandler(stderr, nil)))
+		return o.serve(ctx, listener, slog.New(slog.NewTextHandler(c.Stderr, nil)))
 	}
-	return o.run(ctx, func(round int, r *Report) { o.print(round, r, stdout) })
+	return o.run(ctx, func(round int, r *Report) { o.print(round, r, c.Stdout) })
 }
 
-// errFlags is the error of flags about which package flag has printed a message.
-var errFlags = errors.New("wrong flags")
-
-// defaultThreshold is by how much two clocks have to differ to contradict each
-// other. Clocks that NTP keeps well within a cluster are closer.
-const defaultThreshold = 10 * time.Millisecond
-
-func parseOptions(args []string, stderr io.Writer) (*options, error) {
-	o := new(options)
-	flags := flag.NewFlagSet("nowd cluster", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.StringVar(&o.output, "o", "text", "the `form` of what is shown: text, json or svg")
-	flags.DurationVar(&o.maxSkew, "max-skew", 0, "the `time` that any two clocks may differ by; 0 for no limit")
-	flags.DurationVar(&o.threshold, "threshold", defaultThreshold, "the `time` by which two clocks have to differ, for certain, to contradict each other")
-	flags.BoolVar(&o.watch, "w", false, "watch: ask again and again")
-	flags.DurationVar(&o.interval, "i", 0, "the `time` between two rounds with -w (default: the members' own)")
-	flags.StringVar(&o.listen, "listen", "", "the `address`, such as :8087, at which rounds are served over HTTP, with -w")
-	flags.DurationVar(&o.fetcher.timeout, "timeout", 3*time.Second, "the `time` to wait for a member's answer")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		flags.PrintDefaults()
-	}
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil, err
-	} else if err != nil {
-		return nil, errFlags
-	}
-	switch {
-	case o.output != "text" && o.output != "json" && o.output != "svg":
-		return nil, fmt.Errorf("-o=%q: want text, json or svg", o.output)
-	case o.output == "svg" && o.watch:
-		return nil, errors.New("-o=svg: is one picture, so not with -w")
-	case o.listen != "" && !o.watch:
-		return nil, errors.New("-listen: is for -w, which asks again and again")
-	case o.listen != "" && o.output != "text":
-		return nil, fmt.Errorf("-o=%s: shows nothing with -listen", o.output)
-	case o.maxSkew < 0 || o.threshold < 0 || o.interval < 0 || o.fetcher.timeout <= 0:
-		return nil, fmt.Errorf("-max-skew=%v -threshold=%v -i=%v -timeout=%v: want times that are not negative, and a time-out above 0", o.maxSkew, o.threshold, o.interval, o.fetcher.timeout)
-	case flags.NArg() == 0:
-		return nil, errors.New("want a TARGET: HOST or HOST:PORT of the members' health endpoints")
-	}
-	for _, arg := range flags.Args() {
-		for text := range strings.SplitSeq(arg, ",") {
-			t, err := parseTarget(strings.TrimSpace(text))
-			if err != nil {
-				return nil, err
-			}
-			o.fetcher.targets = append(o.fetcher.targets, t)
-		}
-	}
-	return o, nil
-}
-
-// parseTarget reads HOST, HOST:PORT, an IPv6 address or one in brackets.
+// parseTarget parses HOST, HOST:PORT, an IPv6 address or one in brackets.
 func parseTarget(text string) (target, error) {
-	bad := fmt.Errorf("%q: want HOST, HOST:PORT or [IPv6]:PORT; flags come before", text)
+	bad := fmt.Errorf("%q: want HOST, HOST:PORT or [IPv6]:PORT", text)
 	if ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")); err == nil {
 		return target{ip.String(), defaultPort}, nil
 	}
@@ -159,20 +157,20 @@ func parseTarget(text string) (target, error) {
 	return target{host, uint16(n)}, nil
 }
 
-// run reports once, or again and again until ctx is done. The exit status is that
-// of the last round.
+// run makes one report, or with -w one each round until ctx is done, and passes them to
+// show. It returns the exit status of the last round.
 func (o *options) run(ctx context.Context, show func(round int, r *Report)) (status int) {
 	for round := 0; ; round++ {
 		report, interval := o.report(ctx)
-		if ctx.Err() != nil { // the report was cut short and says nothing of the members
+		if ctx.Err() != nil { // interrupted: the report is incomplete
 			if round == 0 {
-				return 1
+				return command.Failed
 			}
 			return status
 		}
 		show(round, report)
-		if status = 0; len(report.Problems) > 0 {
-			status = 1
+		if status = command.OK; len(report.Problems) > 0 {
+			status = command.Failed
 		}
 		if !o.watch {
 			return status
@@ -185,12 +183,12 @@ func (o *options) run(ctx context.Context, show func(round int, r *Report)) (sta
 	}
 }
 
-// maxInterval is an upper bound on the time between two rounds, but for -i.
+// maxInterval is an upper bound on the time between two rounds if -i does not set it.
 const maxInterval = time.Minute
 
-// report asks all members, and says what they prove. It also returns when to ask
-// again: as -i says or as often as they measure, half of them not less often. One
-// member alone has no say in it.
+// report fetches all documents and reports on them. It also returns the time to the next
+// round: -i, or the median of the intervals at which the members measure, from 1 s to
+// maxInterval. A minority of the members cannot set it.
 func (o *options) report(ctx context.Context) (*Report, time.Duration) {
 	asked := time.Now()
 	responses, err := o.fetcher.fetch(ctx)
@@ -202,9 +200,9 @@ func (o *options) report(ctx context.Context) (*Report, time.Duration) {
 		return r, o.interval
 	}
 	var intervals []time.Duration
-	for _, answer := range responses {
-		if answer.document != nil {
-			intervals = append(intervals, answer.document.Interval)
+	for _, one := range responses {
+		if one.document != nil {
+			intervals = append(intervals, one.document.Interval)
 		}
 	}
 	slices.Sort(intervals)

@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestConfinedProcessCanOnlyAsk has another process try, for what is given up
-// cannot be had back.
+// TestConfinedProcessCanOnlyAsk runs itself in a child process: a process cannot regain what
+// it has dropped.
 func TestConfinedProcessCanOnlyAsk(t *testing.T) {
 	if abi, err := landlocksys.LandlockGetABIVersion(); err != nil || abi < 4 {
 		t.Skipf("this kernel's Landlock is of version %d, %v; 4 is needed", abi, err)
 	}
 	const child = "CONFINED_CHILD"
 	if os.Getenv(child) != "" {
-		tryWhatIsGivenUp(t)
+		tryWhatIsDropped(t)
 		return
 	}
 	c := exec.Command(os.Args[0], "-test.run=^TestConfinedProcessCanOnlyAsk$", "-test.v")
@@ -30,7 +30,7 @@ func TestConfinedProcessCanOnlyAsk(t *testing.T) {
 	}
 }
 
-func tryWhatIsGivenUp(t *testing.T) {
+func tryWhatIsDropped(t *testing.T) {
 	member, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

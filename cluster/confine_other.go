@@ -2,5 +2,5 @@
 
 package cluster
 
-// confine does nothing: what it takes is Linux's.
+// confine does nothing: Landlock exists on Linux only.
 func (o *options) confine() error { return nil }

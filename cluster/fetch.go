@@ -19,35 +19,34 @@ import (
 )
 
 const (
-	// concurrent is how many members are asked at a time.
+	// concurrent is an upper bound on the requests at a time.
 	concurrent = 32
 
-	// maxDocument is an upper bound on what is read of an answer, in bytes, but for
-	// its header.
+	// maxDocument is an upper bound on the body of an answer, in bytes.
 	maxDocument = 4 << 20
 
 	// maxHeader is an upper bound on the header of an answer, in bytes.
 	maxHeader = 64 << 10
 
-	// maxError is an upper bound on the text of an error, in bytes: some quote what a
+	// maxError is an upper bound on the text of an error, in bytes: it may quote what a
 	// member sent.
 	maxError = 200
 
-	// maxEntries is an upper bound on the links and on the readings that one member
-	// may tell.
+	// maxEntries is an upper bound on the length of each list, and of the name, in a
+	// document.
 	maxEntries = 4096
 
-	// defaultPort is that of the health endpoint.
+	// defaultPort is the port of the health endpoint.
 	defaultPort = 8086
 )
 
-// target is where members are asked: at each address that a host stands for.
+// target is a TARGET of the command line: a member at each address of a host.
 type target struct {
 	host string
 	port uint16
 }
 
-// addresses returns the addresses of a target now.
+// addresses returns the addresses of a target. It resolves the host.
 func (t target) addresses(ctx context.Context) (all []netip.AddrPort, err error) {
 	if ip, err := netip.ParseAddr(t.host); err == nil {
 		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), t.port)}, nil
@@ -59,25 +58,25 @@ func (t target) addresses(ctx context.Context) (all []netip.AddrPort, err error)
 	return all, err
 }
 
-// response is what came of asking one member.
+// response is the result of asking one member.
 type response struct {
 	from     netip.AddrPort
-	asked    clock.Interval  // when it made its document, on this host's clock, since the round began
-	document *peers.Document // without Members; nil if there is none
-	err      error           // why there is none
+	asked    clock.Interval  // from the request to the answer, since the round began
+	document *peers.Document // without Members; nil if err is set
+	err      error
 }
 
-// fetcher asks members.
+// fetcher fetches documents.
 type fetcher struct {
 	targets []target
 	timeout time.Duration
 
 	mu      sync.Mutex
-	members map[netip.AddrPort]bool // those of all documents of a round
+	members map[netip.AddrPort]bool // in the documents of this round
 }
 
-// fetch asks all members at once, or nearly. The error is about targets that cannot
-// be looked up.
+// fetch asks all members, up to concurrent at a time. The error is about targets that
+// cannot be resolved, or about too many members.
 func (f *fetcher) fetch(ctx context.Context) (responses []response, err error) {
 	f.members = make(map[netip.AddrPort]bool)
 	var addresses []netip.AddrPort
@@ -91,7 +90,7 @@ func (f *fetcher) fetch(ctx context.Context) (responses []response, err error) {
 	slices.SortFunc(addresses, netip.AddrPort.Compare)
 	addresses = slices.Compact(addresses)
 	if len(addresses) > peers.MaxMembers {
-		return nil, fmt.Errorf("%d members; %d is the most", len(addresses), peers.MaxMembers)
+		return nil, fmt.Errorf("the targets have %d addresses; want at most %d", len(addresses), peers.MaxMembers)
 	}
 	responses = make([]response, len(addresses))
 	began := time.Now()
@@ -129,17 +128,17 @@ func (f *fetcher) ask(ctx context.Context, from netip.AddrPort, began time.Time)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, m := range slices.Concat(r.document.Members, r.document.Addresses) {
-		if len(f.members) < 2*peers.MaxMembers { // of IPv4 and of IPv6
+		if len(f.members) < 2*peers.MaxMembers { // over IPv4 and IPv6
 			f.members[m] = true
 		}
 	}
-	r.document.Members = nil // the same for all, and as long as there are members
+	r.document.Members = nil // saves memory: all documents have the same long list
 	return r
 }
 
-// get returns the document of a member.
+// get fetches the document of a member.
 func get(ctx context.Context, from netip.AddrPort) (*peers.Document, error) {
-	// The URL has no real host: it could not have the zone of an IPv6 address.
+	// The host in the URL is not used: a URL cannot have the zone of an IPv6 address.
 	client := http.Client{
 		Transport: &http.Transport{
 			DisableKeepAlives:      true,
@@ -156,13 +155,13 @@ func get(ctx context.Context, from netip.AddrPort) (*peers.Document, error) {
 	}
 	answer, err := client.Do(request)
 	if err != nil {
-		return nil, errors.Unwrap(err) // without the URL
+		return nil, errors.Unwrap(err) // a *url.Error: its URL tells nothing
 	}
 	defer answer.Body.Close()
 	switch answer.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound:
-		return nil, fmt.Errorf("it has no %s: NOWD_PEERS is off", peers.Path)
+		return nil, fmt.Errorf("%s is not found: NOWD_PEERS is off", peers.Path)
 	default:
 		return nil, errors.New(answer.Status)
 	}
@@ -176,7 +175,7 @@ func get(ctx context.Context, from netip.AddrPort) (*peers.Document, error) {
 	return &d, nil
 }
 
-// shortened returns an error whose text is at most maxError long.
+// shortened cuts the text of an error to maxError bytes.
 func shortened(err error) error {
 	text := err.Error()
 	if len(text) <= maxError {
@@ -186,19 +185,18 @@ func shortened(err error) error {
 	return errors.New(strings.ToValidUTF8(text[:maxError-len(end)], "") + end)
 }
 
-// check returns an error if a document is not one that a member of this version
-// can have made.
+// check returns an error for a document that no nowd of this version can have made.
 func check(d *peers.Document) error {
 	if d.Version != peers.Version {
-		return fmt.Errorf("its document has the version %d, not %d", d.Version, peers.Version)
+		return fmt.Errorf("the document has version %d, want %d", d.Version, peers.Version)
 	}
 	if len(d.Links) > maxEntries || len(d.Steered) > maxEntries || len(d.Members) > peers.MaxMembers || len(d.Addresses) > maxEntries || len(d.Node) > maxEntries {
-		return errors.New("its document is too long")
+		return errors.New("the document is too long")
 	}
 	age := time.Duration(0)
 	for i, s := range d.Steered {
 		if i == 0 && s.Age != 0 || s.Age < age || s.Min > s.Max {
-			return errors.New("its document makes no sense")
+			return errors.New("the document is invalid: steered has a wrong order or an empty interval")
 		}
 		age = s.Age
 	}

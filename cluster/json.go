@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// The line of JSON. Every field is always there; it is null where unknown.
+// The types of the JSON output, one line per report. Every field is present; unknown values
+// are null.
 
 type reportLine struct {
 	Version    int            `json:"version"`
@@ -29,7 +30,7 @@ type nodeLine struct {
 	Address        string         `json:"address"`
 	Error          *string        `json:"error"`
 	Verdicts       []string       `json:"verdicts"`
-	OffsetMin      *time.Duration `json:"offset_min_ns"` // from the majority
+	OffsetMin      *time.Duration `json:"offset_min_ns"` // from the majority's clock
 	OffsetMax      *time.Duration `json:"offset_max_ns"`
 	Partition      *int           `json:"partition"` // index into partitions
 	Synced         *bool          `json:"synced"`
@@ -43,7 +44,7 @@ type nodeLine struct {
 type witnessLine struct {
 	Node      string        `json:"node"`
 	By        string        `json:"measured_by"`
-	OffsetMin time.Duration `json:"offset_min_ns"` // of the node from this one
+	OffsetMin time.Duration `json:"offset_min_ns"` // of the reported node's clock from the witness's
 	OffsetMax time.Duration `json:"offset_max_ns"`
 }
 
@@ -57,7 +58,7 @@ type problemLine struct {
 	Text string `json:"text"`
 }
 
-// known returns a pointer to v if ok, and nil, JSON's null, otherwise.
+// known returns a pointer to v if ok, and otherwise nil, which is null in JSON.
 func known[T any](v T, ok bool) *T {
 	if !ok {
 		return nil
@@ -65,12 +66,12 @@ func known[T any](v T, ok bool) *T {
 	return &v
 }
 
-// reportVersion is the version of the line: it changes when a field changes its
-// meaning or goes.
+// reportVersion is the version of the line. It changes when a field is removed or changes its
+// meaning.
 const reportVersion = 1
 
-// writeJSON writes a report as one line of JSON. Of what members have named
-// themselves it escapes what encoding/json does.
+// writeJSON writes a report as one line of JSON. In the names of members it escapes only what
+// encoding/json does.
 func writeJSON(w io.Writer, r *Report) {
 	name := func(i int) string { return r.Nodes[i].Name }
 	names := func(of []int) []string {
@@ -116,5 +117,5 @@ func writeJSON(w io.Writer, r *Report) {
 	for _, p := range r.Problems {
 		l.Problems = append(l.Problems, problemLine(p))
 	}
-	_ = json.NewEncoder(w).Encode(l) // an error of standard output has nowhere to be reported
+	_ = json.NewEncoder(w).Encode(l) // there is nowhere to report an error of standard output
 }

@@ -13,18 +13,18 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descNodes        = desc("nodes", "Members of the cluster, those that do not answer included.")
-	descUnmeasured   = desc("unmeasured_nodes", "Members that no measurement connects with the largest group of members, those that do not answer included.")
-	descSkewMax      = desc("skew_max_seconds", "Upper bound on how far any two clocks differ that measurements connect.")
-	descSkewMin      = desc("skew_min_seconds", "Lower bound on how far some two clocks differ.")
-	descSkewLimit    = desc("skew_limit_seconds", "How far any two clocks may differ: -max-skew.")
+	descNodes        = desc("nodes", "Members of the cluster, including those that do not answer.")
+	descUnmeasured   = desc("unmeasured_nodes", "Members that do not answer, or that no measurement connects with the largest group of members.")
+	descSkewMax      = desc("skew_max_seconds", "Upper bound on the difference between any two clocks that measurements connect.")
+	descSkewMin      = desc("skew_min_seconds", "Lower bound on the difference between the two clocks that differ most.")
+	descSkewLimit    = desc("skew_limit_seconds", "Limit on the difference between any two clocks: -max-skew.")
 	descInconsistent = desc("inconsistent_cycles", "Cycles of measurements that cannot all be true.")
-	descAge          = desc("round_age_seconds", "Time since the members were asked last, in a round that has ended.")
-	descOffsetMin    = desc("node_offset_min_seconds", "Lower bound on how far a member's clock is ahead of the majority's.", "node")
-	descOffsetMax    = desc("node_offset_max_seconds", "Upper bound on how far a member's clock is ahead of the majority's.", "node")
-	descWrong        = desc("node_wrong", "1 if a member's clock is proved wrong, 0 if it is not.", "node")
-	descBoundFalse   = desc("node_bound_false", "1 if the error bound that a member claims is proved false, 0 if it is not.", "node")
-	descNodeBlank    = desc("node_unmeasured", "1 if no measurement connects a member with the largest group of members, or it does not answer, 0 otherwise.", "node")
+	descAge          = desc("round_age_seconds", "Time since the beginning of the last completed round.")
+	descOffsetMin    = desc("node_offset_min_seconds", "Lower bound on the offset of a member's clock from the majority's; positive if it is ahead.", "node")
+	descOffsetMax    = desc("node_offset_max_seconds", "Upper bound on the offset of a member's clock from the majority's; positive if it is ahead.", "node")
+	descWrong        = desc("node_wrong", "1 if a member's clock is proved wrong, 0 if not.", "node")
+	descBoundFalse   = desc("node_bound_false", "1 if the error bound that a member claims is proved false, 0 if not.", "node")
+	descNodeBlank    = desc("node_unmeasured", "1 if a member does not answer, or no measurement connects it with the largest group of members, 0 otherwise.", "node")
 )
 
 // Describe implements prometheus.Collector.
@@ -37,9 +37,8 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. It omits values that are unknown: all of
-// them before the first round has ended, and the offset of a member that is not
-// measured.
+// Collect implements prometheus.Collector. It omits unknown values: all values before the
+// end of the first round, and the offset of an unmeasured member.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -77,8 +76,8 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descUnmeasured, float64(unmeasured))
 }
 
-// apart reports whether nothing is known of a node's clock against the largest group
-// of nodes.
+// apart reports whether the node does not answer, or no measurement connects it with the
+// largest group of nodes.
 func (n *Node) apart() bool { return !n.Measured || n.Group > 0 || n.Error != "" }
 
 func boolValue(b bool) float64 {
@@ -88,10 +87,10 @@ func boolValue(b bool) float64 {
 	return 0
 }
 
-// labels returns the nodes' names as labels, each another: a member that names
-// itself as others do must not spoil the metrics of all.
+// labels returns the names of the nodes as unique labels. Duplicate labels, which a member
+// could cause by its name, would make the whole scrape fail.
 func (r *Report) labels() []string {
-	const longest = 253 // of a node's name in Kubernetes; an address may be added
+	const longest = 253 // of the name of a node in Kubernetes
 	labels, taken := make([]string, len(r.Nodes)), make(map[string]bool)
 	for i := range r.Nodes {
 		label := shorten(r.Nodes[i].Name, longest)

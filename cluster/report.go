@@ -10,21 +10,23 @@ import (
 	"nowd/skew"
 )
 
-// Report is what is proved about a cluster, and what cannot be.
+// Report is what one round proves about a cluster.
 type Report struct {
 	Asked time.Time // when the round began, by this host's clock
-	Nodes []Node    // by name
-	// Most is an upper bound on how far any two clocks differ that are connected
-	// by measurements, and Least a lower bound on how far some two do.
+	Nodes []Node    // sorted by name
+	// Most is an upper bound on the difference between any two clocks that measurements
+	// connect. Least is a lower bound on the difference between the two clocks that
+	// differ most.
 	Most, Least time.Duration
-	// Detects is how far a clock can be off, at most, from all that are right
-	// without being named, while these are a majority. It is 0 if no group is one.
+	// Detects is an upper bound on the offset of a wrong clock, from all right ones, that
+	// is not named, if the right ones are a majority. It is 0 if no group of connected
+	// nodes is a majority.
 	Detects    time.Duration
 	Threshold  time.Duration
-	Partitions [][]int // connected nodes, the largest group first; there is one if all is well
+	Partitions [][]int // groups of connected nodes, the largest first; one if there is no problem
 	Tie        bool    // clocks contradict each other, and no majority can be right
-	BoundTie   bool    // likewise claimed bounds
-	Cycles     []Cycle // of measurements that cannot all be true
+	BoundTie   bool    // claimed bounds contradict each other, and no majority can be right
+	Cycles     []Cycle
 	Problems   []Problem
 }
 
@@ -32,75 +34,75 @@ type Report struct {
 type Node struct {
 	Name     string
 	Address  string // at which others measure it
-	Error    string // why it told nothing; empty if it did
+	Error    string // why it has no document; empty if it has one
 	Verdicts []Verdict
 
-	Measured bool
-	// Offset is how far its clock is ahead of the majority's, the median of its
-	// group. It is unknown if the node is not measured.
+	Measured bool // measurements connect it with another node
+	// Offset is the offset of its clock from the majority's, the median of its group. It
+	// is unknown if the node is not Measured.
 	Offset clock.Interval
-	Group  int // in Partitions, if it is measured
+	Group  int // index into Partitions, if the node is Measured
 
 	Synced   bool
 	HasBound bool
-	Bound    time.Duration // that it claims now
+	Bound    time.Duration // the error bound that it claims, if HasBound
 
-	Contradicts int // how many clocks it is proven to differ from by more than the threshold
-	Disputes    int // how many nodes' claimed bounds contradict its own
+	Contradicts int // clocks from which its own provably differs by more than the threshold
+	Disputes    int // nodes whose claimed bounds contradict its own
 
-	Witnesses      []Witness // measurements that contradict its clock by themselves
-	BoundWitnesses []Witness // and those that contradict its bound
+	Witnesses      []Witness // single measurements that contradict its clock
+	BoundWitnesses []Witness // single measurements that contradict its bound
 }
 
-// Witness is one measurement between a node and another.
+// Witness is a measurement between a node and another.
 type Witness struct {
 	Node   int            // the other node
-	By     int            // the node that measured: the other one or itself
-	Offset clock.Interval // of the node's clock from the other's, when it was measured
+	By     int            // the node that measured: one of the two
+	Offset clock.Interval // of the node's clock from the other's, at the time of the measurement
 }
 
-// Verdict is what is said of a node.
+// Verdict is a finding about a node.
 type Verdict uint8
 
 const (
 	OK         Verdict = iota
 	Wrong              // its clock contradicts more than half of the others
-	BoundFalse         // the bound that it claims contradicts those of more than half of the others
-	Disputed           // it contradicts another one, and neither is named
-	Unmeasured         // no measurement connects it with another
-	Missing            // it tells nothing
+	BoundFalse         // its claimed bound contradicts those of more than half of the others
+	Disputed           // it contradicts another node, and neither is named
+	Unmeasured         // no measurement connects it with another node
+	Missing            // it has no document
 )
 
 var verdictNames = [...]string{"ok", "wrong", "bound_false", "disputed", "unmeasured", "missing"}
 
-// String returns the verdict's name, as JSON has it.
+// String returns the name of the verdict in JSON.
 func (v Verdict) String() string { return verdictNames[v] }
 
 // Cycle is a cycle of measurements that cannot all be true.
 type Cycle struct {
 	Nodes []int
-	By    time.Duration // how far they are from being possible
+	By    time.Duration // the least total error of the measurements
 }
 
-// Problem is a reason why not all is well.
+// Problem is a reason for the exit status 1.
 type Problem struct {
-	Kind string // the name of a verdict on nodes, or of a problem of the cluster
+	Kind string // the name of a Verdict, or one of the kinds below
 	Text string
 }
 
 // The kinds of problems of the cluster as a whole.
 const (
-	skewProblem         = "skew"         // two clocks may differ by more than the limit
+	skewProblem         = "skew"         // two clocks may differ by more than -max-skew
 	partitionProblem    = "partition"    // no measurement connects groups of nodes
 	inconsistentProblem = "inconsistent" // measurements cannot all be true
 	strayProblem        = "stray"        // a document is not used
-	lookupProblem       = "lookup"       // a target cannot be looked up
+	lookupProblem       = "lookup"       // a target cannot be resolved
 )
 
-// Has reports whether a verdict is among the node's.
+// Has reports whether the node has a verdict.
 func (n *Node) Has(v Verdict) bool { return slices.Contains(n.Verdicts, v) }
 
-// newReport proves what follows from an assembly.
+// newReport returns what an assembly proves.
 func newReport(a *assembly, asked time.Time, maxSkew time.Duration) *Report {
 	proof := skew.Prove(a.cluster)
 	r := &Report{
@@ -125,7 +127,7 @@ func newReport(a *assembly, asked time.Time, maxSkew time.Duration) *Report {
 		}
 		switch {
 		case n.response == nil:
-			one.Error = "not asked: no TARGET stands for its address"
+			one.Error = "not asked: its address is none of the TARGETs'"
 		case n.document == nil:
 			one.Error = n.err.Error()
 		default:
@@ -142,8 +144,8 @@ func newReport(a *assembly, asked time.Time, maxSkew time.Duration) *Report {
 	return r
 }
 
-// judge finds the verdicts on a node, where so many are wrong, and so many bounds
-// false.
+// judge sets the verdicts on a node. wrong and boundFalse are the numbers of nodes with these
+// verdicts in the cluster.
 func (n *Node) judge(v *skew.Verdict, wrong, boundFalse int) {
 	add := func(verdict Verdict, so bool) {
 		if so {
@@ -158,7 +160,7 @@ func (n *Node) judge(v *skew.Verdict, wrong, boundFalse int) {
 	add(OK, len(n.Verdicts) == 0)
 }
 
-// witnesses returns measurements of a node, the sharpest first.
+// witnesses returns the measurements of node i that links lists, the most precise first.
 func (a *assembly) witnesses(i int, links []int) (all []Witness) {
 	for _, k := range links {
 		l := a.cluster.Links[k]
@@ -174,8 +176,7 @@ func (a *assembly) witnesses(i int, links []int) (all []Witness) {
 	return all
 }
 
-// findProblems lists why not all is well. maxSkew is how far clocks may differ; 0
-// for no limit.
+// findProblems sets the problems. maxSkew is the limit on the skew; 0 is no limit.
 func (r *Report) findProblems(a *assembly, maxSkew time.Duration) {
 	add := func(kind, format string, args ...any) {
 		r.Problems = append(r.Problems, Problem{kind, fmt.Sprintf(format, args...)})
@@ -202,9 +203,9 @@ func (r *Report) findProblems(a *assembly, maxSkew time.Duration) {
 	switch {
 	case len(disputed) == 0:
 	case r.Tie || r.BoundTie:
-		add(Disputed.String(), "it is a tie: no majority can be right, so nobody is named: %s", list(disputed))
+		add(Disputed.String(), "a tie: no majority can be right, so no node is named: %s", list(disputed))
 	default:
-		add(Disputed.String(), "these contradict others, but not more than half, so nobody is named: %s", list(disputed))
+		add(Disputed.String(), "these nodes contradict others, but not more than half of them, so none is named: %s", list(disputed))
 	}
 	if len(r.Partitions) > 1 {
 		var sizes []string
@@ -222,23 +223,24 @@ func (r *Report) findProblems(a *assembly, maxSkew time.Duration) {
 		for _, i := range c.Nodes {
 			names = append(names, r.Nodes[i].Name)
 		}
-		add(inconsistentProblem, "the measurements between %s are %s from being possible; at least one is false", list(names), formatSeconds("%.6f", c.By))
+		add(inconsistentProblem, "the measurements between %s contradict each other by %s; at least one is false", list(names), formatSeconds("%.6f", c.By))
 	}
 	for _, s := range a.strays {
-		add(strayProblem, "what %s told as %s is not used: none of the addresses that it claims is its own", s.from, s.document.Node)
+		add(strayProblem, "the document of %s, named %s, is not used: none of its addresses is its own", s.from, s.document.Node)
 	}
 	if maxSkew > 0 && r.Most > maxSkew {
 		add(skewProblem, "two clocks may differ by %s, more than %s", formatSeconds("%.6f", r.Most), formatSeconds("%.6f", maxSkew))
 	}
 	if len(r.Nodes) == 0 {
-		add(Missing.String(), "there are no members")
+		add(Missing.String(), "the cluster has no members")
 	}
 }
 
-// maxListed is how many witnesses or cycles are listed. The others are counted.
+// maxListed is an upper bound on the witnesses, cycles or groups in a text. The others are
+// counted.
 const maxListed = 5
 
-// testimony returns by whose measurements something is so.
+// testimony returns the evidence of a verdict as text: its witnesses.
 func (r *Report) testimony(witnesses []Witness) string {
 	if len(witnesses) == 0 {
 		return ", by chains of measurements"
@@ -254,7 +256,7 @@ func (r *Report) testimony(witnesses []Witness) string {
 	return ", measured against " + strings.Join(parts, ", ")
 }
 
-// list joins names, of which it counts those that are too many.
+// list joins up to ten names, and counts the others.
 func list(names []string) string {
 	const most = 10
 	if len(names) > most {

@@ -15,42 +15,42 @@ import (
 	"sync"
 	"time"
 
+	"nowd/command"
 	"nowd/health"
 	"nowd/peers"
 )
 
-// page is the page for people. It needs no other file, and fetches the status and
-// the picture again and again.
+// page is the page for people. It loads no other file, and fetches the status and the
+// picture every second.
 //
 //go:embed page.html
 var page []byte
 
-// collector keeps the report of the last round, and serves it. Any goroutine may call
-// its methods.
+// collector keeps the report of the last round and serves it. Any goroutine may call its
+// methods.
 type collector struct {
 	limit time.Duration // of the skew; 0 for none
-	stuck time.Duration // upper bound on the time from the end of one round to that of the next
+	stuck time.Duration // upper bound on the time between the ends of two rounds
 	log   *slog.Logger
 
 	mu      sync.Mutex
 	rounds  int
-	last    *Report   // never changed; nil before the first round has ended
-	ended   time.Time // when the last round did; before the first one, when the collector began
-	reached bool      // a member has answered, in any round
+	last    *Report   // immutable; nil before the first round has ended
+	ended   time.Time // end of the last round; before the first one, the start
+	reached bool      // a member has answered in some round
 	wide    []byte    // pictures of last
 	narrow  []byte
-	logged  string // the complaints that were logged last
+	logged  string // the last logged complaints
 }
 
 func newCollector(o *options, log *slog.Logger) *collector {
-	// If no member answers, and there are as many as there can be, a round takes this
-	// long, and what is proved afterwards a while.
+	// The longest round: the most members, and none answers. The minute is for the proof.
 	silent := time.Duration(peers.MaxMembers/concurrent+len(o.fetcher.targets)) * o.fetcher.timeout
 	return &collector{limit: o.maxSkew, stuck: silent + max(o.interval, maxInterval) + time.Minute, log: log, ended: time.Now()}
 }
 
-// serve asks all members again and again until ctx is done, and serves what it finds
-// at l. The exit status is 0, or 1 if it cannot go on.
+// serve makes a report each round until ctx is done, and serves the last one at l. It
+// returns the exit status: command.OK, or command.Failed if l fails.
 func (o *options) serve(ctx context.Context, l net.Listener, log *slog.Logger) (status int) {
 	c := newCollector(o, log)
 	server := health.NewServer(c.handler(), log)
@@ -59,8 +59,8 @@ func (o *options) serve(ctx context.Context, l net.Listener, log *slog.Logger) (
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("cannot go on", "error", err)
-			status = 1
+			log.Error("the listener failed", "error", err)
+			status = command.Failed
 			cancel()
 		}
 	})
@@ -75,13 +75,12 @@ func (o *options) serve(ctx context.Context, l net.Listener, log *slog.Logger) (
 	return status
 }
 
-// publish makes a report the last one. It logs the report's complaints, once per
-// change.
+// publish makes r the last report. It logs the complaints if they have changed.
 func (c *collector) publish(r *Report) {
 	var big, small bytes.Buffer
 	wide.draw(&big, r, nil, nil)
 	narrow.draw(&small, r, nil, nil)
-	said := r.complaints()
+	complaints := r.complaints()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	first := c.last == nil
@@ -90,17 +89,17 @@ func (c *collector) publish(r *Report) {
 		c.reached = c.reached || r.Nodes[i].Error == ""
 	}
 	switch {
-	case said == c.logged && !first:
-	case said == "":
-		c.log.Info("all is well", "nodes", len(r.Nodes))
+	case complaints == c.logged && !first:
+	case complaints == "":
+		c.log.Info("no problems", "nodes", len(r.Nodes))
 	default:
-		c.log.Warn("not all is well", "nodes", len(r.Nodes), "problems", said)
+		c.log.Warn("problems", "nodes", len(r.Nodes), "problems", complaints)
 	}
-	c.logged = said
+	c.logged = complaints
 }
 
-// complaints returns the problems, with the names of the nodes that have them, but
-// without what changes in each round: figures, and which nodes are disputed.
+// complaints returns the kinds of problems with the names of the nodes. It leaves out what
+// may change in each round: numbers, and which nodes are disputed.
 func (r *Report) complaints() string {
 	var parts []string
 	for _, v := range []Verdict{Wrong, BoundFalse, Unmeasured, Missing} {
@@ -121,7 +120,7 @@ func (r *Report) complaints() string {
 	return strings.Join(parts, "; ")
 }
 
-// names returns those of the nodes that have a verdict.
+// names returns the names of the nodes with a verdict.
 func (r *Report) names(v Verdict) (names []string) {
 	for i := range r.Nodes {
 		if r.Nodes[i].Has(v) {
@@ -131,7 +130,7 @@ func (r *Report) names(v Verdict) (names []string) {
 	return names
 }
 
-// handler returns the handler of all that is served.
+// handler returns the handler of all paths.
 func (c *collector) handler() http.Handler {
 	mux := health.Endpoints([]health.Check{{Name: "rounds", Check: c.live}}, []health.Check{{Name: "members", Check: c.ready}}, c, c.log)
 	health.ServePage(mux, page, func() any { return c.status() })
@@ -155,7 +154,7 @@ func (c *collector) handler() http.Handler {
 	return mux
 }
 
-// live returns an error if rounds do not end any more.
+// live returns an error if no round has ended for too long.
 func (c *collector) live() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,8 +164,8 @@ func (c *collector) live() error {
 	return nil
 }
 
-// ready returns an error until a member has answered. Later, what is wrong is there
-// for people to see.
+// ready returns an error until a member has answered. Later problems do not change it: the
+// page must stay reachable to show them.
 func (c *collector) ready() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,20 +178,20 @@ func (c *collector) ready() error {
 	return nil
 }
 
-// status is what the page says, as JSON.
+// status is the answer to /status, which the page shows.
 type status struct {
-	Round      int           `json:"round"` // 0 before the first one has ended
+	Round      int           `json:"round"` // 0 before the first round has ended
 	AgeNS      int64         `json:"age_ns"`
 	Nodes      int           `json:"nodes"`
 	Wrong      []string      `json:"wrong"` // names
 	BoundFalse []string      `json:"bound_false"`
 	Summary    []string      `json:"summary"`
 	Problems   []problemLine `json:"problems"`
-	More       int           `json:"more"` // problems that are not listed
+	More       int           `json:"more"` // number of problems that are not in Problems
 }
 
-// urgency sorts problems: those first that name a node whose clock or bound is wrong,
-// and those last that each silent node has.
+// urgency is the sort key of problems: first wrong clocks and false bounds, last missing and
+// unmeasured nodes.
 func (p Problem) urgency() int {
 	switch p.Kind {
 	case Wrong.String(), BoundFalse.String():

@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// collecting returns a collector that has no round yet, and what it serves.
+// collecting returns a collector before its first round, and its handler.
 func collecting(log io.Writer) (*collector, http.Handler) {
 	c := newCollector(&options{maxSkew: 250 * ms, fetcher: fetcher{targets: make([]target, 1), timeout: time.Second}}, slog.New(slog.NewTextHandler(log, nil)))
 	return c, c.handler()
 }
 
-// ask asks a handler.
+// ask gets a path from a handler.
 func ask(t *testing.T, h http.Handler, path string) (status int, body string) {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -54,8 +54,8 @@ func TestMetricsNameTheNodesThatAreWrong(t *testing.T) {
 	}
 }
 
-// TestMetricsOmitWhatIsUnknown: before the first round, and of members that are not
-// measured.
+// TestMetricsOmitWhatIsUnknown: values before the first round, and the offsets of members
+// that are not measured.
 func TestMetricsOmitWhatIsUnknown(t *testing.T) {
 	_, h := collecting(io.Discard)
 	if _, body := ask(t, h, "/metrics"); strings.Count(body, "\nnowd_cluster_") != 1 {
@@ -77,8 +77,8 @@ func TestMetricsOmitWhatIsUnknown(t *testing.T) {
 	}
 }
 
-// TestMembersCannotSpoilTheMetrics: names that are the same, or are made to be, are
-// labels all the same, each another.
+// TestMembersCannotSpoilTheMetrics: duplicate, long and malicious names become unique, valid
+// labels.
 func TestMembersCannotSpoilTheMetrics(t *testing.T) {
 	all := documents(0, 0, 0, 0, 0)
 	all[0].Node, all[1].Node = "same", "same"
@@ -110,22 +110,20 @@ func TestReadyOnceAMemberHasAnswered(t *testing.T) {
 	check("at the start", "/ready", http.StatusServiceUnavailable)
 	check("at the start", "/plot.svg", http.StatusServiceUnavailable)
 	c.publish(reportOn(nil, nil))
-	check("with nobody", "/ready", http.StatusServiceUnavailable)
+	check("without members", "/ready", http.StatusServiceUnavailable)
 	c.publish(reportOn(fetched(documents(0, 0, 0)...)))
 	check("with members", "/ready", http.StatusOK)
 	c.publish(reportOn(nil, nil))
-	check("when they are gone", "/ready", http.StatusOK) // the page is there to show it
+	check("after the members are gone", "/ready", http.StatusOK) // the page has to show it
 	c.ended = time.Now().Add(-c.stuck)
 	check("when rounds have stopped", "/live", http.StatusServiceUnavailable)
 	check("when rounds have stopped", "/ready", http.StatusServiceUnavailable)
 }
 
-// TestSlowestRoundIsAlive: one in which no member answers, of as many as there can be.
+// TestSlowestRoundIsAlive: /live allows the longest round, with the most members, none of
+// which answers.
 func TestSlowestRoundIsAlive(t *testing.T) {
-	o, err := parseOptions([]string{"-w", "-listen", ":0", "a"}, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := parsed(t, "-w", "-listen", ":0", "a")
 	if got := newCollector(o, slog.New(slog.DiscardHandler)).stuck; got < 15*time.Minute || got > 20*time.Minute {
 		t.Error(got)
 	}
@@ -155,11 +153,12 @@ func TestPageSaysWhatIsWrongInWords(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	if _, body := ask(t, h, "/"); strings.Contains(body, "http://") || strings.Contains(body, "https://") || strings.Contains(body, "@import") || strings.Contains(body, "innerHTML") {
-		t.Error("the page has assets from elsewhere, or markup from members")
+		t.Error("the page loads something from another host, or sets markup from members")
 	}
 }
 
-// TestPageHasTheWrongOnesFirst, and counts what it does not list.
+// TestPageHasTheWrongOnesFirst: the page lists wrong nodes first, and counts the problems
+// that it does not list.
 func TestPageHasTheWrongOnesFirst(t *testing.T) {
 	errs := make([]time.Duration, 400)
 	errs[399] = 80 * ms
@@ -179,7 +178,7 @@ func TestPageHasTheWrongOnesFirst(t *testing.T) {
 	}
 }
 
-// TestPictureHasTheWrongOnesFirst, of 200, for large screens and for small ones.
+// TestPictureHasTheWrongOnesFirst: the pictures of 200 nodes begin with the wrong one.
 func TestPictureHasTheWrongOnesFirst(t *testing.T) {
 	errs := make([]time.Duration, 200)
 	errs[77] = -80 * ms
@@ -208,19 +207,17 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 	for _, errs := range [][]time.Duration{{0, 0, 0}, {0, 0, 0}, {0, 80 * ms, 0}, {0, 81 * ms, 0}, {0, 0, 0}} {
 		c.publish(reportOn(fetched(documents(errs...)...)))
 	}
-	if strings.Count(log.String(), "\n") != 3 || strings.Count(log.String(), "all is well\" nodes=3\n") != 2 || !strings.Contains(log.String(), `problems="wrong: node-1; bound false: node-1"`) {
+	if strings.Count(log.String(), "\n") != 3 || strings.Count(log.String(), "msg=\"no problems\" nodes=3\n") != 2 || !strings.Contains(log.String(), `problems="wrong: node-1; bound false: node-1"`) {
 		t.Error(log.String())
 	}
 }
 
-// TestOneMemberDoesNotSayHowOftenAllAreAsked, for to ask costs.
+// TestOneMemberDoesNotSayHowOftenAllAreAsked: the interval between rounds is the median of
+// the members' intervals.
 func TestOneMemberDoesNotSayHowOftenAllAreAsked(t *testing.T) {
 	all := documents(0, 0, 0)
 	all[0].Interval, all[1].Interval, all[2].Interval = 1, 16*time.Second, 16*time.Second
-	o, err := parseOptions(serve(t, all...), io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := parsed(t, serve(t, all...)...)
 	if _, interval := o.report(t.Context()); interval != 16*time.Second {
 		t.Error(interval)
 	}
@@ -233,10 +230,8 @@ func TestOneMemberDoesNotSayHowOftenAllAreAsked(t *testing.T) {
 func TestServesUntilItIsEnded(t *testing.T) {
 	serving := func(ctx context.Context) (addr string, l net.Listener, ended chan int) {
 		t.Helper()
-		o, err := parseOptions(append([]string{"-w", "-i", "1ms", "-listen", "127.0.0.1:0"}, serve(t, documents(0, 0, 0)...)...), io.Discard)
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := parsed(t, append([]string{"-w", "-i", "1ms", "-listen", "127.0.0.1:0"}, serve(t, documents(0, 0, 0)...)...)...)
+		var err error
 		if l, err = net.Listen("tcp", o.listen); err != nil {
 			t.Fatal(err)
 		}
@@ -255,7 +250,7 @@ func TestServesUntilItIsEnded(t *testing.T) {
 			}
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("it is not ready", err)
+			t.Fatal("the collector does not become ready", err)
 		}
 	}
 	cancel()
@@ -264,8 +259,8 @@ func TestServesUntilItIsEnded(t *testing.T) {
 	}
 
 	_, l, ended := serving(t.Context())
-	l.Close() // as if the socket failed
+	l.Close() // the listener fails
 	if status := <-ended; status != 1 {
-		t.Errorf("exit status %d though it can serve no more", status)
+		t.Errorf("exit status %d after the listener failed, want 1", status)
 	}
 }

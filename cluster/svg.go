@@ -12,37 +12,37 @@ import (
 	"unicode"
 )
 
-// layout is where things are in a picture, in pixels. The picture is a forest plot:
-// a row for each node, and in it a bar where its clock lies against the majority's.
+// layout is the layout of a picture, in pixels. The picture is a forest plot: a row for each
+// node, with a bar for the offset of its clock from the majority's.
 type layout struct {
 	width       int
 	left, right float64 // ends of the axis
-	ticks       float64 // at most, on each side of 0
-	row         int     // height
-	base        int     // of a row's texts, from its upper edge
-	bar         int     // upper edge of the bar, likewise
-	value       int     // where the column of offsets and verdicts begins, or ends
-	anchor      string  // which of the two: start or end
-	names       int     // characters of a name
+	ticks       float64 // upper bound on the ticks on each side of 0
+	row         int     // height of a row
+	base        int     // baseline of a row's texts, from the top of the row
+	bar         int     // top of the bar, from the top of the row
+	value       int     // x of the column of offsets and verdicts
+	anchor      string  // whether value is the column's start or end
+	names       int     // upper bound on the characters of a name
 }
 
 var (
-	// wide has three columns: names, bars, values.
+	// wide has three columns: names, bars and values.
 	wide = layout{width: 1000, left: 224, right: 648, ticks: 3.5, row: 22, base: 14, bar: 5, value: 672, anchor: "start", names: 26}
-	// narrow has the bar under name and value, for a telephone.
+	// narrow has the bar below name and value, for phones.
 	narrow = layout{width: 380, left: 16, right: 364, ticks: 2.5, row: 44, base: 16, bar: 24, value: 370, anchor: "end", names: 22}
 )
 
 const (
 	svgMargin  = 24
 	svgHead    = 84
-	svgBar     = 12 // height
+	svgBar     = 12 // height of a bar
 	svgTick    = 6
-	svgMinBar  = 3
-	svgMaxLine = 130 // characters
+	svgMinBar  = 3   // least width of a bar
+	svgMaxLine = 130 // characters per line
 )
 
-// svgStyle has the colours, for light and for dark.
+// svgStyle has the colours for light and dark mode.
 const svgStyle = `
   svg { --paper: #ffffff; --ink: #1f2328; --faint: #667079; --line: #d5dae0; --ok: #2f6fb5; --wrong: #c4281c; --false: #b06a00; --disputed: #7a5195; }
   @media (prefers-color-scheme: dark) { svg { --paper: #14181d; --ink: #e6eaee; --faint: #9aa4ae; --line: #39424c; --ok: #6aa8ec; --wrong: #ff7b6e; --false: #f0ad4e; --disputed: #c39be0; } }
@@ -51,7 +51,7 @@ const svgStyle = `
   .ok { fill: var(--ok); } .wrong { fill: var(--wrong); } .bound_false { fill: var(--false); } .disputed { fill: var(--disputed); } .unmeasured, .missing { fill: var(--faint); }
 `
 
-// writeSVG draws a report, with what it says in words.
+// writeSVG draws a report, with its summary and problems as text.
 func writeSVG(w io.Writer, r *Report) {
 	problems := r.Problems
 	if len(problems) > 3*maxListed {
@@ -67,8 +67,8 @@ func writeSVG(w io.Writer, r *Report) {
 	wide.draw(w, r, lines, classes)
 }
 
-// draw draws the nodes of a report, those first about which something is said, and
-// lines of text, each of a class, below them.
+// draw draws the nodes of a report, those with problems first. Below them it writes lines of
+// text, each with its class.
 func (at layout) draw(w io.Writer, r *Report, lines, classes []string) {
 	bottom := svgHead + at.row*len(r.Nodes)
 	height := bottom + svgMargin
@@ -106,11 +106,11 @@ func (at layout) draw(w io.Writer, r *Report, lines, classes []string) {
 		y += 18
 	}
 	b.WriteString("</svg>\n")
-	_, _ = io.WriteString(w, b.String()) // an error of standard output has nowhere to be reported
+	_, _ = io.WriteString(w, b.String()) // there is nowhere to report an error of standard output
 }
 
-// urgency sorts nodes: those first that are proven wrong, and those last about which
-// nothing is said.
+// urgency is the sort key of nodes: first those that are proved wrong, last those without a
+// problem.
 func (n *Node) urgency() int {
 	for k, v := range []Verdict{Wrong, BoundFalse, Disputed, Missing, Unmeasured} {
 		if n.Has(v) {
@@ -120,7 +120,7 @@ func (n *Node) urgency() int {
 	return len(verdictNames)
 }
 
-// draw draws the row of a node, whose upper edge is y.
+// draw draws the row of a node. y is the top of the row.
 func (n *Node) draw(b *strings.Builder, at layout, x axis, y int) {
 	class := n.Verdicts[0].String()
 	base := y + at.base
@@ -130,7 +130,7 @@ func (n *Node) draw(b *strings.Builder, at layout, x axis, y int) {
 		switch {
 		case class == OK.String():
 			value = formatOffset(n.Offset)
-		case at.anchor == "start": // with room for both
+		case at.anchor == "start": // the wide layout has room for both
 			value = formatOffset(n.Offset) + ", " + value
 		}
 		from, to := x.place(n.Offset.Low), x.place(n.Offset.High)
@@ -140,7 +140,7 @@ func (n *Node) draw(b *strings.Builder, at layout, x axis, y int) {
 		}
 		top := y + at.bar
 		fmt.Fprintf(b, `<rect class="%s" x="%.1f" y="%d" width="%.1f" height="%d" rx="1.5"/>`, class, from, top, to-from, svgBar)
-		// An arrow, where the bar goes on outside.
+		// An arrow shows that the bar extends beyond the axis.
 		const half = svgBar/2 + 2
 		if n.Offset.High > x.reach {
 			fmt.Fprintf(b, `<path class="%s" d="M%.1f %d l8 %d l-8 %dz"/>`, class, x.right, top-2, half, half)
@@ -152,14 +152,14 @@ func (n *Node) draw(b *strings.Builder, at layout, x axis, y int) {
 	fmt.Fprintf(b, `<text class="value %s" x="%d" y="%d" text-anchor="%s">%s</text></g>`+"\n", class, at.value, base, at.anchor, escape(value))
 }
 
-// axis maps offsets to places. It reaches as far on both sides of 0.
+// axis maps offsets to x. It reaches from -reach to reach.
 type axis struct {
 	reach       time.Duration
 	left, right float64
 }
 
-// newAxis returns an axis on which all clocks that are not wrong fit, and the
-// wrong ones if they do not press the others together.
+// newAxis returns an axis that fits all clocks that are not wrong. It also fits the wrong
+// ones unless that would shrink the others too much.
 func newAxis(r *Report, left, right float64) axis {
 	var good, all time.Duration
 	for i := range r.Nodes {
@@ -172,9 +172,9 @@ func newAxis(r *Report, left, right float64) axis {
 			good = max(good, far)
 		}
 	}
-	const press = 20
+	const maxShrink = 20
 	reach := max(good, time.Microsecond)
-	if all/press <= reach {
+	if all/maxShrink <= reach {
 		reach = max(reach, all)
 	}
 	return axis{reach + reach/20, left, right}
@@ -186,8 +186,7 @@ func (x axis) place(at time.Duration) float64 {
 	return middle + min(max(part, -1), 1)*(x.right-middle)
 }
 
-// ticks returns round offsets, the same on both sides of 0, where there are most at
-// most.
+// ticks returns round offsets: 0 and, on each side of it, at most most.
 func (x axis) ticks(most float64) []time.Duration {
 	power := math.Pow(10, math.Floor(math.Log10(float64(x.reach)/most)))
 	step := power
@@ -203,7 +202,7 @@ func (x axis) ticks(most float64) []time.Duration {
 	return ticks
 }
 
-// formatTick returns a round offset in its unit.
+// formatTick formats a round offset.
 func formatTick(d time.Duration) string {
 	sign := ""
 	if d > 0 {
@@ -212,7 +211,7 @@ func formatTick(d time.Duration) string {
 	return sign + d.String()
 }
 
-// shorten cuts a text to so many characters.
+// shorten cuts a text to at most most characters.
 func shorten(s string, most int) string {
 	if r := []rune(s); len(r) > most {
 		return string(r[:most-1]) + "…"
@@ -220,8 +219,7 @@ func shorten(s string, most int) string {
 	return s
 }
 
-// wrap cuts a text into lines of so many characters at most, between words where
-// it can.
+// wrap cuts a text into lines of at most most characters, between words if possible.
 func wrap(s string, most int) (lines []string) {
 	rest := []rune(s)
 	for len(rest) > most {
@@ -235,7 +233,7 @@ func wrap(s string, most int) (lines []string) {
 	return append(lines, string(rest))
 }
 
-// escape returns a text as XML has it, without control characters.
+// escape escapes a text for XML, and replaces control characters.
 func escape(s string) string {
 	s = strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {

@@ -12,8 +12,8 @@ import (
 	"nowd/clock"
 )
 
-// writeText writes a report for people: a row for each node, the two numbers, and
-// all problems. Two blanks or more stand between the columns.
+// writeText writes a report as text: a table with a row for each node, the summary, and the
+// problems. At least two blanks separate the columns.
 func writeText(w io.Writer, r *Report) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "node\tfrom the majority\tbound\tverdict")
@@ -42,14 +42,14 @@ func writeText(w io.Writer, r *Report) {
 	}
 }
 
-// summary returns the two numbers, and what they hold for.
+// summary returns the bounds on the differences between clocks, in one or two lines.
 func (r *Report) summary() string {
 	clocks := 0
 	for _, group := range r.Partitions {
 		clocks += len(group)
 	}
 	if clocks < 2 {
-		return fmt.Sprintf("%d nodes, and no two of them are connected by measurements", len(r.Nodes))
+		return fmt.Sprintf("%d nodes; no measurement connects two of them", len(r.Nodes))
 	}
 	within := ""
 	if len(r.Partitions) > 1 {
@@ -80,12 +80,10 @@ func (n *Node) formatVerdicts() string {
 	return strings.Join(verdicts, ", ")
 }
 
-// words returns the name of a verdict or of a kind of problem, in JSON, as people read
-// it: without underscores.
+// words returns the name of a verdict or of a kind of problem without underscores.
 func words(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
-// formatOffset returns the middle of an interval, and how far its ends are from
-// there.
+// formatOffset formats an interval as its middle and half its width.
 func formatOffset(i clock.Interval) string {
 	middle := i.Middle()
 	return formatSeconds("%+.6f", middle) + " ±" + formatSeconds("%.6f", max(clock.AddSaturated(i.High, -middle), clock.AddSaturated(middle, -i.Low)))
@@ -95,8 +93,7 @@ func formatSeconds(format string, d time.Duration) string {
 	return fmt.Sprintf(format, d.Seconds()) + "s"
 }
 
-// printable quotes a text with characters that are not printable, which a
-// terminal might interpret.
+// printable quotes a text with unprintable characters, which a terminal might interpret.
 func printable(s string) string {
 	if strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
 		return strconv.Quote(s)

@@ -1,6 +1,6 @@
-// Package config has the settings of nowd: environment variables, what they
-// mean, and what is allowed. Everything that is said of a setting is said once,
-// in the tags of the struct Config.
+// Package config has the settings of nowd, which are environment variables: it loads,
+// checks and prints them. The tags of the struct Config are the only description of each
+// setting.
 package config
 
 import (
@@ -22,13 +22,13 @@ import (
 	"nowd/udp"
 )
 
-// Config has the value of each setting. A field's tags are:
+// Config has the value of each setting. The tags of a field are:
 //
 //	env         the variable
-//	envDefault  the value where the variable is unset or empty
-//	desc        what the setting is for
-//	want        which values are allowed, in words
-//	min         the least number or duration allowed; the most is a billion, or
+//	envDefault  the value if the variable is unset or empty
+//	desc        what the setting does
+//	want        the allowed values, in words
+//	min         the lowest number or duration allowed; the highest is a billion, or
 //	            a year (longest)
 type Config struct {
 	UDP     Listen `env:"NOWD_UDP_LISTEN" envDefault:":3333" desc:"addresses for text requests over UDP" want:"host:port, or :port for all addresses; several separated by commas; or off"`
@@ -83,17 +83,16 @@ type Config struct {
 	LogFormat string     `env:"NOWD_LOG_FORMAT" envDefault:"text" desc:"format of the log" want:"text or json"`
 }
 
-// longest is the greatest value of a setting that is a duration.
+// longest is an upper bound on a setting that is a duration.
 const longest = 365 * 24 * time.Hour
 
-// Load reads the settings from environ, which has the form of os.Environ, and
-// checks the zone that TZ names. The error lists every mistake on a line of its
-// own, with the variable's name, its value and the values allowed.
+// Load reads the settings from environ, which has the form of os.Environ, and checks TZ.
+// The error has one line for each mistake: the variable, its value and the values allowed.
 func Load(environ []string) (*Config, error) {
 	c := new(Config)
 	vars := env.ToMap(environ)
 	bad := make(map[string]bool)   // by field
-	why := make(map[string]string) // by field, where the allowed values do not tell
+	why := make(map[string]string) // by field, if the list of allowed values does not show the mistake
 	err := env.ParseWithOptions(c, env.Options{Environment: vars})
 	var all env.AggregateError
 	if errors.As(err, &all) {
@@ -123,7 +122,7 @@ func Load(environ []string) (*Config, error) {
 	}
 	errs = append(errs, c.conflicts()...)
 	if errs = append(errs, c.missing()...); errs == nil && !c.servesTime() {
-		errs = append(errs, fmt.Errorf("NOWD_UDP_LISTEN=%q: want an address here or in NOWD_TCP_LISTEN, NOWD_DAYTIME_LISTEN, NOWD_TIME_LISTEN or NOWD_NTP_LISTEN; with all of them off there is nothing to do", c.UDP))
+		errs = append(errs, fmt.Errorf("NOWD_UDP_LISTEN=%q: want an address here or in NOWD_TCP_LISTEN, NOWD_DAYTIME_LISTEN, NOWD_TIME_LISTEN or NOWD_NTP_LISTEN: all of them are off", c.UDP))
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)
@@ -131,7 +130,7 @@ func Load(environ []string) (*Config, error) {
 	return c, nil
 }
 
-// check marks the fields whose values have the right type and are not allowed.
+// check marks in bad the fields whose values are out of range.
 func (c *Config) check(bad map[string]bool) {
 	v := reflect.ValueOf(c).Elem()
 	for _, s := range Settings() {
@@ -155,9 +154,9 @@ func (c *Config) check(bad map[string]bool) {
 	bad["MaxConns"] = bad["MaxConns"] || c.MaxConns < int(c.Loops)
 }
 
-// NewLogger returns a logger that writes to w, at the level and in the format of
-// the settings. It calls w.Write once for each record, with a whole line, as the
-// handlers of log/slog do.
+// NewLogger returns a logger that writes to w, with the level and the format of the
+// settings. It calls w.Write once for each record, with a whole line: so do the handlers
+// of log/slog.
 func (c *Config) NewLogger(w io.Writer) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: c.LogLevel}
 	if c.LogFormat == "json" {

@@ -51,8 +51,8 @@ func TestGoodValues(t *testing.T) {
 	}
 }
 
-// TestEveryMistakeIsReported: each setting has a value that is wrong, and each
-// is named in the error, with the value and what is allowed.
+// TestEveryMistakeIsReported sets every setting to a wrong value: the error names each
+// variable, its value and the allowed values.
 func TestEveryMistakeIsReported(t *testing.T) {
 	var environ []string
 	for _, s := range Settings() {
@@ -117,18 +117,18 @@ func TestMembersOfACluster(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if (Members{"[2001:db8::1]:1123", "10.0.0.1:123"}).HasName() {
-		t.Error("two addresses are taken for names")
+		t.Error("HasName is true for two addresses")
 	}
 	if c, err := Load(nil); err != nil || c.Peers != nil || c.Node == "auto" || c.Node == "" {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if _, err := Load([]string{"NOWD_NODE=a b"}); err == nil {
-		t.Error("a node's name has a blank")
+		t.Error("a node's name with a blank is accepted")
 	}
 }
 
-// TestMembersNeedWhatTheyAreMeasuredBy: without NTP nobody could measure this
-// host, and without the health endpoint nobody would learn what it has measured.
+// TestMembersNeedWhatTheyAreMeasuredBy: NOWD_PEERS needs NTP, by which the members measure
+// this host, and the health endpoint, which serves its measurements.
 func TestMembersNeedWhatTheyAreMeasuredBy(t *testing.T) {
 	_, err := Load([]string{"NOWD_PEERS=nowd.example:123", "NOWD_HEALTH_LISTEN=off"})
 	if err == nil || !strings.Contains(err.Error(), `NOWD_NTP_LISTEN="off": want`) || !strings.Contains(err.Error(), `NOWD_HEALTH_LISTEN="off": want`) {
@@ -195,7 +195,7 @@ func TestWarningsNameTheVariable(t *testing.T) {
 	}
 }
 
-// TestUnknownTimeZoneIsRefused: package time would take UTC for it.
+// TestUnknownTimeZoneIsRefused: package time would silently use UTC.
 func TestUnknownTimeZoneIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	good, bad := dir+"/good", dir+"/bad"
@@ -230,10 +230,10 @@ func TestTimeZoneThatIsAPipeIsNotWaitedFor(t *testing.T) {
 	select {
 	case err := <-loaded:
 		if err == nil {
-			t.Error("it was taken for a zone")
+			t.Error("a pipe is accepted as a zone")
 		}
 	case <-time.After(10 * time.Second):
-		t.Fatal("it still waits")
+		t.Fatal("Load blocks")
 	}
 }
 
@@ -249,7 +249,7 @@ func TestNothingToServeIsRefused(t *testing.T) {
 	}
 }
 
-// TestIPv6IsNotNeededBesideIPv4: a host without it serves the same clients.
+// TestIPv6IsNotNeededBesideIPv4: a host without IPv6 serves the same clients over IPv4.
 func TestIPv6IsNotNeededBesideIPv4(t *testing.T) {
 	for _, c := range []struct {
 		listen, addr string

@@ -9,12 +9,10 @@ import (
 	"time"
 )
 
-// harmful are the characters that a shell would not take as they are, in a line
-// of what "nowd config" shows.
+// harmful are the characters that a shell would interpret in the output of "nowd config".
 const harmful = " \t\r\n'\"\\$`;&|<>(){}*?!#~\x00\x7f"
 
-// FuzzListen: an address that is accepted is shown in a way that gives the same
-// one again.
+// FuzzListen: the String of an accepted address parses as the same address.
 func FuzzListen(f *testing.F) {
 	for _, s := range []string{"", "off", "OFF", ":3333", ":0", ":65536", "3333", "localhost:1", "[::1]:2", "::1:2", "[fe80::1%eth0]:3", "127.0.0.1:4", "[127.0.0.1]:5", "a_b-c.d:6", "999.1.1.1:7", "x:http", "[x]:8", "[]:9", "a b:10", ":+1", ":0x1", ":1_0", ":00080", "$(x):11", "é:12", "host:", "127.0.0.1:1,[::1]:1", ":1,:2", ":1,", ",:1", ":1,off", ":1,:1"} {
 		f.Add(s)
@@ -24,7 +22,7 @@ func FuzzListen(f *testing.F) {
 		l := before
 		if err := l.UnmarshalText([]byte(s)); err != nil {
 			if !slices.Equal(l, before) {
-				t.Errorf("%q is refused, and leaves %+v", s, l)
+				t.Errorf("%q is refused, but changes the value to %+v", s, l)
 			}
 			return
 		}
@@ -41,9 +39,8 @@ func FuzzListen(f *testing.F) {
 	})
 }
 
-// FuzzConfig: whatever the environment is, either every setting is within its
-// bounds and is shown in a way that gives the same ones again, or each mistake
-// is named.
+// FuzzConfig: for any environment, either every setting is within its bounds and the
+// output of Print loads as the same settings, or the error names each mistake.
 func FuzzConfig(f *testing.F) {
 	f.Add("")
 	f.Add("NOWD_UDP_LISTEN=off\nNOWD_LOOPS=auto\nNOWD_FORMAT=json\nNOWD_TCP_FRAMING=line")

@@ -14,9 +14,9 @@ import (
 	"nowd/tcp"
 )
 
-// TestChartKnowsTheSettings holds the chart's schema, and the defaults in its
-// README, to the struct's tags. The chart has each setting under its own name,
-// except a listener's address, which it makes of a port.
+// TestChartKnowsTheSettings compares the chart's schema, and the defaults in its README,
+// with the tags of Config. The chart has each setting under its own name, except the
+// listeners: it has their ports.
 func TestChartKnowsTheSettings(t *testing.T) {
 	text, err := os.ReadFile("../helm/nowd/values.schema.json")
 	if err != nil {
@@ -39,7 +39,7 @@ func TestChartKnowsTheSettings(t *testing.T) {
 	for _, s := range Settings() {
 		defaults[s.Name] = s.Default
 		if s.Name == "NOWD_XDP" {
-			continue // it takes capabilities and the host's network, so it is more than a setting
+			continue // not in the chart: it also needs capabilities and the network of the host
 		}
 		listener, ok := strings.CutSuffix(s.Name, "_LISTEN")
 		if !ok {
@@ -61,7 +61,7 @@ func TestChartKnowsTheSettings(t *testing.T) {
 		t.Errorf("settings %q, want %q", got, names)
 	}
 
-	// `NOWD_SHUTDOWN_TIMEOUT` (5s): a default; (10s in a Deployment) is the chart's own.
+	// `NOWD_SHUTDOWN_TIMEOUT` (5s) is a default of nowd; (10s in a Deployment) is the chart's.
 	for _, m := range regexp.MustCompile("`(NOWD_[A-Z_]+)` \\(([^ )]+)\\)").FindAllStringSubmatch(string(readme), -1) {
 		if name, def := m[1], m[2]; def != defaults[name] {
 			t.Errorf("the README says that the default of %s is %s, want %s", name, def, defaults[name])
@@ -69,8 +69,8 @@ func TestChartKnowsTheSettings(t *testing.T) {
 	}
 }
 
-// TestChartsMemoryHoldsItsConnections holds the chart's arithmetic to that of package
-// tcp, and the table in values.yaml to both.
+// TestChartsMemoryHoldsItsConnections compares the constants in the chart with those of
+// package tcp, and the table in values.yaml with what they give.
 func TestChartsMemoryHoldsItsConnections(t *testing.T) {
 	read := func(file string) string {
 		text, err := os.ReadFile("../helm/nowd/" + file)
@@ -81,8 +81,8 @@ func TestChartsMemoryHoldsItsConnections(t *testing.T) {
 	}
 	resources, values := read("templates/_resources.tpl"), read("values.yaml")
 	const (
-		receiveBuffers = 2 << 20 // IPv4's and IPv6's, of four protocols
-		probes         = 4 << 20 // nowd healthcheck in a sidecar's container
+		receiveBuffers = 2 << 20 // of four protocols, over IPv4 and IPv6
+		probes         = 4 << 20 // for nowd healthcheck in a sidecar's container
 	)
 	for _, want := range []string{
 		fmt.Sprintf("$base := mul %d 1024 1024", tcp.BaseMemory>>20),
@@ -122,8 +122,8 @@ func TestChartsMemoryHoldsItsConnections(t *testing.T) {
 	}
 }
 
-// TestChartReadmeShowsTheValues holds the table in the chart's README to
-// values.yaml, of which each value has a comment that starts with "# -- ".
+// TestChartReadmeShowsTheValues compares the table in the chart's README with values.yaml,
+// in which each value has a comment that starts with "# -- ".
 func TestChartReadmeShowsTheValues(t *testing.T) {
 	values, err := os.ReadFile("../helm/nowd/values.yaml")
 	if err != nil {
@@ -153,12 +153,12 @@ func TestChartReadmeShowsTheValues(t *testing.T) {
 			t.Fatal(err)
 		}
 	} else if want != string(readme) {
-		t.Error("the table in the chart's README is not that of values.yaml; go test ./config -run Readme -update writes it")
+		t.Error("the table in the chart's README differs from values.yaml; run go test ./config -run Readme -update")
 	}
 }
 
-// valuesTable makes the table. It reads the YAML that a values file has: a key
-// a line, with its value there or, indented by two more, its keys below.
+// valuesTable makes the table. It understands YAML with one key per line, followed by its
+// value or, indented by two, by its keys.
 func valuesTable(yaml string) (string, error) {
 	key := regexp.MustCompile(`^((?:  )*)([A-Za-z]+):(?: (.+))?$`)
 	var table strings.Builder

@@ -13,11 +13,10 @@ import (
 	"unicode"
 )
 
-// Listen says where to listen: at one address or at several. Without any it is
-// off.
+// Listen is a list of addresses to listen at. An empty list is off.
 type Listen []Address
 
-// Address is a part of Listen.
+// Address is one address of a Listen.
 type Address struct {
 	Host string // a name or an address; empty for all addresses
 	Port uint16
@@ -45,14 +44,13 @@ func (l *Listen) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// notAllowed is the error for an address that is written well, and says why it is
-// not allowed all the same.
+// notAllowed is the error for a well-formed address that nowd cannot use. It says why.
 type notAllowed string
 
 func (n notAllowed) Error() string { return string(n) }
 
-// parseAddress reads "host:port" or ":port". The error is a notAllowed if the text is
-// an address that nowd must not use.
+// parseAddress parses "host:port" or ":port". The error is a notAllowed for a well-formed
+// address that nowd cannot use.
 func parseAddress(text string) (Address, error) {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
@@ -72,21 +70,21 @@ func parseAddress(text string) (Address, error) {
 	return Address{Host: host, Port: uint16(n)}, nil
 }
 
-// isHostName reports whether host may be a name, or is empty: letters, digits,
-// dots, hyphens and underscores, but not an address that is none.
+// isHostName reports whether host is empty, or has only letters, digits, dots, hyphens and
+// underscores. Digits and dots alone are no name, but a malformed address.
 func isHostName(host string) bool {
 	return !hasForbidden(host) && (host == "" || strings.Trim(host, "0123456789.") != "")
 }
 
-// hasForbidden reports whether a name has characters that neither hosts nor
-// interfaces have, and that may mean something to a shell.
+// hasForbidden reports whether a name has characters other than letters, digits, dots,
+// hyphens and underscores. A shell could interpret them in the output of "nowd config".
 func hasForbidden(name string) bool {
 	return strings.ContainsFunc(name, func(c rune) bool {
 		return c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("._-", c)
 	})
 }
 
-// Off reports whether there is no address to listen at.
+// Off reports whether l has no address.
 func (l Listen) Off() bool { return len(l) == 0 }
 
 // String returns what UnmarshalText accepts.
@@ -112,8 +110,8 @@ func (l Listen) Ports() []uint16 {
 	return ports
 }
 
-// overlaps reports whether nowd cannot listen at both, as far as their texts
-// tell.
+// overlaps reports whether sockets cannot be bound to both l and m at a time. It does not
+// resolve names, so it may miss an overlap.
 func (l Listen) overlaps(m Listen) bool {
 	return slices.ContainsFunc(l, func(a Address) bool { return slices.ContainsFunc(m, a.overlaps) })
 }
@@ -140,8 +138,8 @@ func Overlap(a, b netip.AddrPort) bool {
 	return a.Addr() == b.Addr() || a.Addr().IsUnspecified() || b.Addr().IsUnspecified()
 }
 
-// Addrs returns the addresses to listen at; names are looked up. For all
-// addresses there are two: one socket has those of IPv4, another those of IPv6.
+// Addrs returns the addresses to listen at. It resolves names. For ":port" it returns two
+// addresses: one socket for IPv4, and one for IPv6.
 func (l Listen) Addrs() ([]netip.AddrPort, error) {
 	var addrs []netip.AddrPort
 	for _, a := range l {
@@ -150,7 +148,7 @@ func (l Listen) Addrs() ([]netip.AddrPort, error) {
 			return nil, err
 		}
 		for _, addr := range of {
-			if !slices.Contains(addrs, addr) { // names may stand for the same address
+			if !slices.Contains(addrs, addr) { // two names may have the same address
 				addrs = append(addrs, addr)
 			}
 		}
@@ -179,9 +177,9 @@ func (a Address) addrs() ([]netip.AddrPort, error) {
 	return addrs, nil
 }
 
-// NeedsIPv6 reports whether nowd has to listen at addr, one of Addrs, even if the
-// host has no IPv6. It does not if the same clients can use IPv4: for all
-// addresses, and for the loopback address beside that of IPv4.
+// NeedsIPv6 reports whether addr, one of Addrs, must be served even if the host has no
+// IPv6. It returns false if the same clients can use IPv4: for ":port", and for ::1 if l
+// also has a loopback address of IPv4.
 func (l Listen) NeedsIPv6(addr netip.Addr) bool {
 	switch {
 	case addr == netip.IPv6Unspecified():
@@ -195,8 +193,8 @@ func (l Listen) NeedsIPv6(addr netip.Addr) bool {
 	return addr.Is6()
 }
 
-// Reachable returns the addresses by which this machine reaches what listens
-// there.
+// Reachable returns addresses, as host:port, by which this host can connect to a server
+// that listens at l.
 func (l Listen) Reachable() []string {
 	var reachable []string
 	for _, a := range l {

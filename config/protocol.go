@@ -8,16 +8,16 @@ import (
 	"nowd/socket"
 )
 
-// Protocol is what nowd serves over one transport.
+// Protocol is a dialect over one transport.
 type Protocol struct {
-	Name    string // as metrics, logs and /ready show it
+	Name    string // in metrics, logs and /ready
 	Network socket.Network
 	Dialect Dialect
-	Setting string // the variable that Listen is the value of
+	Setting string // the variable of Listen
 	Listen  Listen
 }
 
-// Dialect is what is spoken over a Protocol.
+// Dialect is the language of a Protocol.
 type Dialect uint8
 
 const (
@@ -48,14 +48,14 @@ func (c *Config) Protocols() []Protocol {
 	return on
 }
 
-// servesTime reports whether a protocol besides health's is on.
+// servesTime reports whether a protocol other than health is on.
 func (c *Config) servesTime() bool {
 	return slices.ContainsFunc(c.Protocols(), func(p Protocol) bool { return p.Dialect != Health })
 }
 
-// conflicts returns an error for each protocol that has the address of an
-// earlier one, as far as the texts of the settings tell. Daytime and time have
-// one setting for two protocols, and one error.
+// conflicts returns an error for each protocol that has the address of an earlier one. It
+// does not resolve names, so it may miss a conflict. It reports equal errors once: daytime
+// and time each have one setting for two protocols.
 func (c *Config) conflicts() (errs []error) {
 	var taken []Protocol
 	reported := make(map[string]bool)
@@ -76,8 +76,7 @@ func (c *Config) conflicts() (errs []error) {
 	return errs
 }
 
-// missing returns an error for each setting without which another one that is on
-// means nothing.
+// missing returns an error for each setting that is off and that another setting needs.
 func (c *Config) missing() (errs []error) {
 	if len(c.Peers) == 0 {
 		return nil
@@ -86,7 +85,7 @@ func (c *Config) missing() (errs []error) {
 		errs = append(errs, errors.New(`NOWD_NTP_LISTEN="off": want an address: the members of NOWD_PEERS measure each other over NTP`))
 	}
 	if c.Health.Off() {
-		errs = append(errs, errors.New(`NOWD_HEALTH_LISTEN="off": want an address: it serves what NOWD_PEERS measures`))
+		errs = append(errs, errors.New(`NOWD_HEALTH_LISTEN="off": want an address: /peers serves the measurements of NOWD_PEERS`))
 	}
 	return errs
 }

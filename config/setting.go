@@ -13,18 +13,18 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
-// Setting describes one setting, as the tags of its field in Config do.
+// Setting describes one setting: the tags of its field in Config.
 type Setting struct {
 	Name        string // the environment variable
 	Default     string
-	Description string // what it is for
-	Allowed     string // which values are allowed, in words
+	Description string // what the setting does
+	Allowed     string // the allowed values, in words
 
 	field string // of Config
-	min   string // the least number or duration allowed; empty for none
+	min   string // the lowest number or duration allowed; empty if there is none
 }
 
-// Settings returns all settings, in the order in which they are shown.
+// Settings returns all settings, in the order of Config.
 func Settings() []Setting {
 	var all []Setting
 	for f := range reflect.TypeFor[Config]().Fields() {
@@ -37,7 +37,7 @@ func Settings() []Setting {
 	return all
 }
 
-// value returns the value in force: an empty variable counts as unset.
+// value returns the value in vars, or the default if the variable is unset or empty.
 func (s Setting) value(vars map[string]string) string {
 	if v := vars[s.Name]; v != "" {
 		return v
@@ -45,23 +45,23 @@ func (s Setting) value(vars map[string]string) string {
 	return s.Default
 }
 
-// Print writes all settings of environ to w, in the form that shells and
-// "docker run --env-file" read. A value that is not allowed is printed as it is.
+// Print writes all settings of environ to w, in a form that shells and "docker run
+// --env-file" read. It also prints values that are not allowed.
 func Print(w io.Writer, environ []string) {
 	vars := env.ToMap(environ)
 	for _, s := range Settings() {
-		fmt.Fprintf(w, "# %s: %s (default %s)\n%s=%s\n", s.Description, s.Allowed, s.Default, s.Name, s.value(vars))
+		fmt.Fprintf(w, "# %s\n# allowed: %s; default: %s\n%s=%s\n", s.Description, s.Allowed, s.Default, s.Name, s.value(vars))
 	}
 }
 
-// Warning is about a variable that does not keep nowd from serving, but may not do
-// what is expected of it.
+// Warning is about a variable that is probably a mistake, but does not keep nowd from
+// serving.
 type Warning struct {
 	Variable string
 	Text     string
 }
 
-// Warnings returns those about variables that look like settings and are none.
+// Warnings returns a warning for each unknown variable that looks like a setting.
 func Warnings(environ []string) []Warning {
 	var warnings []Warning
 	for _, name := range unknown(environ) {
@@ -70,15 +70,16 @@ func Warnings(environ []string) []Warning {
 	return warnings
 }
 
-// isZone reports whether package time knows a value of TZ: the name of a zone, the
-// absolute path of its file, or nothing. For others it would take UTC.
+// isZone reports whether package time accepts a value of TZ without its colon: the name of
+// a zone, the absolute path of a zone file, or nothing. For other values package time
+// silently uses UTC.
 func isZone(zone string) bool {
 	if !strings.HasPrefix(zone, "/") {
 		_, err := time.LoadLocation(zone)
 		return err == nil
 	}
 	if info, err := os.Stat(zone); err != nil || !info.Mode().IsRegular() {
-		return false // a named pipe would be waited for
+		return false // opening a named pipe would block
 	}
 	f, err := os.Open(zone)
 	if err != nil {
@@ -94,8 +95,8 @@ func isZone(zone string) bool {
 	return err == nil
 }
 
-// unknown returns the variables that look like settings and are none. Those that
-// Kubernetes makes for a Service named nowd are left out.
+// unknown returns the variables that begin with NOWD_ and are no settings, except those
+// that Kubernetes sets for Services whose names begin with nowd.
 func unknown(environ []string) []string {
 	known := make(map[string]bool)
 	for _, s := range Settings() {

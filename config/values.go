@@ -30,7 +30,7 @@ func (n *LoopCount) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Limit is an upper bound; 0 means that there is none.
+// Limit is an upper bound; 0 is no limit.
 type Limit int
 
 // UnmarshalText accepts a number from 1 to 1e9, or "off".
@@ -47,7 +47,7 @@ func (l *Limit) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// File is the absolute path of a file; empty for none.
+// File is the absolute path of a file; empty for off.
 type File string
 
 // UnmarshalText accepts an absolute path, or "off".
@@ -99,11 +99,10 @@ func (s *Servers) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// HasName reports whether a server is given by a host name rather than an
-// address.
+// HasName reports whether a server is given by a name, not by an address.
 func (s Servers) HasName() bool { return slices.ContainsFunc(s, isName) }
 
-// isName reports whether a host, with or without a port, is no address.
+// isName reports whether a host, with or without a port, is a name.
 func isName(host string) bool {
 	_, err := netip.ParseAddr(host)
 	_, errPort := netip.ParseAddrPort(host)
@@ -129,16 +128,15 @@ func (m *Members) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// HasName reports whether a member is given by a host name rather than an
-// address.
+// HasName reports whether a member is given by a name, not by an address.
 func (m Members) HasName() bool { return slices.ContainsFunc(m, isName) }
 
-// NodeName is the name of a host. Where it is not set, it is the host's own.
+// NodeName is the name of a member of a cluster.
 type NodeName string
 
-// UnmarshalText accepts a name, or "auto" for the host's own.
+// UnmarshalText accepts a name, or "auto" for the host's name.
 func (n *NodeName) UnmarshalText(text []byte) error {
-	const longestName = 253 // of DNS, and of Kubernetes' nodes
+	const longestName = 253 // as in DNS, and in Kubernetes for nodes
 	if len(text) == 0 || len(text) > longestName || hasForbidden(string(text)) {
 		return errors.New("no name")
 	}
@@ -153,10 +151,10 @@ func (n *NodeName) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// XDP says which network interface's driver answers by itself: package xdp.
+// XDP is the network interface whose driver answers: package xdp.
 type XDP struct {
-	Interface string `env:"-"` // empty for none
-	Generic   bool   `env:"-"` // the kernel is to do it in the driver's place
+	Interface string `env:"-"` // empty for off
+	Generic   bool   `env:"-"` // the kernel runs the program instead of the driver
 }
 
 // UnmarshalText accepts "INTERFACE", "INTERFACE,generic" and "off".
@@ -184,6 +182,6 @@ func (x XDP) String() string {
 	return x.Interface
 }
 
-// maxInterface is the size of an interface's name with a NUL behind it: IFNAMSIZ of
+// maxInterface is the size of the longest interface name, with its NUL: IFNAMSIZ of
 // netdevice(7).
 const maxInterface = 16

@@ -317,12 +317,12 @@ func TestWaitEndsWhenTheClockIsTrusted(t *testing.T) {
 		status int
 		says   string
 	}{
-		{state(synced), nil, 0, "is off by at most 5."},
-		{state(synced), []string{"-max-error", "1ms", "-timeout", "100ms"}, 1, "not within 100ms: the clock may be off by"},
-		{state(unsynced), []string{"-timeout", "100ms"}, 1, "not within 100ms: the clock is not synchronised"},
-		{state(unsynced), []string{"-timeout", "15s", "-clockbound", s.path}, 0, "is off by at most 6."},
-		{state(synced), []string{"-timeout", "100ms", "-clockbound", s.path, "-max-error", "1ms"}, 1, "the clock may be off by"},
-		{"NOWD_UPSTREAM=" + s.ntp, nil, 0, "is off by at most"},
+		{state(synced), nil, 0, "its error is at most 5."},
+		{state(synced), []string{"-max-error", "1ms", "-timeout", "100ms"}, 1, "timed out after 100ms: the error bound of the clock is"},
+		{state(unsynced), []string{"-timeout", "100ms"}, 1, "timed out after 100ms: the clock is not synchronised"},
+		{state(unsynced), []string{"-timeout", "15s", "-clockbound", s.path}, 0, "its error is at most 6."},
+		{state(synced), []string{"-timeout", "100ms", "-clockbound", s.path, "-max-error", "1ms"}, 1, s.path + ": the error bound of the clock is"},
+		{"NOWD_UPSTREAM=" + s.ntp, nil, 0, "its error is at most"},
 		{"NOWD_UPSTREAM=127.0.0.1:1", []string{"-timeout", "100ms"}, 1, "not been compared"},
 		{"NOWD_LOOPS=none", nil, 2, "NOWD_LOOPS"},
 	} {

@@ -71,7 +71,7 @@ func TestAlertsNameTheNodeWhoseClockIsWrong(t *testing.T) {
 	far.stopped(t)
 	c.start(t, far, 0)
 	c.awaitAlerts(t, p, "it is put right", "")
-	c.checkPage(t, "5 clocks, all is well")
+	c.checkPage(t, "5 clocks, no problems")
 }
 
 // collect starts a collector.

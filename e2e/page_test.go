@@ -66,7 +66,7 @@ func TestPageShowsTheLinks(t *testing.T) {
 	n := start(t, append(members, "NOWD_NTP_LISTEN="+a)...)
 	n.awaitMetric(t, "nowd_peers_links", 1)
 	page, said := browse(t, nil, "http://"+n.health+"/")
-	_, section, found := strings.Cut(page, `<section class="wide" id="peers"><h2>Members of the cluster that this one measures <output>1 of 1 others</output>`)
+	_, section, found := strings.Cut(page, `<section class="wide" id="peers"><h2>Cluster members measured by this host <output>1 of 1 others</output>`)
 	section, _, _ = strings.Cut(section, "</section>")
 	if !found || !strings.Contains(section, `<td class="">`+b+`</td>`) || !strings.Contains(section, "ago</td>") || strings.Contains(section, "NaN") || said != "" {
 		t.Errorf("the links are shown as %q; the browser says %q: %s", section, said, page)

@@ -31,7 +31,7 @@ func TestProbesAreAnsweredAfterAcceptHasFailed(t *testing.T) {
 				return nil
 			})
 			trace.detach(t)
-			reopened := strings.Contains(n.stderr.String(), "a socket is gone")
+			reopened := strings.Contains(n.stderr.String(), "socket failed")
 			if want := errno == "EINVAL"; reopened != want {
 				t.Errorf("the listener was reopened: %v, want %v", reopened, want)
 			}

@@ -12,33 +12,34 @@ import (
 	"nowd/socket"
 )
 
-// sendBuffer bounds what the kernel holds for a client that does not read.
+// sendBuffer is the SO_SNDBUF of a connection, in bytes. It limits what the kernel keeps for
+// a client that does not read.
 const sendBuffer = 32 << 10
 
-// maxHead bounds the bytes that a client sends before its request is answered. The
-// connection of one that sends more is closed at once: after http.Server's own
-// answer to too large a head, it would be kept for half a second.
+// maxHead is an upper bound on the bytes that a client may send before its request is
+// answered. Beyond it the connection is closed at once: http.Server's own answer to a large
+// header would keep the connection open for half a second.
 const maxHead = 6 << 10
 
-// tooLarge is the answer to a client that sends more.
+// tooLarge is the answer to a client that sends more than maxHead.
 const tooLarge = "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 const (
-	// ackTimeout is how long a connection waits for the client's last acknowledgement.
+	// ackTimeout is how long Close waits for the client's last acknowledgement.
 	ackTimeout = 5 * time.Second
-	// ackInterval is the time between two looks whether it has come.
+	// ackInterval is the time between two checks for it.
 	ackInterval = 100 * time.Millisecond
 )
 
-// conns are the open connections of a server, MaxConns at most. At the cap a new one
-// takes the place of the one on which no request has been answered for the longest time:
-// idle, silent or with an unfinished request. If requests are being answered on all of
-// them, it is the one whose request came first. Its zero value is empty.
+// conns are the open connections of a server, at most MaxConns. At the cap admit evicts the
+// connection that has been idle for the longest time. A connection with an unfinished
+// request is idle. If requests are being answered on all of them, admit evicts the one whose
+// request came first. The zero value is empty.
 type conns struct {
 	mu        sync.Mutex
-	idle      connList // on which no request is being answered
-	answering connList
-	open      int // in both lists
+	idle      connList // no request is being answered; the longest idle first
+	answering connList // a request is being answered; the oldest request first
+	open      int      // in both lists
 }
 
 // conn is an accepted connection of a server.
@@ -47,10 +48,10 @@ type conn struct {
 	conns *conns
 
 	// Guarded by conns.mu.
-	list       *connList // nil once it is closed
+	list       *connList // nil after the connection is closed
 	prev, next *conn
 
-	unanswered atomic.Int32 // bytes that were read since a request was last answered
+	unanswered atomic.Int32 // bytes read since a request was last answered
 }
 
 // Read implements net.Conn.
@@ -63,8 +64,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// admit opens a connection that was accepted, after it has closed another one if
-// there are MaxConns.
+// admit adds an accepted connection. If MaxConns are open, it evicts another one.
 func (cs *conns) admit(accepted net.Conn) net.Conn {
 	if c, ok := accepted.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = c.SetWriteBuffer(sendBuffer)
@@ -87,7 +87,7 @@ func (cs *conns) admit(accepted net.Conn) net.Conn {
 	return c
 }
 
-// forget takes a connection off its list. The caller holds the lock.
+// forget removes a connection from its list. The caller holds cs.mu.
 func (cs *conns) forget(c *conn) {
 	if c.list != nil {
 		c.moveTo(nil)
@@ -95,10 +95,10 @@ func (cs *conns) forget(c *conn) {
 	}
 }
 
-// Close implements net.Conn. If the client has not acknowledged all of its answers,
-// Close sends the end of file, and the descriptor stays open until it has, for
-// ackTimeout at most, and counts as an idle connection. If Close closed it, the kernel
-// would keep the answers all the same, and no limit would count them.
+// Close implements net.Conn. If the client has not acknowledged all answers, Close only
+// shuts down the sending side. The connection then counts as idle until the client has
+// acknowledged them, or for ackTimeout. If Close closed it at once, the kernel would keep the
+// answers in memory that no limit counts.
 func (c *conn) Close() error {
 	w, ok := c.Conn.(interface{ CloseWrite() error })
 	if !ok || c.unacknowledged() == 0 || w.CloseWrite() != nil {
@@ -108,19 +108,20 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// closeWhenAcknowledged looks, so many times at most, whether the client has
-// acknowledged all, and then closes the connection.
-func (c *conn) closeWhenAcknowledged(looks int) {
+// closeWhenAcknowledged closes the connection when the client has acknowledged everything,
+// or after so many checks.
+func (c *conn) closeWhenAcknowledged(checks int) {
 	time.AfterFunc(ackInterval, func() {
-		if looks > 1 && c.unacknowledged() > 0 {
-			c.closeWhenAcknowledged(looks - 1)
+		if checks > 1 && c.unacknowledged() > 0 {
+			c.closeWhenAcknowledged(checks - 1)
 			return
 		}
 		_ = c.closeNow()
 	})
 }
 
-// closeNow closes the connection. If the client has not acknowledged all, it is reset.
+// closeNow closes the connection. It resets it if the client has not acknowledged
+// everything.
 func (c *conn) closeNow() error {
 	if l, ok := c.Conn.(interface{ SetLinger(seconds int) error }); ok && c.unacknowledged() > 0 {
 		_ = l.SetLinger(0)
@@ -131,8 +132,8 @@ func (c *conn) closeNow() error {
 	return c.Conn.Close()
 }
 
-// unacknowledged returns how many bytes the client has not acknowledged, and 0 if the
-// connection is closed.
+// unacknowledged returns the number of sent bytes that the client has not acknowledged. It
+// returns 0 if the connection is closed.
 func (c *conn) unacknowledged() (n int) {
 	s, ok := c.Conn.(syscall.Conn)
 	if !ok {
@@ -146,11 +147,11 @@ func (c *conn) unacknowledged() (n int) {
 	return n
 }
 
-// connKey is the key of a connection in the context of its requests.
+// connKey is the key of the *conn in the context of a request.
 type connKey struct{}
 
-// whileAnswering returns a handler that calls h, and keeps the request's connection
-// on the list of those on which a request is being answered.
+// whileAnswering returns a handler that calls h. Meanwhile the request's connection is in
+// cs.answering.
 func (cs *conns) whileAnswering(h http.Handler) http.Handler {
 	move := func(c *conn, to *connList) {
 		cs.mu.Lock()
@@ -169,11 +170,11 @@ func (cs *conns) whileAnswering(h http.Handler) http.Handler {
 	})
 }
 
-// connList is a list of connections, the one that came to it first at its start.
+// connList is a list of connections, in the order in which they were added.
 type connList struct{ first, last *conn }
 
-// moveTo moves c from the list that it is on, if any, to the end of another, which
-// may be nil. The caller holds the lock.
+// moveTo moves c from its list to the end of another. Either list may be nil. The caller
+// holds conns.mu.
 func (c *conn) moveTo(to *connList) {
 	if from := c.list; from != nil {
 		if c.prev == nil {

@@ -6,27 +6,26 @@ import (
 	"nowd/xdp"
 )
 
-// DriverStats counts what the driver of a network interface answers: *xdp.Driver.
+// DriverStats has the counters of a network interface's driver: *xdp.Driver.
 type DriverStats interface {
 	String() string
 	Attached() bool
 	Stats(p xdp.Protocol) xdp.Stats
 }
 
-// driver has the metrics of a driver. What it answers and drops is in those of the
-// protocols as well.
+// driver collects the metrics of a driver. Its answers and drops are also counted in the
+// metrics of the protocols.
 type driver struct{ stats DriverStats }
 
 var (
-	descAttached   = desc("xdp", "attached", "1 if the program is on the interface, 0 if the interface is gone or nowd shuts down.", "interface")
-	descXDPAnswers = desc("xdp", "answers_total", "Answers given by the driver of the interface. They are among nowd_answers_total.", "protocol")
-	descXDPStale   = desc("xdp", "stale_total", "Requests that the driver left to the sockets, because the time that it knew had expired or the clock was stepped.", "protocol")
+	descAttached   = desc("xdp", "attached", "1 if the XDP program is attached to the interface, 0 if the interface is gone or nowd is shutting down.", "interface")
+	descXDPAnswers = desc("xdp", "answers_total", "Answers sent by the driver of the interface. nowd_answers_total includes them.", "protocol")
+	descXDPStale   = desc("xdp", "stale_total", "Requests that the driver passed to the sockets because its time had expired or the clock was stepped.", "protocol")
 
 	driverDescs = []*prometheus.Desc{descAttached, descXDPAnswers, descXDPStale}
 )
 
-// driverProtocols are what a driver answers, by the names that metrics have for
-// them.
+// driverProtocols are the protocols of a driver, with their names in the metrics.
 var driverProtocols = []struct {
 	name string
 	xdp.Protocol

@@ -11,7 +11,7 @@ import (
 	"nowd/xdp"
 )
 
-// fixedDriver has the same counts always.
+// fixedDriver is a DriverStats with fixed counters.
 type fixedDriver struct{ attached bool }
 
 func (d fixedDriver) String() string { return "eth0,generic" }
@@ -39,7 +39,7 @@ func TestDriverIsShownIfThereIsOne(t *testing.T) {
 			}
 		}
 		if !there && strings.Contains(body, "xdp") {
-			t.Error("there are metrics of no driver")
+			t.Error("there are metrics of XDP without a driver")
 		}
 		_, body = get(t, h, "GET", "/status")
 		var s status

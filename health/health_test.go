@@ -46,7 +46,7 @@ func running(t *testing.T) *reactor.Loop {
 	return l
 }
 
-// hold keeps a loop from everything until release is called.
+// hold blocks a loop until release is called.
 func hold(l *reactor.Loop) (release func()) {
 	held, c := make(chan struct{}), make(chan struct{})
 	l.Post(func() { close(held); <-c })
@@ -56,7 +56,7 @@ func hold(l *reactor.Loop) (release func()) {
 
 func get(t *testing.T, h http.Handler, method, path string) (int, string) {
 	t.Helper()
-	s := httptest.NewServer(h) // a real server, since HEAD is its business too
+	s := httptest.NewServer(h) // a real server, since it also handles HEAD
 	defer s.Close()
 	req, err := http.NewRequest(method, s.URL+path, nil)
 	if err != nil {
@@ -87,11 +87,11 @@ func TestLiveNamesTheLoopThatIsStuck(t *testing.T) {
 		t.Errorf("%d %s", code, body)
 	}
 	if took := time.Since(start); took < time.Second {
-		t.Errorf("given up after %v", took)
+		t.Errorf("/live failed after %v, want at least 1s", took)
 	}
 	release()
 	if code, body := get(t, h, "GET", "/live"); code != 200 {
-		t.Errorf("after it went on: %d %s", code, body)
+		t.Errorf("after the loop was released: %d %s", code, body)
 	}
 }
 
@@ -145,7 +145,7 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// droppedLines is a log that has dropped so many lines.
+// droppedLines is a LogStats with this number of dropped lines.
 type droppedLines uint64
 
 func (n droppedLines) Dropped() uint64 { return uint64(n) }
@@ -203,7 +203,7 @@ func TestEverySeriesIsThereFromTheStart(t *testing.T) {
 	}
 	for _, w := range want {
 		if !strings.Contains(body, w) {
-			t.Errorf("%s is not there", w)
+			t.Errorf("/metrics lacks %s", w)
 		}
 	}
 	for series, n := range map[string]int{"nowd_requests_total{": 2, "nowd_answers_total{": 2*9 + 1, "nowd_drops_total{": 12, "nowd_connections_closed_total{": 7, "nowd_receive_errors_total{": 2, "nowd_receive_overflows_total{": 1, "nowd_sender_replacements_total{": 1, "nowd_log_lines_dropped_total ": 1} {
@@ -213,7 +213,7 @@ func TestEverySeriesIsThereFromTheStart(t *testing.T) {
 	}
 }
 
-// fixedUDP and fixedTCP have the same counts always.
+// fixedUDP and fixedTCP are fixed counters.
 type (
 	fixedUDP udp.Stats
 	fixedTCP tcp.Stats
@@ -231,12 +231,12 @@ func TestLoopsAreAddedUp(t *testing.T) {
 	m.AddUDP("udp", []answer.Form{answer.Unix}, []UDPStats{u, u})
 	m.AddTCP("tcp", []answer.Form{answer.Unix}, []TCPStats{c, c, c})
 	err := testutil.CollectAndCompare(m, strings.NewReader(`
-# HELP nowd_answers_total Answers given, by their form; error is an HTTP answer without a time.
+# HELP nowd_answers_total Answers sent, by form. The form error is an HTTP answer without a time.
 # TYPE nowd_answers_total counter
 nowd_answers_total{form="error",protocol="tcp"} 6
 nowd_answers_total{form="unix",protocol="tcp"} 15
 nowd_answers_total{form="unix",protocol="udp"} 4
-# HELP nowd_connections_closed_total Connections closed otherwise than by their client, by reason.
+# HELP nowd_connections_closed_total Connections that nowd closed or that failed, by reason.
 # TYPE nowd_connections_closed_total counter
 nowd_connections_closed_total{protocol="tcp",reason="evicted"} 12
 nowd_connections_closed_total{protocol="tcp",reason="failed"} 0
@@ -245,7 +245,7 @@ nowd_connections_closed_total{protocol="tcp",reason="over_budget"} 0
 nowd_connections_closed_total{protocol="tcp",reason="refused"} 0
 nowd_connections_closed_total{protocol="tcp",reason="stalled"} 0
 nowd_connections_closed_total{protocol="tcp",reason="untrusted"} 0
-# HELP nowd_connections_open Connections that are open.
+# HELP nowd_connections_open Open connections.
 # TYPE nowd_connections_open gauge
 nowd_connections_open{protocol="tcp"} 9
 # HELP nowd_connections_total Connections accepted.
@@ -265,11 +265,11 @@ nowd_drops_total{protocol="udp",reason="source_address"} 0
 nowd_drops_total{protocol="udp",reason="source_port"} 0
 nowd_drops_total{protocol="udp",reason="total_limit"} 0
 nowd_drops_total{protocol="udp",reason="untrusted"} 12
-# HELP nowd_requests_total Datagrams and requests received.
+# HELP nowd_requests_total Requests received: datagrams over UDP, answered requests over TCP.
 # TYPE nowd_requests_total counter
 nowd_requests_total{protocol="tcp"} 21
 nowd_requests_total{protocol="udp"} 6
-# HELP nowd_sender_replacements_total Times that a fresh socket sent because a send buffer stayed full.
+# HELP nowd_sender_replacements_total Replacements of a sending socket whose send buffer stayed full.
 # TYPE nowd_sender_replacements_total counter
 nowd_sender_replacements_total{protocol="udp"} 16
 `), "nowd_sender_replacements_total", "nowd_requests_total", "nowd_answers_total", "nowd_drops_total", "nowd_connections_total", "nowd_connections_open", "nowd_connections_closed_total")
@@ -278,7 +278,7 @@ nowd_sender_replacements_total{protocol="udp"} 16
 	}
 }
 
-// state is a kernel in one state.
+// state is a clock.Kernel with a fixed state.
 type state struct {
 	is  clock.State
 	err error
@@ -290,16 +290,16 @@ func TestClockMetricsAreInSeconds(t *testing.T) {
 	good := state{is: clock.State{MaxError: 2500 * time.Microsecond, EstError: time.Millisecond, Offset: -500 * time.Microsecond}}
 	m := NewMetrics(clock.New(clock.Config{Now: time.Now, Kernel: good}), "", droppedLines(0))
 	err := testutil.CollectAndCompare(m, strings.NewReader(`
-# HELP nowd_clock_estimated_error_seconds How far off the clock is estimated to be.
+# HELP nowd_clock_estimated_error_seconds Estimated error of the clock, according to the kernel.
 # TYPE nowd_clock_estimated_error_seconds gauge
 nowd_clock_estimated_error_seconds 0.001
-# HELP nowd_clock_max_error_seconds How far off the clock may be, as the kernel says.
+# HELP nowd_clock_max_error_seconds Upper bound on the error of the clock, according to the kernel.
 # TYPE nowd_clock_max_error_seconds gauge
 nowd_clock_max_error_seconds 0.0025
-# HELP nowd_clock_offset_seconds The offset that the kernel has yet to slew.
+# HELP nowd_clock_offset_seconds Offset that the kernel still has to slew.
 # TYPE nowd_clock_offset_seconds gauge
 nowd_clock_offset_seconds -0.0005
-# HELP nowd_clock_synced 1 if the clock is synchronised, by what the kernel and the upstream say, 0 if not.
+# HELP nowd_clock_synced 1 if the clock is synchronised according to the kernel and the upstream, 0 if not.
 # TYPE nowd_clock_synced gauge
 nowd_clock_synced 1
 `), "nowd_clock_synced", "nowd_clock_max_error_seconds", "nowd_clock_estimated_error_seconds", "nowd_clock_offset_seconds")
@@ -308,6 +308,6 @@ nowd_clock_synced 1
 	}
 	unknown := NewMetrics(clock.New(clock.Config{Now: time.Now, Kernel: state{err: clock.ErrUnsupported}}), "", droppedLines(0))
 	if n := testutil.CollectAndCount(unknown, "nowd_clock_max_error_seconds"); n != 0 {
-		t.Error("an error bound of which nothing is known")
+		t.Error("there is a metric of an unknown error bound")
 	}
 }

@@ -13,15 +13,14 @@ import (
 	"nowd/reactor"
 )
 
-// LoopStats counts what an event loop does: *reactor.Loop.
+// LoopStats has the counters of an event loop: *reactor.Loop.
 type LoopStats interface{ Stats() reactor.Stats }
 
-// LogStats counts the lines of the log that were dropped. It is for any goroutine.
+// LogStats has the number of dropped log lines. Any goroutine may call Dropped.
 type LogStats interface{ Dropped() uint64 }
 
-// Metrics is a prometheus.Collector of what the service does. It reads the counts
-// that the loops have published, and no loop waits for it. Add everything before
-// the first use.
+// Metrics is a prometheus.Collector of a service. It reads the counters that the loops have
+// published, and no loop waits for it. Add everything before the first use.
 type Metrics struct {
 	clock     *clock.Clock
 	version   string
@@ -29,39 +28,38 @@ type Metrics struct {
 	loops     []LoopStats
 	protocols []protocol
 	driver    *driver    // nil if no driver answers
-	peers     PeersStats // nil if there is none
+	peers     PeersStats // nil if NOWD_PEERS is off
 }
 
 var _ prometheus.Collector = (*Metrics)(nil)
 
-// NewMetrics returns the metrics of a service of this version, whose clock is c, and
-// whose log writes lines.
+// NewMetrics returns the metrics of a service with this version, clock and log.
 func NewMetrics(c *clock.Clock, version string, lines LogStats) *Metrics {
 	return &Metrics{clock: c, version: version, lines: lines}
 }
 
-// AddLoop adds an event loop. Metrics name it by its number, from 0 on.
+// AddLoop adds an event loop. Its label is its number, from 0.
 func (m *Metrics) AddLoop(l LoopStats) { m.loops = append(m.loops, l) }
 
-// AddUDP adds a protocol over UDP by the name that metrics have for it. forms are
-// the forms of its answers, and loops has its counts on each loop.
+// AddUDP adds a UDP protocol with its name in the metrics. forms are the forms of its
+// answers, and loops has its counters on each loop.
 func (m *Metrics) AddUDP(name string, forms []answer.Form, loops []UDPStats) {
 	m.protocols = append(m.protocols, &udpProtocol{name, forms, loops})
 }
 
-// AddTCP adds a protocol over TCP by the name that metrics have for it. forms are
-// the forms of its answers, and loops has its counts on each loop.
+// AddTCP adds a TCP protocol with its name in the metrics. forms are the forms of its
+// answers, and loops has its counters on each loop.
 func (m *Metrics) AddTCP(name string, forms []answer.Form, loops []TCPStats) {
 	m.protocols = append(m.protocols, &tcpProtocol{name, forms, loops})
 }
 
-// AddDriver adds the driver of a network interface that answers by itself.
+// AddDriver adds the driver of NOWD_XDP.
 func (m *Metrics) AddDriver(d DriverStats) { m.driver = &driver{d} }
 
-// SetPeers adds the links to other members of a cluster.
+// SetPeers adds the measurements of NOWD_PEERS.
 func (m *Metrics) SetPeers(p PeersStats) { m.peers = p }
 
-// registry returns a registry of metrics, and of those of the process and of Go's
+// registry returns a registry of metrics, of the process's metrics and of those of Go's
 // runtime.
 func registry(metrics prometheus.Collector) *prometheus.Registry {
 	r := prometheus.NewRegistry()
@@ -78,23 +76,23 @@ func desc(subsystem, name, help string, labels ...string) *prometheus.Desc {
 var (
 	descBuild = desc("", "build_info", "A constant 1, labeled with the version of nowd and of Go.", "version", "goversion")
 
-	descLinesDropped = desc("log", "lines_dropped_total", "Lines of the log that were dropped, because its reader was too slow or writing failed.")
+	descLinesDropped = desc("log", "lines_dropped_total", "Log lines dropped because the reader of the log was too slow or writing failed.")
 
-	descTurns   = desc("loop", "turns_total", "Turns of the event loop, each of which waits once.", "loop")
+	descTurns   = desc("loop", "turns_total", "Turns of the event loop: in each it waits once for events and handles them.", "loop")
 	descPanics  = desc("loop", "panics_total", "Panics of handlers, timers and posted functions.", "loop")
-	descDropped = desc("loop", "dropped_descriptors_total", "Descriptors that the loop removed: of handlers that panicked or did not deal with an error.", "loop")
-	descRun     = desc("loop", "handler_duration_seconds", "How long handlers ran, while all others waited.", "loop")
-	descLongest = desc("loop", "handler_duration_max_seconds", "The longest time that a handler ran.", "loop")
+	descDropped = desc("loop", "dropped_descriptors_total", "Descriptors that the loop removed because their handler panicked or did not handle an error.", "loop")
+	descRun     = desc("loop", "handler_duration_seconds", "Running time of handlers. A loop runs one handler at a time.", "loop")
+	descLongest = desc("loop", "handler_duration_max_seconds", "Longest running time of a handler since the start.", "loop")
 
-	descSynced   = desc("clock", "synced", "1 if the clock is synchronised, by what the kernel and the upstream say, 0 if not.")
-	descMaxError = desc("clock", "max_error_seconds", "How far off the clock may be, as the kernel says.")
-	descEstError = desc("clock", "estimated_error_seconds", "How far off the clock is estimated to be.")
-	descOffset   = desc("clock", "offset_seconds", "The offset that the kernel has yet to slew.")
-	descBound    = desc("clock", "error_bound_seconds", "How far off the clock may be, by the kernel and the upstream: the basis of bound answers and of NTP's root dispersion.")
-	descContra   = desc("clock", "contradicted", "1 if the kernel and the upstream cannot both be right, 0 if they can.")
-	descUpOffset = desc("clock", "upstream_offset_seconds", "How far the clock was behind the upstream when they were last compared.")
-	descUpBound  = desc("clock", "upstream_error_bound_seconds", "How far off nowd_clock_upstream_offset_seconds may be.")
-	descSteps    = desc("clock", "steps_total", "Steps of the clock that were seen.")
+	descSynced   = desc("clock", "synced", "1 if the clock is synchronised according to the kernel and the upstream, 0 if not.")
+	descMaxError = desc("clock", "max_error_seconds", "Upper bound on the error of the clock, according to the kernel.")
+	descEstError = desc("clock", "estimated_error_seconds", "Estimated error of the clock, according to the kernel.")
+	descOffset   = desc("clock", "offset_seconds", "Offset that the kernel still has to slew.")
+	descBound    = desc("clock", "error_bound_seconds", "Upper bound on the error of the clock, according to the kernel and the upstream. The word bound and NTP's root dispersion tell it to clients.")
+	descContra   = desc("clock", "contradicted", "1 if the upstream contradicts the kernel's error bound, 0 if not.")
+	descUpOffset = desc("clock", "upstream_offset_seconds", "Offset of the upstream's clock from this host's at the last comparison; positive if this clock is behind.")
+	descUpBound  = desc("clock", "upstream_error_bound_seconds", "Error bound of nowd_clock_upstream_offset_seconds.")
+	descSteps    = desc("clock", "steps_total", "Steps of the clock that nowd detected.")
 )
 
 // Describe implements prometheus.Collector.
@@ -133,7 +131,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectPeers(gauge)
 }
 
-// collectClock emits the metrics of the clock. It omits values that are unknown.
+// collectClock emits the metrics of the clock, without those that are unknown.
 func (m *Metrics) collectClock(ch chan<- prometheus.Metric, gauge func(*prometheus.Desc, float64, ...string)) {
 	now := m.clock.Now()
 	q := m.clock.Quality(now)

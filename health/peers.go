@@ -8,20 +8,19 @@ import (
 	"nowd/peers"
 )
 
-// PeersStats tells what this host has measured of the other members of a cluster:
-// *peers.Peers.
+// PeersStats has this host's measurements of the other members of a cluster: *peers.Peers.
 type PeersStats interface{ Document() *peers.Document }
 
 var (
-	descLinks      = desc("peers", "links", "Other members of the cluster of which there is a measurement that is of use.")
-	descLinkAge    = desc("peers", "oldest_link_age_seconds", "Age of the oldest measurement of another member that is of use.")
-	descLinkOffset = desc("peers", "link_offset_max_seconds", "Upper bound on how far this clock and that of any measured member differed when they were measured.")
+	descLinks      = desc("peers", "links", "Other members of the cluster with a current measurement.")
+	descLinkAge    = desc("peers", "oldest_link_age_seconds", "Age of the oldest current measurement of another member.")
+	descLinkOffset = desc("peers", "link_offset_max_seconds", "Upper bound on the difference between this clock and that of any measured member, at the time of the measurement.")
 
 	peersDescs = []*prometheus.Desc{descLinks, descLinkAge, descLinkOffset}
 )
 
-// collectPeers emits the metrics of the links, and none if there are no peers. What
-// the links of all members prove is for nowd cluster.
+// collectPeers emits the metrics of this host's links, and none without NOWD_PEERS. The
+// metrics of the whole cluster are those of nowd cluster.
 func (m *Metrics) collectPeers(gauge func(*prometheus.Desc, float64, ...string)) {
 	if m.peers == nil {
 		return
@@ -41,17 +40,17 @@ func (m *Metrics) collectPeers(gauge func(*prometheus.Desc, float64, ...string))
 
 type peersStatus struct {
 	Node    string       `json:"node"`
-	Members int          `json:"members"` // others
+	Members int          `json:"members"` // number of other members
 	Links   []linkStatus `json:"links"`
 }
 
 type linkStatus struct {
 	Member      string `json:"member"`
-	OffsetMinNS int64  `json:"offset_min_ns"` // of the member's clock from this one's
+	OffsetMinNS int64  `json:"offset_min_ns"` // of the member's clock from this host's
 	OffsetMaxNS int64  `json:"offset_max_ns"`
 	AgeNS       int64  `json:"age_ns"`
 	Synced      bool   `json:"synced"`
-	BoundNS     *int64 `json:"bound_ns"` // that the member claimed; null where it claimed none
+	BoundNS     *int64 `json:"bound_ns"` // error bound that the member claimed; null if it claimed none
 }
 
 func (m *Metrics) peersStatus() *peersStatus {

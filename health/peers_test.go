@@ -16,7 +16,7 @@ type document peers.Document
 
 func (d *document) Document() *peers.Document { return (*peers.Document)(d) }
 
-func TestLinksAreTold(t *testing.T) {
+func TestLinksAreInMetricsAndStatus(t *testing.T) {
 	bound := 2 * time.Millisecond
 	d := &document{Node: "worker-3", Members: make([]netip.AddrPort, 5)}
 	m := metrics(t)
@@ -31,7 +31,7 @@ func TestLinksAreTold(t *testing.T) {
 		{Member: netip.MustParseAddrPort("10.0.0.1:10123"), OffsetMin: -3e6, OffsetMax: 1e6, Age: 5 * time.Second, Claim: peers.Claim{Synced: true, Bound: &bound}},
 		{Member: netip.MustParseAddrPort("10.0.0.2:10123"), OffsetMin: -1e6, OffsetMax: 2e6, Age: 15 * time.Second},
 	}
-	h = Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, m, slog.New(slog.DiscardHandler)) // a scrape is kept for a second
+	h = Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, m, slog.New(slog.DiscardHandler)) // a new one: an answer to /metrics is reused for a second
 	_, body = get(t, h, "GET", "/metrics")
 	for _, want := range []string{"\nnowd_peers_links 2\n", "\nnowd_peers_oldest_link_age_seconds 15\n", "\nnowd_peers_link_offset_max_seconds 0.003\n"} {
 		if !strings.Contains(body, want) {
@@ -39,7 +39,7 @@ func TestLinksAreTold(t *testing.T) {
 		}
 	}
 	if strings.Contains(body, "10.0.0.1") {
-		t.Error("a series for each link, of which there are many in all")
+		t.Error("there is a series for each link, so the cluster has too many series")
 	}
 	_, body = get(t, h, "GET", "/status")
 	var s status

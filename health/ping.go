@@ -9,45 +9,44 @@ import (
 
 // Loop is an event loop that can be pinged: *reactor.Loop.
 type Loop interface {
-	// Post runs f on the loop, between two handlers. It reports false if the loop
-	// has ended.
+	// Post runs f on the loop, between two handlers. It returns false if the loop has
+	// ended.
 	Post(f func()) bool
-	// Thread returns the id of the thread that calls the handlers, 0 while there is
-	// none, or a negative number if threads have no ids.
+	// Thread returns the id of the thread that calls the handlers, 0 while there is no
+	// such thread, or a negative number if threads have no ids.
 	Thread() int
 }
 
-// A loop hangs if it leaves a ping unanswered for the time-out, and one of these
-// holds. The loop answers between two handlers, so both are about one handler:
-// neither load nor a lack of CPU time is taken for a handler that does not end.
+// A loop hangs if it leaves a ping unanswered for the timeout, and one of the limits below
+// is exceeded. The loop answers between two handlers, so an unanswered ping is about one
+// handler: neither load nor a lack of CPU time counts as a hang.
 const (
-	// maxRunCPU is how much CPU time the loop's thread may use after a ping without
-	// answering it. A handler is meant to use less than a millisecond.
+	// maxRunCPU is how much CPU time the loop's thread may use before it answers a ping.
+	// A handler should use less than a millisecond.
 	maxRunCPU = 250 * time.Millisecond
 
-	// maxBlocked is how long the loop's thread may be blocked after a ping. It does
-	// not count while the process gets no CPU time.
+	// maxBlocked is how long the loop's thread may be blocked before it answers a ping.
+	// Time in which the process gets no CPU does not count.
 	maxBlocked = 500 * time.Millisecond
 
-	// giveUp is how long after the time-out an unanswered ping counts as a hang, with
-	// or without evidence.
+	// giveUp is how long after the timeout an unanswered ping counts as a hang even
+	// without evidence.
 	giveUp = 20 * time.Second
 
-	// sampleInterval is how often the thread of a loop that has not answered yet is
-	// looked at.
+	// sampleInterval is the time between two samples of a thread while its loop has not
+	// answered.
 	sampleInterval = 10 * time.Millisecond
 )
 
-// Loops checks whether event loops are alive, by a ping to each. A loop does nothing
-// for it until it is asked. Loops is safe for concurrent use.
+// Loops checks whether event loops are alive: it sends each a ping. Between two checks it
+// costs the loops nothing. Any goroutine may use it.
 type Loops struct {
 	timeout time.Duration
 	observe func(thread int) (activity, error)
 	pings   []*ping
 }
 
-// NewLoops returns the check of loops. None of them counts as hung before it has left
-// a ping unanswered for timeout.
+// NewLoops returns the check of loops. A loop has at least timeout to answer a ping.
 func NewLoops[L Loop](timeout time.Duration, loops []L) *Loops {
 	c := &Loops{timeout: timeout, observe: observe}
 	for _, l := range loops {
@@ -56,8 +55,8 @@ func NewLoops[L Loop](timeout time.Duration, loops []L) *Loops {
 	return c
 }
 
-// Check pings all loops at once. If some hang, it returns an error that names them
-// and matches ErrNoAnswer.
+// Check pings all loops at the same time. If loops hang or have ended, it returns an error
+// that names them and wraps ErrNoAnswer.
 func (c *Loops) Check() error {
 	errs := make([]error, len(c.pings))
 	var checks sync.WaitGroup
@@ -72,15 +71,15 @@ func (c *Loops) Check() error {
 	return errors.Join(errs...)
 }
 
-// ErrNoAnswer is the error of loops that do not answer.
+// ErrNoAnswer is the error of a loop that does not answer a ping.
 var ErrNoAnswer = errors.New("no answer")
 
-// check pings one loop. It returns nil when the loop has answered, and an error when
-// it hangs. While the loop has not answered and shows no sign of a hang, check waits.
+// check pings one loop. It returns nil when the loop answers, and an error if the loop has
+// ended or hangs.
 func (c *Loops) check(p *ping) error {
 	answer := p.send()
 	if answer == nil {
-		return fmt.Errorf("%w: it has ended", ErrNoAnswer)
+		return fmt.Errorf("%w: the loop has ended", ErrNoAnswer)
 	}
 	sample := time.NewTicker(sampleInterval)
 	defer sample.Stop()
@@ -92,12 +91,12 @@ func (c *Loops) check(p *ping) error {
 		}
 		waited, evidence := p.sample(answer, c.observe)
 		if evidence == "" && time.Since(start) >= c.timeout+giveUp {
-			evidence = "not known why"
+			evidence = "the reason is unknown"
 		}
 		if evidence == "" || waited < c.timeout {
 			continue
 		}
-		select { // an answer that came meanwhile counts
+		select { // the loop may have answered meanwhile
 		case <-answer:
 			return nil
 		default:
@@ -106,20 +105,19 @@ func (c *Loops) check(p *ping) error {
 	}
 }
 
-// ping is the last ping of one loop. While it is unanswered, no other is sent, so
-// that pings do not pile up at a loop that hangs. Probes that come meanwhile share
-// it, and what has been seen since it was sent.
+// ping is the last ping to one loop. At most one ping is unanswered, so that they do not pile
+// up at a loop that hangs. Concurrent checks share the ping and its samples.
 type ping struct {
 	loop Loop
 
 	mu     sync.Mutex
 	answer chan struct{} // closed by the loop; nil before the first ping
 	sent   time.Time
-	watch  watch // of the loop's thread since then
+	watch  watch // samples of the loop's thread since then
 }
 
-// send sends a ping, unless one is unanswered, and returns the channel that the loop
-// closes to answer. It returns nil if the loop has ended.
+// send sends a ping unless one is unanswered. It returns the channel that the loop closes
+// to answer, or nil if the loop has ended.
 func (p *ping) send() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -139,17 +137,17 @@ func (p *ping) send() <-chan struct{} {
 	return answer
 }
 
-// sample looks at the loop's thread. It returns how long the ping with this answer
-// has been waiting, and what shows that the loop hangs, or "" if nothing does.
+// sample takes a sample of the loop's thread. It returns how long the ping with this answer
+// has been unanswered, and the evidence that the loop hangs, or "" if there is none.
 func (p *ping) sample(answer <-chan struct{}, observe func(thread int) (activity, error)) (waited time.Duration, evidence string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if answer != p.answer {
-		return 0, "" // answered, and another has been sent since
+		return 0, "" // answered, and another ping was sent
 	}
 	now := time.Now()
 	waited = now.Sub(p.sent)
-	if now.Sub(p.watch.at) < sampleInterval/2 { // another probe has just looked
+	if now.Sub(p.watch.at) < sampleInterval/2 { // another check has just taken a sample
 		return waited, p.watch.evidence
 	}
 	thread := p.loop.Thread()
@@ -169,30 +167,30 @@ func (p *ping) sample(answer <-chan struct{}, observe func(thread int) (activity
 	return waited, p.watch.evidence
 }
 
-// activity is what the kernel says of a thread.
+// activity is the state of a thread.
 type activity struct {
-	cpu     time.Duration // the CPU time that it has used
-	blocked bool          // it neither runs nor is ready to run
+	cpu     time.Duration // CPU time used so far
+	blocked bool          // it neither runs nor waits for a CPU
 }
 
-// watch is what has been seen of a loop's thread since a ping. Its zero value has
-// seen nothing.
+// watch evaluates the samples of a loop's thread since a ping. The zero value has no
+// sample.
 type watch struct {
 	thread  int
 	first   activity
 	last    activity
 	at      time.Time     // of last
-	blocked time.Duration // for how long it has been blocked now
+	blocked time.Duration // how long the thread has been blocked without a break
 
-	evidence string // what shows that the loop hangs, or ""
+	evidence string // why the loop seems to hang, or ""
 }
 
-// add adds what is seen now.
+// add adds a sample.
 //
-// A thread that waits for CPU time is not blocked, and uses none, so it shows
-// nothing. It may be asleep while Go's scheduler is short of CPU time, though. So the
-// time between two samples counts as blocked for two intervals at most: if the
-// process gets no CPU time there are no samples either.
+// A thread that waits for a CPU is not blocked and uses no CPU time, so it gives no
+// evidence. But a thread may also sleep because Go's scheduler lacks CPU time. So the time
+// between two samples counts as blocked for at most two intervals: a process without CPU
+// time takes no samples.
 func (w *watch) add(now time.Time, thread int, a activity) {
 	if w.thread != thread {
 		*w = watch{thread: thread, first: a, last: a, at: now}

@@ -19,7 +19,7 @@ type answering struct{}
 func (answering) Post(f func()) bool { f(); return true }
 func (answering) Thread() int        { return 1 }
 
-// counting counts what is posted to a loop that never runs it.
+// counting is a loop that never answers, and counts the pings.
 type counting struct{ posted int }
 
 func (c *counting) Post(func()) bool { c.posted++; return true }
@@ -31,8 +31,8 @@ type ended struct{}
 func (ended) Post(func()) bool { return false }
 func (ended) Thread() int      { return 0 }
 
-// observed returns the check of loops whose threads do what activity says, from the
-// start of the check on.
+// observed returns the check of loops. is returns the activity of their threads at a time
+// since the start.
 func observed[L Loop](timeout time.Duration, loops []L, is func(since time.Duration) activity) *Loops {
 	c, start := NewLoops(timeout, loops), time.Now()
 	c.observe = func(int) (activity, error) { return is(time.Since(start)), nil }
@@ -42,7 +42,7 @@ func observed[L Loop](timeout time.Duration, loops []L, is func(since time.Durat
 func blocked(time.Duration) activity { return activity{blocked: true} }
 
 func TestStuckLoopsAreWaitedForTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // whose time passes only while all wait
+	synctest.Test(t, func(t *testing.T) { // time passes only while all goroutines wait
 		c := observed(800*time.Millisecond, []Loop{&counting{}, &counting{}, answering{}, &counting{}}, blocked)
 		start := time.Now()
 		err := c.Check()
@@ -55,7 +55,7 @@ func TestStuckLoopsAreWaitedForTogether(t *testing.T) {
 			}
 		}
 		if took := time.Since(start); took != 800*time.Millisecond {
-			t.Errorf("it took %v, want one time-out for all", took)
+			t.Errorf("it took %v, want one timeout for all loops", took)
 		}
 	})
 }
@@ -70,7 +70,7 @@ func TestStuckLoopIsAskedOnce(t *testing.T) {
 			}
 		}
 		if l.posted != 1 {
-			t.Errorf("%d questions pile up", l.posted)
+			t.Errorf("%d pings, want 1", l.posted)
 		}
 	})
 }
@@ -82,8 +82,8 @@ func TestEndedLoopIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// TestHangIsAHandlerThatUsesCPUOrIsBlocked: what one handler has used or waited
-// decides, and the time-out is the least.
+// TestHangIsAHandlerThatUsesCPUOrIsBlocked: the check fails when the handler's CPU time or
+// blocked time is over the limit, but not before the timeout.
 func TestHangIsAHandlerThatUsesCPUOrIsBlocked(t *testing.T) {
 	const slice = 10 * time.Millisecond // of CPU time, in a period
 	throttled := func(period time.Duration) func(time.Duration) activity {
@@ -93,19 +93,19 @@ func TestHangIsAHandlerThatUsesCPUOrIsBlocked(t *testing.T) {
 		name    string
 		timeout time.Duration
 		is      func(time.Duration) activity
-		want    time.Duration // after which it is red
+		want    time.Duration // when the check fails
 		why     string
 	}{
 		{"busy", 500 * time.Millisecond, throttled(slice), 500 * time.Millisecond, "CPU time"},
-		{"busy, short time-out", time.Millisecond, throttled(slice), maxRunCPU, "CPU time"},
+		{"busy, short timeout", time.Millisecond, throttled(slice), maxRunCPU, "CPU time"},
 		{"busy, half of a CPU", 100 * time.Millisecond, throttled(2 * slice), 2 * maxRunCPU, "CPU time"},
 		{"busy, a tenth of a CPU", 500 * time.Millisecond, throttled(10 * slice), 10 * maxRunCPU, "CPU time"},
 		{"blocked", 500 * time.Millisecond, blocked, maxBlocked, "blocked"},
-		{"blocked, long time-out", 5 * time.Second, blocked, 5 * time.Second, "blocked"},
-		{"without CPU time", 500 * time.Millisecond, func(time.Duration) activity { return activity{} }, giveUp + 500*time.Millisecond, "not known"},
+		{"blocked, long timeout", 5 * time.Second, blocked, 5 * time.Second, "blocked"},
+		{"without CPU time", 500 * time.Millisecond, func(time.Duration) activity { return activity{} }, giveUp + 500*time.Millisecond, "unknown"},
 		{"blocked now and then", 500 * time.Millisecond, func(since time.Duration) activity {
 			return activity{blocked: since%(400*time.Millisecond) > 100*time.Millisecond}
-		}, giveUp + 500*time.Millisecond, "not known"},
+		}, giveUp + 500*time.Millisecond, "unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -116,12 +116,12 @@ func TestHangIsAHandlerThatUsesCPUOrIsBlocked(t *testing.T) {
 					t.Error(err)
 				}
 				if took := time.Since(start); took < c.want || took > c.want+100*time.Millisecond {
-					t.Errorf("red after %v, want %v", took, c.want)
+					t.Errorf("the check failed after %v, want %v", took, c.want)
 				}
-				// The next probe does not have to wait for what is known.
-				if start = time.Now(); c.why != "not known" {
+				// The next check fails at once: the evidence is known.
+				if start = time.Now(); c.why != "unknown" {
 					if err := l.Check(); err == nil || time.Since(start) > 2*sampleInterval {
-						t.Errorf("asked again: %v, after %v", err, time.Since(start))
+						t.Errorf("the second check: %v, after %v", err, time.Since(start))
 					}
 				}
 			})
@@ -145,11 +145,11 @@ func TestTimeWithoutCPUIsNotTimeBlocked(t *testing.T) {
 		now = now.Add(sampleInterval)
 	}
 	if w.evidence == "" {
-		t.Error("nothing is seen of a thread that is blocked")
+		t.Error("no evidence for a blocked thread")
 	}
 	w.add(now, 2, activity{blocked: true, cpu: time.Hour})
 	if w.evidence != "" {
-		t.Error("what one thread did counts for another")
+		t.Error("the samples of one thread count for another")
 	}
 }
 
@@ -183,20 +183,20 @@ func TestThreadsAreObserved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a busy thread is not seen to run", func() bool { a, err := observe(id); return err == nil && !a.blocked })
-	eventually(t, "a busy thread uses no CPU time", func() bool {
+	eventually(t, "a busy thread seems blocked", func() bool { a, err := observe(id); return err == nil && !a.blocked })
+	eventually(t, "a busy thread seems to use no CPU time", func() bool {
 		a, err := observe(id)
 		return err == nil && a.cpu >= first.cpu+50*time.Millisecond
 	})
 	wait.Store(true)
-	eventually(t, "it is never blocked", func() bool { a, err := observe(id); return err == nil && a.blocked })
+	eventually(t, "a blocked thread seems to run", func() bool { a, err := observe(id); return err == nil && a.blocked })
 	if _, err := observe(1 << 30); err == nil {
 		t.Error("a thread that does not exist can be observed")
 	}
 }
 
-// TestHandlerThatHangsIsSeen: a handler that computes, one that waits in a call, and
-// one that waits for a lock.
+// TestHandlerThatHangsIsSeen: a handler that computes, one that blocks in a system call,
+// and one that waits for a goroutine.
 func TestHandlerThatHangsIsSeen(t *testing.T) {
 	for name, hang := range map[string]func(until <-chan struct{}){
 		"busy": func(until <-chan struct{}) {
@@ -223,12 +223,12 @@ func TestHandlerThatHangsIsSeen(t *testing.T) {
 			start := time.Now()
 			err := c.Check()
 			t.Logf("%v, after %v", err, time.Since(start))
-			if !errors.Is(err, ErrNoAnswer) || strings.Contains(err.Error(), "not known") {
+			if !errors.Is(err, ErrNoAnswer) || strings.Contains(err.Error(), "unknown") {
 				t.Error(err)
 			}
 			close(until)
 			if err := c.Check(); err != nil {
-				t.Errorf("after it went on: %v", err)
+				t.Errorf("after the handler returned: %v", err)
 			}
 		})
 	}

@@ -10,17 +10,17 @@ import (
 	"sync"
 )
 
-// probe answers /live or /ready. It makes an endpoint of the library show the result
-// of each check, for which the library wants full=1, and answer HEAD, which it
-// refuses. It logs a result if another set of checks fails than the last time.
+// probe answers /live or /ready by an endpoint of package healthcheck. It adds full=1 to
+// the request, so that the answer has the result of each check, and answers HEAD, which
+// the endpoint refuses. It logs when the set of failing checks changes.
 type probe struct {
 	path     string
 	endpoint http.HandlerFunc
 	log      *slog.Logger
 
 	mu     sync.Mutex
-	passed bool     // the last time; before the first time, whether to expect so
-	failed []string // checks that failed the last time
+	passed bool     // the last result; initially true if a first pass is not logged
+	failed []string // the checks that failed in the last result
 }
 
 func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -36,9 +36,8 @@ func (p *probe) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.sendTo(w)
 }
 
-// logChange logs a result that is another than the last one. A check that fails
-// again, with another error, makes no other result: an error may have a number in it
-// that changes each time.
+// logChange logs a result if other checks fail than in the last one. The texts of the
+// errors do not count: they may contain numbers that change each time.
 func (p *probe) logChange(a answered) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -55,7 +54,7 @@ func (p *probe) logChange(a answered) {
 	}
 }
 
-// failures returns the checks that fail, and a text with their errors.
+// failures returns the names of the failed checks, and a text with their errors.
 func failures(body []byte) (failed []string, reason string) {
 	var results map[string]string
 	if err := json.Unmarshal(body, &results); err != nil {
@@ -65,7 +64,7 @@ func failures(body []byte) (failed []string, reason string) {
 	for _, name := range slices.Sorted(maps.Keys(results)) {
 		if result := results[name]; result != "OK" {
 			failed = append(failed, name)
-			if !strings.HasPrefix(result, name) { // some errors name their check themselves
+			if !strings.HasPrefix(result, name) { // unless the error begins with the name
 				result = name + ": " + result
 			}
 			reasons = append(reasons, result)

@@ -10,12 +10,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// scrapeAge is how long the result of a scrape is kept.
+// scrapeAge is how long an answer to /metrics is reused.
 const scrapeAge = time.Second
 
-// scrape answers /metrics. It renders one answer at a time, in the text format and
-// uncompressed whatever the client accepts, and keeps it for scrapeAge: many clients
-// cost little more than one.
+// scrape answers /metrics. It renders one answer at a time and reuses it for scrapeAge, so
+// that many clients cost little more than one. The answer is always in the text format and
+// uncompressed.
 type scrape struct {
 	render http.Handler
 
@@ -30,12 +30,12 @@ func newScrape(r prometheus.Gatherer) *scrape {
 
 func (s *scrape) ServeHTTP(w http.ResponseWriter, _ *http.Request) { s.current().sendTo(w) }
 
-// current returns an answer that is not older than scrapeAge.
+// current returns an answer that is at most scrapeAge old.
 func (s *scrape) current() answered {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at.IsZero() || time.Since(s.at) >= scrapeAge {
-		r, _ := http.NewRequest(http.MethodGet, "/metrics", nil) // for anyone: without headers
+		r, _ := http.NewRequest(http.MethodGet, "/metrics", nil) // without the headers of a client: others get this answer too
 		s.rendered = record(s.render, r)
 		s.at = time.Now()
 	}
@@ -49,7 +49,7 @@ type answered struct {
 	body   []byte
 }
 
-// record returns h's answer to a request.
+// record returns the answer of h to a request.
 func record(h http.Handler, r *http.Request) answered {
 	w := &answerWriter{header: make(http.Header), status: http.StatusOK}
 	h.ServeHTTP(w, r)
@@ -65,7 +65,7 @@ func (a answered) sendTo(w http.ResponseWriter) {
 	_, _ = w.Write(a.body)
 }
 
-// answerWriter is an http.ResponseWriter that keeps what is written.
+// answerWriter is an http.ResponseWriter that records the answer.
 type answerWriter struct {
 	header http.Header
 	status int

@@ -12,20 +12,19 @@ import (
 	"nowd/socket"
 )
 
-// MaxConns is the greatest number of connections that a Server has at a time. Each
-// takes one descriptor.
+// MaxConns is an upper bound on the open connections of a Server, of all its listeners
+// together. Each takes one descriptor.
 const MaxConns = 64
 
-// Server is an HTTP server with limits. It does not run on the event loops, so it
-// answers when they do not. Its connections are limited together, whichever listener
-// they come from.
+// Server is an HTTP server with limits. It does not run on the event loops, so it answers
+// even if they hang.
 type Server struct {
 	*http.Server
 	conns conns
 	log   *slog.Logger
 }
 
-// NewServer returns a server for handler that logs its errors.
+// NewServer returns a server for handler. It logs its errors to log.
 func NewServer(handler http.Handler, log *slog.Logger) *Server {
 	s := &Server{log: log}
 	s.Server = &http.Server{
@@ -40,22 +39,22 @@ func NewServer(handler http.Handler, log *slog.Logger) *Server {
 	return s
 }
 
-// Serve serves at l until l is closed, or fails for good. The error says why.
+// Serve serves at l until l is closed or fails for good, and returns the error of l.
 func (s *Server) Serve(l net.Listener) error {
 	return s.Server.Serve(&listener{Listener: l, conns: &s.conns, log: s.log})
 }
 
 const (
-	// acceptBackoff is how long accepting pauses after an error that may last.
+	// acceptBackoff is the pause after an error of accept(2) that may last.
 	acceptBackoff = 100 * time.Millisecond
 
-	// maxAcceptErrors is the number of errors in a row after which accepting backs
-	// off, whatever they are.
+	// maxAcceptErrors is the number of errors in a row, of any kind, after which Accept
+	// pauses.
 	maxAcceptErrors = 100
 )
 
-// listener is a net.Listener whose Accept fails only if the socket is of no use any
-// more. http.Server would give up after errors that pass, such as ENOBUFS.
+// listener is a net.Listener whose Accept fails only if the socket has to be reopened.
+// http.Server would end after temporary errors, such as ENOBUFS.
 type listener struct {
 	net.Listener
 	conns  *conns
@@ -73,7 +72,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		var errno syscall.Errno
 		if !errors.As(err, &errno) {
-			return nil, err // net.ErrClosed, for one
+			return nil, err // such as net.ErrClosed
 		}
 		l.errors++
 		action := socket.ActionFor(socket.Accepting, err)

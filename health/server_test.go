@@ -23,7 +23,8 @@ import (
 	"nowd/reactor"
 )
 
-// served serves handler at loopback until the test ends, at a listener made by wrap.
+// served serves handler at loopback until the test ends. wrap, if not nil, wraps the
+// listener.
 func served(t *testing.T, handler http.Handler, wrap func(net.Listener) net.Listener) (s *Server, addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -38,7 +39,7 @@ func served(t *testing.T, handler http.Handler, wrap func(net.Listener) net.List
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			t.Errorf("the server has ended: %v", err)
+			t.Errorf("Serve returned %v", err)
 		}
 	})
 	t.Cleanup(func() {
@@ -58,7 +59,7 @@ func dial(t *testing.T, addr string) net.Conn {
 	return c
 }
 
-// ask asks on a connection of its own, and returns the status and how long it took.
+// ask gets a path on a new connection. It returns the status and how long it took.
 func ask(addr, path string) (status int, took time.Duration, err error) {
 	start := time.Now()
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
@@ -96,13 +97,13 @@ func TestErrorsOfAcceptDoNotEndTheServer(t *testing.T) {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			_, addr := served(t, greet, func(l net.Listener) net.Listener { return &failing{l, []error{errno, errno}} })
 			if status, _, err := ask(addr, "/"); status != 200 {
-				t.Errorf("afterwards the answer is %d, %v", status, err)
+				t.Errorf("after the errors the answer is %d, %v", status, err)
 			}
 		})
 	}
 }
 
-// Who opened the socket has to open another one.
+// The caller of Serve then has to reopen the socket.
 func TestListenerThatIsOfNoUseEndsServe(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.EINVAL, unix.EBADF, unix.ENOTSOCK} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -111,14 +112,14 @@ func TestListenerThatIsOfNoUseEndsServe(t *testing.T) {
 		}
 		s := NewServer(greet, slog.New(slog.DiscardHandler))
 		if err := s.Serve(&failing{l, []error{errno}}); !errors.Is(err, errno) {
-			t.Errorf("it ends with %v, want %v", err, errno)
+			t.Errorf("Serve returned %v, want %v", err, errno)
 		}
 	}
 }
 
-// TestAnswersThatNobodyReadsAreCounted: clients that half-close and do not read keep
-// their places among the connections, until others need them. Otherwise the kernel
-// would keep the answers of any number of them.
+// TestAnswersThatNobodyReadsAreCounted: connections of clients that half-close and do not
+// read count as open until they are evicted. Otherwise the kernel would keep the answers of
+// any number of them.
 func TestAnswersThatNobodyReadsAreCounted(t *testing.T) {
 	const more = 4
 	long := bytes.Repeat([]byte("x"), 40<<10)
@@ -139,7 +140,7 @@ func TestAnswersThatNobodyReadsAreCounted(t *testing.T) {
 		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil { // it is being answered
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil { // the answer has begun
 			t.Fatal(err)
 		}
 		clients = append(clients, c)
@@ -177,7 +178,7 @@ func TestConnectionsAreLimited(t *testing.T) {
 	for range 3 * MaxConns {
 		dial(t, addr)
 	}
-	if status, _, err := ask(addr, "/"); status != 200 { // the last to be accepted
+	if status, _, err := ask(addr, "/"); status != 200 { // the last connection
 		t.Errorf("the answer is %d, %v", status, err)
 	}
 	s.conns.mu.Lock()
@@ -187,8 +188,8 @@ func TestConnectionsAreLimited(t *testing.T) {
 	}
 }
 
-// TestLongestIdleConnectionGoes: one on which a request is being answered stays, as
-// does one that has just been answered.
+// TestLongestIdleConnectionGoes: the server evicts the connection that has been idle the
+// longest. It keeps one whose request is being answered, and one that was just answered.
 func TestLongestIdleConnectionGoes(t *testing.T) {
 	release, entered := make(chan struct{}), make(chan struct{}, 1)
 	_, addr := served(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -213,7 +214,7 @@ func TestLongestIdleConnectionGoes(t *testing.T) {
 		return err
 	}
 	for range MaxConns - 3 {
-		if err := request(dial(t, addr)); err != nil { // and all are accepted in turn
+		if err := request(dial(t, addr)); err != nil { // so that they are accepted in this order
 			t.Fatal(err)
 		}
 	}
@@ -227,15 +228,15 @@ func TestLongestIdleConnectionGoes(t *testing.T) {
 	}
 	_ = silent.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := silent.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the one that was silent: %v, want its end", err)
+		t.Errorf("the silent connection: %v, want that it is closed", err)
 	}
 	if err := request(kept); err != nil {
-		t.Errorf("the one that was answered: %v", err)
+		t.Errorf("the connection that was just answered: %v", err)
 	}
 	close(release)
 	_ = slow.SetDeadline(time.Now().Add(10 * time.Second))
 	if r, err := http.ReadResponse(bufio.NewReader(slow), nil); err != nil || r.StatusCode != 200 {
-		t.Errorf("the one whose request was being answered: %v", err)
+		t.Errorf("the connection whose request was being answered: %v", err)
 	}
 }
 
@@ -253,10 +254,10 @@ func TestScrapesShareTheirAnswerForASecond(t *testing.T) {
 		}
 		defer got.Body.Close()
 		if e := got.Header.Get("Content-Encoding"); e != "" {
-			t.Errorf("it is encoded as %s", e)
+			t.Errorf("Content-Encoding is %s", e)
 		}
 		if c := got.Header.Get("Content-Type"); !strings.HasPrefix(c, "text/plain; version=0.0.4") {
-			t.Errorf("it is %s", c)
+			t.Errorf("Content-Type is %s", c)
 		}
 		b, err := io.ReadAll(got.Body)
 		if err != nil {
@@ -280,7 +281,7 @@ func TestScrapesShareTheirAnswerForASecond(t *testing.T) {
 	if n := others.Load(); n > 0 && time.Since(start) < scrapeAge {
 		t.Errorf("%d scrapes within a second have another answer", n)
 	}
-	eventually(t, "it is never rendered again", func() bool { return !bytes.Equal(fetch("", ""), first) })
+	eventually(t, "the answer is never rendered again", func() bool { return !bytes.Equal(fetch("", ""), first) })
 	if took := time.Since(start); took < scrapeAge {
 		t.Errorf("rendered again after %v", took)
 	}
@@ -317,8 +318,8 @@ func TestChangeOfAProbeIsLoggedOnceWithItsReason(t *testing.T) {
 	}
 	expect(`level=WARN msg="/ready fails" reason="udp 0.0.0.0:3333: address already in use"`)
 	bound, clockState = nil, errors.New("the clock is not synchronised")
-	expect(`level=WARN msg="/ready fails" reason="clock: the clock is not synchronised"`) // and waits for that now
-	clockState = errors.New("the clock may be off by 2s, more than 1s")
+	expect(`level=WARN msg="/ready fails" reason="clock: the clock is not synchronised"`) // another check fails
+	clockState = errors.New("the error bound of the clock is 2s; want at most 1s")
 	expect()
 	clockState = nil
 	expect(`level=INFO msg="/ready passes"`)
@@ -330,15 +331,15 @@ func TestChangeOfAProbeIsLoggedOnceWithItsReason(t *testing.T) {
 	expect(`level=INFO msg="/ready passes"`)
 }
 
-// TestClientsWhoHoldConnectionsDoNotKeepProbesOut: whatever they do with them, and
-// they come back some time after they have lost one. As for the kubelet, one probe
-// that fails is none: a client may come in just the moment that takes its place.
+// TestClientsWhoHoldConnectionsDoNotKeepProbesOut: attackers hold connections in different
+// ways, and reconnect when they are evicted. A single failed probe is allowed, as the
+// kubelet does: an attacker may connect just when the probe is the idlest connection.
 func TestClientsWhoHoldConnectionsDoNotKeepProbesOut(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes more than 10 s")
 	}
 	clients := 2000
-	if raceEnabled { // they share the process, whose every access costs ten times as much
+	if raceEnabled { // the attackers run in this process, which the race detector slows down
 		clients = 200
 	}
 	for _, attack := range []struct {
@@ -376,7 +377,7 @@ func TestClientsWhoHoldConnectionsDoNotKeepProbesOut(t *testing.T) {
 			for range clients {
 				attacking.Go(func() {
 					for {
-						pause := 100 * time.Millisecond // the accept queue may be full
+						pause := 100 * time.Millisecond // before another try if the accept queue is full
 						c, err := net.DialTimeout("tcp", addr, time.Second)
 						if err == nil {
 							opened.Add(1)
@@ -415,13 +416,13 @@ func TestClientsWhoHoldConnectionsDoNotKeepProbesOut(t *testing.T) {
 			if open > MaxConns {
 				t.Errorf("%d connections", open)
 			}
-			t.Logf("%d connections made; /live took %v at the most, and failed %d times of 40", opened.Load(), longest, failed)
+			t.Logf("%d connections; /live took at most %v, and failed %d of 40 times", opened.Load(), longest, failed)
 		})
 	}
 }
 
-// TestTooLargeAHeadIsRefusedAtOnce: one that net/http refused would be kept for half
-// a second, and nothing would bound how many of them there are.
+// TestTooLargeAHeadIsRefusedAtOnce: net/http would keep the connection of a refused header
+// open for half a second, without a limit on their number.
 func TestTooLargeAHeadIsRefusedAtOnce(t *testing.T) {
 	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), nil, metrics(t), slog.New(slog.DiscardHandler))
 	s, addr := served(t, h, nil)
@@ -442,7 +443,7 @@ func TestTooLargeAHeadIsRefusedAtOnce(t *testing.T) {
 			t.Errorf("a head of %d bytes gets %.40q, want %q", length, got, want)
 		}
 	}
-	eventually(t, "a connection is kept", func() bool {
+	eventually(t, "a connection stays open", func() bool {
 		s.conns.mu.Lock()
 		defer s.conns.mu.Unlock()
 		return s.conns.open == 0

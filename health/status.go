@@ -6,13 +6,12 @@ import (
 	"net/http"
 )
 
-// page is the page for people. It needs no other file, and fetches the status again
-// and again.
+// page is the page for people. It loads no other file, and fetches /status every second.
 //
 //go:embed status.html
 var page []byte
 
-// status is the status that the page shows, as JSON.
+// status is the answer to /status, which the page shows.
 type status struct {
 	Version   string           `json:"version"`
 	Clock     clockStatus      `json:"clock"`
@@ -27,13 +26,13 @@ type clockStatus struct {
 	UnixNS       int64           `json:"unix_ns"`
 	ZoneOffset   int             `json:"zone_offset_s"`
 	Zone         string          `json:"zone"`
-	EarlyNS      *int64          `json:"early_ns"` // how far the earliest true time is from UnixNS; null where unknown
-	LateNS       *int64          `json:"late_ns"`
+	EarlyNS      *int64          `json:"early_ns"` // the earliest true time minus UnixNS; null if unknown
+	LateNS       *int64          `json:"late_ns"`  // the latest true time minus UnixNS; null if unknown
 	Synced       bool            `json:"synced"`
 	Contradicted bool            `json:"contradicted"`
 	Error        string          `json:"error"` // why the clock's quality is unknown; empty if it is known
 	Steps        uint64          `json:"steps"`
-	Upstream     *upstreamStatus `json:"upstream"` // null if there is none
+	Upstream     *upstreamStatus `json:"upstream"` // null without a measurement
 }
 
 type upstreamStatus struct {
@@ -59,7 +58,7 @@ type protocolStatus struct {
 	Name     string            `json:"name"`
 	Requests uint64            `json:"requests"`
 	Answers  uint64            `json:"answers"`
-	Open     *uint64           `json:"open"` // connections; null for datagrams
+	Open     *uint64           `json:"open"` // open connections; null for UDP
 	Drops    map[string]uint64 `json:"drops"`
 }
 
@@ -88,7 +87,7 @@ func (m *Metrics) status(loops *Loops, ready []Check) status {
 		s.Driver = m.driver.status()
 	}
 	s.Peers = m.peersStatus()
-	s.Clock = m.clockStatus() // last, because the checks may take a while
+	s.Clock = m.clockStatus() // last, since the checks may take long
 	return s
 }
 
@@ -113,12 +112,12 @@ func (m *Metrics) clockStatus() clockStatus {
 	return c
 }
 
-// ServePage serves a page for people at /, and what it shows, as JSON, at /status.
+// ServePage serves a page for people at /, and the result of current, as JSON, at /status.
 func ServePage(mux *http.ServeMux, page []byte, current func() any) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", "text/html; charset=utf-8")
-		// The page loads nothing from other places, and no frame may show it.
+		// The page loads nothing from other hosts, and no frame may contain it.
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'")
 		h.Set("Cache-Control", "no-cache")
 		_, _ = w.Write(page)

@@ -18,7 +18,7 @@ type kernel clock.State
 
 func (k kernel) State() (clock.State, error) { return clock.State(k), nil }
 
-func TestStatusSaysWhatIsKnown(t *testing.T) {
+func TestStatusHasClockChecksLoopsAndProtocols(t *testing.T) {
 	m := metrics(t)
 	m.clock = clock.New(clock.Config{Now: time.Now, Kernel: kernel{MaxError: 5 * time.Millisecond}})
 	h := Handler(NewLoops(time.Second, []*reactor.Loop{running(t)}), []Check{
@@ -31,7 +31,7 @@ func TestStatusSaysWhatIsKnown(t *testing.T) {
 		t.Fatalf("%v: %s", err, body)
 	}
 	if at := time.Unix(0, s.Clock.UnixNS); at.Before(before.Round(0)) || at.After(time.Now()) {
-		t.Errorf("it is %v", at)
+		t.Errorf("the time is %v", at)
 	}
 	c := s.Clock
 	if !c.Synced || c.EarlyNS == nil || *c.EarlyNS > -5e6 || *c.LateNS < 5e6 || *c.LateNS > 10e6 {
@@ -45,7 +45,7 @@ func TestStatusSaysWhatIsKnown(t *testing.T) {
 	}
 }
 
-func TestStatusOfAClockOfWhichNothingIsKnown(t *testing.T) {
+func TestStatusOfAClockWithoutABoundHasNulls(t *testing.T) {
 	m := metrics(t)
 	m.clock = clock.New(clock.Config{Now: time.Now, Kernel: kernel{MaxError: clock.MaxErrorLimit}})
 	_, body := get(t, Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, m, slog.New(slog.DiscardHandler)), "GET", "/status")
@@ -54,8 +54,8 @@ func TestStatusOfAClockOfWhichNothingIsKnown(t *testing.T) {
 	}
 }
 
-// TestPageNeedsNothingElse: no part of it comes from another place, and the
-// browser is told to fetch none.
+// TestPageNeedsNothingElse: the page loads nothing from other hosts, and its policy tells
+// the browser so.
 func TestPageNeedsNothingElse(t *testing.T) {
 	h := Handler(NewLoops(time.Second, []*reactor.Loop{}), nil, metrics(t), slog.New(slog.DiscardHandler))
 	w := httptest.NewRecorder()

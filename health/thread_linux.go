@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// tick is the unit of CPU times in /proc, which Linux has at 100 a second whatever
-// its timer's rate.
+// tick is the unit of CPU times in /proc: 1/100 s on Linux, whatever the timer's rate
+// (USER_HZ in proc(5)).
 const tick = 10 * time.Millisecond
 
 // observe reads the activity of a thread of this process: proc_pid_stat(5).
@@ -18,7 +18,7 @@ func observe(thread int) (activity, error) {
 	if err != nil {
 		return activity{}, err
 	}
-	// The name, in parentheses, may have any character in it.
+	// The second field, the name in parentheses, may contain any character.
 	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
 	const state, userTime, systemTime = 0, 11, 12
 	if len(fields) <= systemTime {

@@ -4,5 +4,5 @@ package health
 
 import "errors"
 
-// observe reports that threads cannot be observed. Then the time-out alone decides.
+// observe returns an error: threads cannot be observed here. Then the timeout alone decides.
 func observe(int) (activity, error) { return activity{}, errors.ErrUnsupported }

@@ -9,19 +9,19 @@ import (
 	"nowd/udp"
 )
 
-// UDPStats counts what is done for one UDP protocol on one loop: *udp.Counters.
+// UDPStats has the counters of one UDP protocol on one loop: *udp.Counters.
 type UDPStats interface{ Stats() udp.Stats }
 
-// TCPStats counts what is done for one TCP protocol on one loop: *tcp.Counters.
+// TCPStats has the counters of one TCP protocol on one loop: *tcp.Counters.
 type TCPStats interface{ Stats() tcp.Stats }
 
-// protocol is a protocol that is served.
+// protocol collects the metrics and the status of a protocol.
 type protocol interface {
 	collect(ch chan<- prometheus.Metric)
 	status() protocolStatus
 }
 
-// metric is a metric of traffic. Its first label is the protocol.
+// metric is a metric of a protocol. Its first label is the protocol's name.
 type metric struct {
 	desc *prometheus.Desc
 	kind prometheus.ValueType
@@ -42,15 +42,15 @@ func emitTo(ch chan<- prometheus.Metric, protocol string) emitFunc {
 }
 
 var (
-	metricRequests          = counter("requests_total", "Datagrams and requests received.")
-	metricAnswers           = counter("answers_total", "Answers given, by their form; error is an HTTP answer without a time.", "form")
+	metricRequests          = counter("requests_total", "Requests received: datagrams over UDP, answered requests over TCP.")
+	metricAnswers           = counter("answers_total", "Answers sent, by form. The form error is an HTTP answer without a time.", "form")
 	metricDrops             = counter("drops_total", "Requests not answered, by reason.", "reason")
-	metricReceiveErrors     = counter("receive_errors_total", "Errors in receiving from a socket or accepting connections.")
+	metricReceiveErrors     = counter("receive_errors_total", "Errors of receiving datagrams or accepting connections.")
 	metricReceiveOverflows  = counter("receive_overflows_total", "Datagrams that the kernel dropped because the receive buffer was full.")
-	metricReplacements      = counter("sender_replacements_total", "Times that a fresh socket sent because a send buffer stayed full.")
+	metricReplacements      = counter("sender_replacements_total", "Replacements of a sending socket whose send buffer stayed full.")
 	metricConnections       = counter("connections_total", "Connections accepted.")
-	metricConnectionsOpen   = &metric{desc("", "connections_open", "Connections that are open.", "protocol"), prometheus.GaugeValue}
-	metricConnectionsClosed = counter("connections_closed_total", "Connections closed otherwise than by their client, by reason.", "reason")
+	metricConnectionsOpen   = &metric{desc("", "connections_open", "Open connections.", "protocol"), prometheus.GaugeValue}
+	metricConnectionsClosed = counter("connections_closed_total", "Connections that nowd closed or that failed, by reason.", "reason")
 
 	trafficMetrics = []*metric{metricRequests, metricAnswers, metricDrops, metricReceiveErrors, metricReceiveOverflows, metricReplacements, metricConnections, metricConnectionsOpen, metricConnectionsClosed}
 )
@@ -91,8 +91,7 @@ func (p *udpProtocol) status() protocolStatus {
 	return st
 }
 
-// eachDrop calls f with each reason to drop a datagram, as metrics name it, and its
-// count.
+// eachDrop calls f for each reason to drop a datagram, with its label and its count.
 func eachDrop(s *udp.Stats, f func(reason string, n uint64)) {
 	for _, v := range guard.Drops() {
 		f(v.String(), s.Drops[v])
@@ -109,8 +108,8 @@ type tcpProtocol struct {
 	loops []TCPStats
 }
 
-// sum returns the sum of all loops, and the number of answers in any form and of HTTP
-// errors, which is that of requests.
+// sum returns the sum of all loops, and the number of answers, HTTP errors included. It is
+// also the number of requests.
 func (p *tcpProtocol) sum() (s tcp.Stats, answers uint64) {
 	for _, l := range p.loops {
 		s.Add(l.Stats())

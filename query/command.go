@@ -13,122 +13,116 @@ import (
 	"time"
 
 	"nowd/answer"
+	"nowd/command"
 )
 
-const usage = `usage: nowd query [flags] [HOST[:PORT]]...
+// Command is the command "nowd query". It asks hosts for the time, and prints the
+// answers, their round trips, and the offsets of the hosts' clocks from this host's.
+// SIGINT and SIGTERM end it early.
+var Command = command.Command{
+	Name:      "query",
+	Arguments: "[HOST[:PORT]]...",
+	Summary:   "ask hosts for the time and compare their clocks",
+	Text: `Asks each HOST for the time and prints the answer, the round trip, the offset of
+its clock from this host's, and the error bound that it claims. The default HOST
+is 127.0.0.1. The default PORT is 3333 for udp, tcp and http, 123 for ntp, 13 for
+daytime and 37 for time.
 
-Asks hosts what time it is (default: 127.0.0.1), and shows how far their clocks
-are off from this host's. Of several hosts it tells which disagree.
+Several hosts are asked at the same time and compared: query names the hosts whose
+clocks disagree with the majority.
+`,
+	Status: `0  every host answered at least once, and no clock disagrees;
+   with -w, every host is synced
+1  a host never answered, disagrees or cannot be compared;
+   with -w, a host was not synced in the last round
+2  a mistake on the command line
+`,
+	Examples: `nowd query
+nowd query -proto ntp -n 4 -i 2s pool.ntp.org
+nowd query -o json 10.0.0.1 10.0.0.2 10.0.0.3:13333
+`,
+	New: func(flags *flag.FlagSet) command.Func {
+		o := newOptions(flags)
+		return func(c *command.Call) int {
+			if err := o.check(c.Args); err != nil {
+				return c.Mistake(err)
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			context.AfterFunc(ctx, stop) // a second signal ends it at once
+			return o.run(ctx, c.Stdout, c.Stderr)
+		}
+	},
+}
 
-The exit status is 1 if a host never answered or, of several, one disagrees or
-cannot be compared, or, with -w, one is not synced in the end. It is 2 for a
-mistake on the command line.
-
-`
-
-// options are the command line, parsed.
+// options are the flags and arguments of the command line.
 type options struct {
 	proto, output     string
 	form              answer.Form
-	verbatim          bool // show the text of an answer, not the time that it tells
-	count             int  // of rounds; 0 is without end
+	formGiven         bool // by -ask
+	count             int  // of rounds; 0 for no end
 	interval, timeout time.Duration
 	untilSynced       bool // end as soon as all hosts are synced
-	hosts             []*Host
+
+	countGiven func() bool
+
+	// Set by check.
+	verbatim bool // print the text of an answer, not the time that it carries
+	hosts    []*Host
 }
 
-// Main is the command nowd query: it asks hosts for the time, and prints the
-// answers, their round trips, and the offsets of the hosts' clocks from this
-// host's. args are the arguments after "query". Main returns the exit status: 0,
-// 1 or 2 as the usage says. SIGINT and SIGTERM end it early.
-func Main(args []string, stdout, stderr io.Writer) int {
-	o, err := parseOptions(args, stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case errors.Is(err, errFlags):
-		return 2
-	case err != nil:
-		fmt.Fprintln(stderr, "nowd query:", err)
-		return 2
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	return o.run(ctx, stdout, stderr)
+// newOptions defines the flags.
+func newOptions(flags *flag.FlagSet) *options {
+	o := &options{form: answer.JSON, countGiven: func() (given bool) {
+		flags.Visit(func(f *flag.Flag) { given = given || f.Name == "n" })
+		return given
+	}}
+	words := strings.Join(answer.Words(), ", ")
+	command.ChoiceVar(flags, &o.proto, "proto", "udp", "the `protocol`", protocolNames()...)
+	command.ChoiceVar(flags, &o.output, "o", "text", "the output `format`", "text", "json")
+	flags.Func("ask", "request this `word` over udp, tcp or http, and print the answer as it came: "+words+" (default: request json, and print the time)", func(text string) (err error) {
+		if o.form, o.formGiven = answer.ParseForm([]byte(text)); !o.formGiven {
+			err = fmt.Errorf("want one of %s", words)
+		}
+		return err
+	})
+	command.CountVar(flags, &o.count, "n", 1, "the `number` of rounds; 0 is no end, and the default with -w")
+	command.DurationVar(flags, &o.interval, "i", time.Second, "the `time` between two rounds")
+	command.PositiveDurationVar(flags, &o.timeout, "timeout", time.Second, "the `time` to wait for an answer")
+	flags.BoolVar(&o.untilSynced, "w", false, "repeat until every host is synced")
+	return o
 }
 
-// errFlags is the error of flags about which package flag has printed a message.
-var errFlags = errors.New("wrong flags")
-
-func parseOptions(args []string, stderr io.Writer) (*options, error) {
-	o := new(options)
-	flags := flag.NewFlagSet("nowd query", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	protocols := strings.Join(protocolNames(), ", ")
-	flags.StringVar(&o.proto, "proto", "udp", "the `protocol`: "+protocols)
-	flags.IntVar(&o.count, "n", 1, "ask so `many` times; 0 is for ever, and the default with -w")
-	flags.DurationVar(&o.interval, "i", time.Second, "the `time` between two questions")
-	flags.DurationVar(&o.timeout, "timeout", time.Second, "the `time` to wait for an answer")
-	flags.BoolVar(&o.untilSynced, "w", false, "ask until every host says that its clock is synced")
-	flags.StringVar(&o.output, "o", "text", "the `form` of what is shown: text or json")
-	ask := flags.String("ask", "", "the `word` to ask over udp, tcp or http, and show the answer as it is (default: json, and show the time that it tells)")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, usage)
-		flags.PrintDefaults()
-	}
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil, err
-	} else if err != nil {
-		return nil, errFlags
-	}
-	given := map[string]bool{}
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	if o.untilSynced && !given["n"] {
+// check finishes the options after the flags are parsed. targets are the arguments after
+// the flags.
+func (o *options) check(targets []string) error {
+	if o.untilSynced && !o.countGiven() {
 		o.count = 0
 	}
-	o.verbatim = *ask != "" || strings.HasPrefix(o.proto, "daytime")
-	var known bool
-	o.form, known = answer.ParseForm([]byte(*ask))
-	if !given["ask"] {
-		o.form, known = answer.JSON, true
-	}
-	targets := flags.Args()
+	o.verbatim = o.formGiven || strings.HasPrefix(o.proto, "daytime")
 	if len(targets) == 0 {
 		targets = []string{"127.0.0.1"}
 	}
-	dash := slices.IndexFunc(targets, func(s string) bool { return strings.HasPrefix(s, "-") })
 	switch {
-	case dash >= 0:
-		return nil, fmt.Errorf("%q: want a host; flags come before hosts", targets[dash])
-	case !slices.Contains(protocolNames(), o.proto):
-		return nil, fmt.Errorf("-proto=%q: want one of %s", o.proto, protocols)
-	case o.count < 0:
-		return nil, fmt.Errorf("-n=%d: want 0 or more", o.count)
-	case o.interval < 0 || o.timeout <= 0:
-		return nil, fmt.Errorf("-i=%v -timeout=%v: want times that are not negative, and a time-out above 0", o.interval, o.timeout)
-	case o.output != "text" && o.output != "json":
-		return nil, fmt.Errorf("-o=%q: want text or json", o.output)
-	case !known:
-		return nil, fmt.Errorf("-ask=%q: want one of %s", *ask, strings.Join(answer.Words(), ", "))
-	case given["ask"] && !takesWords(o.proto):
-		return nil, fmt.Errorf("-ask=%q: %s takes no words", *ask, o.proto)
+	case o.formGiven && !takesWords(o.proto):
+		return fmt.Errorf("-ask=%v: %s has no words; want -proto udp, tcp or http", o.form, o.proto)
 	case o.untilSynced && !tellsQuality(o.proto, o.form):
-		return nil, errors.New("-w: what is asked does not tell whether the clock is synced; try udp, tcp, http or ntp, without -ask")
+		return errors.New("-w: the answer does not say whether the clock is synced; want -proto udp, tcp, http or ntp, without -ask")
 	case len(targets) > 1 && !tellsTime(o.proto, o.form):
-		return nil, fmt.Errorf("-ask=%q: the answers cannot be compared", *ask)
+		return fmt.Errorf("-ask=%v: several hosts cannot be compared by this word; want rfc3339, unix, unixms, unixus, unixns, bound or json", o.form)
 	}
 	for _, target := range targets {
 		h, err := New(o.proto, target, o.form, o.timeout)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		o.hosts = append(o.hosts, h)
 	}
-	return o, nil
+	return nil
 }
 
-// run asks and prints round after round, until the last or until ctx is done.
+// run asks and prints, round after round, until the last round or until ctx is done. It
+// returns the exit status.
 func (o *options) run(ctx context.Context, stdout, stderr io.Writer) int {
 	line := newProgress(stderr)
 	defer line.close()
@@ -144,7 +138,7 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) int {
 		line.wait("no answer yet from", o.hosts)
 		results := AskAll(ctx, o.hosts, line.finished)
 		line.hide()
-		if ctx.Err() != nil { // the results were cut short and say nothing of the hosts
+		if ctx.Err() != nil { // interrupted: the results are incomplete
 			break
 		}
 		last = Compare(results)
@@ -169,7 +163,7 @@ func (o *options) run(ctx context.Context, stdout, stderr io.Writer) int {
 
 // pause waits for the next round. It returns false if ctx is done first.
 func (o *options) pause(ctx context.Context, line *progress) bool {
-	what := "between two questions"
+	what := "pausing between rounds"
 	if o.untilSynced {
 		what = "not synced yet; " + what
 	}
@@ -200,8 +194,7 @@ func (o *options) print(round int, results []Result, v Verdict, stdout, stderr i
 	}
 }
 
-// sumUp prints the tallies of all rounds: as text to stderr, since they are no
-// answers.
+// sumUp prints the tallies of all rounds. Text goes to stderr: stdout has answers only.
 func (o *options) sumUp(tallies []tally, stdout, stderr io.Writer) {
 	for i := range tallies {
 		if o.output == "json" {
@@ -212,25 +205,25 @@ func (o *options) sumUp(tallies []tally, stdout, stderr io.Writer) {
 	}
 }
 
-// exitStatus returns the exit status. With -w only the last round counts for
-// whether the hosts disagree.
+// exitStatus returns the exit status. With -w hosts count as disagreeing only if they
+// do in the last round.
 func (o *options) exitStatus(tallies []tally, disagreed bool, last Verdict) int {
 	several := len(tallies) > 1
 	for _, t := range tallies {
 		if t.Answered == 0 || several && t.Compared == 0 {
-			return 1
+			return command.Failed
 		}
 	}
 	if o.untilSynced {
 		disagreed = !last.Agree()
 	}
 	if disagreed || o.untilSynced && !synced(tallies) {
-		return 1
+		return command.Failed
 	}
-	return 0
+	return command.OK
 }
 
-// synced reports whether all hosts said in the last round that they are synced.
+// synced reports whether all hosts claimed to be synced in the last round.
 func synced(tallies []tally) bool {
 	return !slices.ContainsFunc(tallies, func(t tally) bool { return t.Sync != Synced })
 }

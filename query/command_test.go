@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -11,18 +13,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"nowd/command"
 )
 
-// serveClock answers datagrams as a nowd would of which the clock is off by
-// shift. The status is what states gives for each question, the last of them
-// for ever.
+// serveClock answers datagrams like a nowd whose clock has the error shift. The statuses of
+// its answers are states, the last one repeatedly.
 func serveClock(t *testing.T, shift time.Duration, states ...string) string {
 	t.Helper()
 	return serveAnswers(t, func(i int) (time.Duration, string) { return shift, states[min(i, len(states)-1)] })
 }
 
-// serveAnswers answers datagrams as a nowd would; of the i-th answer, how far off
-// the clock is, and what its status, is what state returns.
+// serveAnswers answers datagrams like a nowd. state returns the error of the clock and the
+// status for the i-th answer.
 func serveAnswers(t *testing.T, state func(i int) (shift time.Duration, status string)) string {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -55,7 +58,7 @@ type writerTo struct {
 
 func (w writerTo) Write(b []byte) (int, error) { return w.WriteTo(b, w.to) }
 
-// silent returns an address at which nothing is answered.
+// silent returns an address that does not answer.
 func silent(t *testing.T) string {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -66,10 +69,29 @@ func silent(t *testing.T) string {
 	return conn.LocalAddr().String()
 }
 
+// runQuery runs "nowd query" with args.
 func runQuery(args ...string) (code int, stdout, stderr string) {
 	var out, errs bytes.Buffer
-	code = Main(args, &out, &errs)
+	p := command.Program{Name: "nowd", Default: "query", Commands: []*command.Command{&Command}}
+	code = p.Run(append([]string{"query"}, args...), nil, &out, &errs)
 	return code, out.String(), errs.String()
+}
+
+// parsed returns the options of a command line.
+func parsed(t *testing.T, args ...string) *options {
+	t.Helper()
+	flags := flag.NewFlagSet("query", flag.ContinueOnError)
+	o := newOptions(flags)
+	if err := errors.Join(flags.Parse(args), o.check(flags.Args())); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	for line := range strings.Lines(Command.Examples) {
+		parsed(t, strings.Fields(line)[2:]...)
+	}
 }
 
 func TestQueryReadsWhatServersSend(t *testing.T) {
@@ -131,9 +153,9 @@ func TestQueryNamesTheHostWhoseClockIsShifted(t *testing.T) {
 }
 
 func TestQueryNamesTheHostThatDoesNotAnswer(t *testing.T) {
-	a, b, nobody := serveClock(t, 0, "synced"), serveClock(t, 0, "synced"), silent(t)
-	code, out, _ := runQuery("-timeout=100ms", a, nobody, b)
-	if code != 1 || !strings.Contains(out, "\nno answer: "+nobody+": no answer within 100ms\n") || !strings.Contains(out, "\nagree: 2 of 3\n") {
+	a, b, mute := serveClock(t, 0, "synced"), serveClock(t, 0, "synced"), silent(t)
+	code, out, _ := runQuery("-timeout=100ms", a, mute, b)
+	if code != 1 || !strings.Contains(out, "\nno answer: "+mute+": no answer within 100ms\n") || !strings.Contains(out, "\nagree: 2 of 3\n") {
 		t.Errorf("status %d\n%s", code, out)
 	}
 }
@@ -160,7 +182,7 @@ func TestQueryWaitsUntilAHostIsSynced(t *testing.T) {
 			t.Errorf("never synced: status %d\n%s", code, out)
 		}
 	}
-	// Of several, all.
+	// It waits until all of several hosts are synced.
 	code, out, _ = runQuery("-w", "-i=1ms", "-o=json", serveClock(t, 0, "synced"), serveClock(t, 0, "unsynced", "synced"))
 	if code != 0 || strings.Count(out, `"type":"comparison"`) != 2 || strings.Count(out, `"type":"summary"`) != 2 {
 		t.Errorf("status %d\n%s", code, out)
@@ -168,14 +190,11 @@ func TestQueryWaitsUntilAHostIsSynced(t *testing.T) {
 }
 
 func TestQueryThatIsInterruptedSumsUp(t *testing.T) {
-	o, err := parseOptions([]string{"-n=0", "-i=1h", serveClock(t, 0, "synced")}, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := parsed(t, "-n=0", "-i=1h", serveClock(t, 0, "synced"))
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var errs bytes.Buffer
-	// The first answer is what interrupts it.
+	// The first answer interrupts it.
 	if code := o.run(ctx, writerFunc(func(b []byte) (int, error) { cancel(); return len(b), nil }), &errs); code != 0 {
 		t.Errorf("status %d", code)
 	}
@@ -188,8 +207,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// A disagreement stays one though it is over when the last question is asked;
-// but not where a host is waited for.
+// A disagreement in an earlier round makes the status 1, but not with -w.
 func TestQueryRemembersADisagreement(t *testing.T) {
 	for flag, want := range map[string]int{"-n=2": 1, "-w": 0} {
 		mended := serveAnswers(t, func(i int) (time.Duration, string) {
@@ -206,13 +224,31 @@ func TestQueryRemembersADisagreement(t *testing.T) {
 }
 
 func TestQueryRefusesWhatItDoesNotUnderstand(t *testing.T) {
-	for _, args := range [][]string{
-		{"-proto=sctp"}, {"-proto="}, {"-n=-1"}, {"-i=-1s"}, {"-timeout=0"}, {"-o=xml"}, {"-ask="}, {"-ask=sundial"}, {"-x"},
-		{"-proto=ntp", "-ask=json"}, {"-proto=time", "-w"}, {"-proto=daytime", "-w"}, {"-w", "-ask=rfc3339"},
-		{"-ask=datetime", "a", "b"}, {"-ask=help", "a", "b"}, {"a:b:c"}, {"a", "b:"}, {""},
+	const (
+		protocols = "want one of daytime, daytime+tcp, http, ntp, tcp, time, time+tcp, udp"
+		words     = "want one of datetime, rfc3339, unix, unixms, unixus, unixns, bound, json, help"
+		host      = "want HOST, HOST:PORT or [IPv6]:PORT"
+	)
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"-proto=sctp", `invalid value "sctp" for flag -proto: ` + protocols}, {"-proto=", protocols},
+		{"-n=-1", `invalid value "-1" for flag -n: want a whole number of 0 or more`}, {"-n=x", "want a whole number"},
+		{"-i=-1s", "want a time of 0 or more, such as"}, {"-i=5", "want a time of 0 or more"}, {"-timeout=0", "want a time above 0"},
+		{"-o=xml", "want one of text, json"}, {"-ask=", words}, {"-ask=sundial", words},
+		{"-x", "unknown flag -x; want one of -ask, -i, -n, -o, -proto, -timeout, -w"}, {"-n", "flag needs an argument: -n"},
+		{"-proto=ntp -ask=json", "want -proto udp, tcp or http"}, {"-proto=time -w", "want -proto udp, tcp, http or ntp, without -ask"},
+		{"-proto=daytime -w", "does not say whether the clock is synced"}, {"-w -ask=rfc3339", "without -ask"},
+		{"-ask=datetime a b", "-ask=datetime: several hosts cannot be compared by this word; want rfc3339"}, {"-ask=help a b", "cannot be compared"},
+		{"a:b:c", host}, {"a b:", `"b:": want a port from 1 to 65535`}, {"a -n 2", `"-n": flags come before [HOST[:PORT]]...`},
 	} {
-		if code, out, errs := runQuery(args...); code != 2 || out != "" || errs == "" {
-			t.Errorf("%q: status %d, %q, %q", args, code, out, errs)
+		code, out, errs := runQuery(strings.Fields(c.args)...)
+		if code != 2 || out != "" || !strings.HasPrefix(errs, "nowd query: ") || !strings.Contains(errs, c.want) || !strings.HasSuffix(errs, "\n\"nowd query -h\" prints the help.\n") {
+			t.Errorf("%q: status %d, %q, %q, want %q", c.args, code, out, errs, c.want)
 		}
+	}
+	if code, _, errs := runQuery(""); code != 2 || !strings.Contains(errs, host) {
+		t.Errorf("an empty host: status %d, %q", code, errs)
 	}
 }

@@ -7,25 +7,24 @@ import (
 	"nowd/clock"
 )
 
-// Verdict says whether the clocks of several hosts can all be right. Hosts are
-// indices of the results that were compared.
+// Verdict says whether the clocks of several hosts can all be right. Hosts are indices into
+// the results.
 type Verdict struct {
-	NoAnswer      []int // hosts that did not answer
-	NotComparable []int // hosts whose answers tell no time that can be compared
-	Disagree      []int // falsetickers; without a majority, hosts of which at least one must be wrong
-	HasMajority   bool  // whether more than half of the compared hosts agree
-	Majority      clock.Interval
+	NoAnswer      []int          // hosts that did not answer
+	NotComparable []int          // hosts whose answers have no time that can be compared
+	Disagree      []int          // falsetickers; without a majority, hosts of which at least one is wrong
+	HasMajority   bool           // more than half of the compared hosts agree
+	Majority      clock.Interval // the offsets on which they agree, if HasMajority
 }
 
 // Agree reports whether no host disagrees.
 func (v *Verdict) Agree() bool { return len(v.Disagree) == 0 }
 
-// Compare compares the Intervals of the answers. All hosts can be right if all
-// intervals have an offset in common. Otherwise the offsets that the most
-// intervals have in common are taken for right, as in RFC 5905, section 11.2.1,
-// if these are more than half and the offsets are a single interval: the other
-// hosts disagree. Without such a majority, every host disagrees whose interval is
-// disjoint from another's.
+// Compare compares the Intervals of the answers. The hosts agree if all intervals have an
+// offset in common. Otherwise Compare looks for the offsets that most intervals have in
+// common (RFC 5905, section 11.2.1). If these intervals are more than half, and the offsets
+// form one interval, the other hosts disagree. Without such a majority, every host disagrees
+// whose interval is disjoint from another's.
 func Compare(results []Result) Verdict {
 	var v Verdict
 	var intervals []clock.Interval
@@ -39,7 +38,7 @@ func Compare(results []Result) Verdict {
 			v.NotComparable = append(v.NotComparable, i)
 		}
 	}
-	against := intervals // what a host must not be disjoint from
+	against := intervals // a host disagrees if its interval is disjoint from one of these
 	if shared := clock.Majority(intervals, len(intervals)); len(shared) == 1 {
 		v.HasMajority, v.Majority = true, shared[0]
 		against = shared

@@ -10,7 +10,7 @@ import (
 	"nowd/clock"
 )
 
-// answering returns a result of which the interval is from low to high.
+// answering returns a result with the interval from low to high.
 func answering(low, high time.Duration) Result {
 	return Result{&Host{Name: "a"}, Answer{Reading: Reading{Time: moment}, Offset: low + (high-low)/2, Error: (high - low) / 2}, nil}
 }
@@ -70,8 +70,8 @@ func TestBoundWidensTheInterval(t *testing.T) {
 	}
 }
 
-// They agree if, and only if, there is a moment that all of them hold; and what a
-// majority holds, all do that are not named.
+// The hosts agree if and only if all intervals contain a common moment. With a majority, the
+// hosts that do not disagree are the most whose intervals contain a common moment.
 func TestVerdictIsRightOfAnyIntervals(t *testing.T) {
 	for range 10_000 {
 		var results []Result
@@ -91,10 +91,10 @@ func TestVerdictIsRightOfAnyIntervals(t *testing.T) {
 			most = max(most, holding)
 		}
 		if v.Agree() != (most == len(results)) {
-			t.Fatalf("%v: at most %d of %d hold a moment", v, most, len(results))
+			t.Fatalf("%v: at most %d of %d intervals contain a common moment", v, most, len(results))
 		}
 		if v.HasMajority && len(results)-len(v.Disagree) != most {
-			t.Fatalf("%v: at most %d of %d hold a moment", v, most, len(results))
+			t.Fatalf("%v: at most %d of %d intervals contain a common moment", v, most, len(results))
 		}
 	}
 }
@@ -115,6 +115,6 @@ func TestTallySumsUp(t *testing.T) {
 		t.Errorf("%+v", tally)
 	}
 	if tally.add(Result{Err: errors.New("no answer")}); tally.Sync != SyncUnknown {
-		t.Error("synced, it is said of a host that did not answer")
+		t.Error("a host that did not answer counts as synced or unsynced")
 	}
 }

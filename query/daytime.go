@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// askDaytimeUDP asks by RFC 867 with a datagram.
+// askDaytimeUDP asks for a daytime (RFC 867) over UDP.
 func askDaytimeUDP(ctx context.Context, h *Host) (Answer, error) {
 	b, sent, received, err := exchangeDatagram(ctx, h.addr, []byte("\n"))
 	if err != nil {
@@ -20,8 +20,8 @@ func askDaytimeUDP(ctx context.Context, h *Host) (Answer, error) {
 	return newAnswer(text, parseDaytime(text), sent, received), nil
 }
 
-// askDaytimeTCP asks by RFC 867 with a connection. The host may answer as soon
-// as the connection is requested, so the round trip begins there.
+// askDaytimeTCP asks for a daytime (RFC 867) over TCP. The host may answer as soon as the
+// connection is requested, so the round trip begins there.
 func askDaytimeTCP(ctx context.Context, h *Host) (Answer, error) {
 	conn, sent, release, err := dial(ctx, "tcp", h.addr)
 	if err != nil {
@@ -38,21 +38,21 @@ func askDaytimeTCP(ctx context.Context, h *Host) (Answer, error) {
 	return newAnswer(text, parseDaytime(text), sent, received), nil
 }
 
-// daytimeLayouts are the layouts that servers use; RFC 867 prescribes none.
-// Layouts without a zone are left out, since they cannot be compared.
+// daytimeLayouts are the layouts of common servers; RFC 867 prescribes none. Layouts without
+// a zone are missing: such a time cannot be compared.
 var daytimeLayouts = []string{
 	"Monday, January 2, 2006 15:04:05-MST", // the RFC's first example
 	"Monday, January 2, 2006 15:04:05-07:00",
 	"Mon, 2 Jan 2006 15:04:05 MST",
 	"Mon, 2 Jan 2006 15:04:05 -0700",
-	"2006-01-02 15:04:05 -07:00", // ours
+	"2006-01-02 15:04:05 -07:00", // nowd's
 	"2006-01-02 15:04:05 MST",
 	"2006-01-02 15:04:05 -0700",
 	"Mon Jan _2 15:04:05 MST 2006", // date(1)
 }
 
-// parseDaytime returns what a daytime tells, if its zone is UTC or an offset.
-// Other abbreviations are ambiguous.
+// parseDaytime parses a daytime whose zone is UTC, GMT or an offset. Other abbreviations are
+// ambiguous.
 func parseDaytime(text string) Reading {
 	if t, precision, ok := parseRFC3339(text); ok {
 		return Reading{Time: t, Precision: precision}

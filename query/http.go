@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// maxHTTPHeader is how much is read of a response's header, in bytes.
+// maxHTTPHeader is an upper bound on the header of a response, in bytes.
 const maxHTTPHeader = 64 << 10
 
-// askHTTP gets the path that is the form's word and takes the first line of the
-// body. The round trip begins when the connection is there. Redirects are not
-// followed, and no proxy is used.
+// askHTTP gets the path of the form's word, and takes the first line of the body. The round
+// trip begins after the connection is established. askHTTP follows no redirects and uses no
+// proxy.
 func askHTTP(ctx context.Context, h *Host) (Answer, error) {
 	conn, _, release, err := dial(ctx, "tcp", h.addr)
 	if err != nil {
@@ -28,8 +28,8 @@ func askHTTP(ctx context.Context, h *Host) (Answer, error) {
 	timed := &timedConn{Conn: conn}
 	transport := &http.Transport{
 		DialContext:            func(context.Context, string, string) (net.Conn, error) { return timed, nil },
-		DisableKeepAlives:      true, // one request
-		DisableCompression:     true, // the body as it was sent
+		DisableKeepAlives:      true, // there is only one request
+		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHTTPHeader,
 	}
 	request := &http.Request{
@@ -42,7 +42,7 @@ func askHTTP(ctx context.Context, h *Host) (Answer, error) {
 		if timed.closedSilently() {
 			return Answer{}, errClosed
 		}
-		return Answer{}, fmt.Errorf("no response in HTTP: %w", err)
+		return Answer{}, fmt.Errorf("no HTTP response: %w", err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
@@ -50,7 +50,7 @@ func askHTTP(ctx context.Context, h *Host) (Answer, error) {
 	}
 	line, err := bufio.NewReader(io.LimitReader(response.Body, maxAnswer)).ReadSlice('\n')
 	if len(line) == 0 && err != nil {
-		return Answer{}, fmt.Errorf("no answer in the body: %w", err)
+		return Answer{}, fmt.Errorf("no answer in the HTTP body: %w", err)
 	}
 	text := firstLine(line)
 	if text == "" {
@@ -60,12 +60,12 @@ func askHTTP(ctx context.Context, h *Host) (Answer, error) {
 	return newAnswer(text, parseText(text), sent, received), nil
 }
 
-// timedConn is a connection that keeps when the request left and when the last
-// bytes arrived. The transport reads and writes it in goroutines of its own.
+// timedConn is a connection that records when the request was sent and when the last bytes
+// arrived. The goroutines of http.Transport read and write it.
 type timedConn struct {
 	net.Conn
 	mu             sync.Mutex
-	sent, received time.Time // just before the first Write, just after the last Read with data
+	sent, received time.Time // just before the first Write; just after the last Read that returned data
 	eof            bool
 }
 
@@ -98,7 +98,7 @@ func (c *timedConn) times() (sent, received time.Time) {
 	return c.sent, c.received
 }
 
-// closedSilently reports whether the host closed the connection without a byte.
+// closedSilently reports whether the host closed the connection without sending a byte.
 func (c *timedConn) closedSilently() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -11,7 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// The lines of JSON. Every field is always there; it is null where unknown.
+// The types of the JSON output, one line each. Every field is present; unknown values are
+// null.
 
 type answerLine struct {
 	Type      string         `json:"type"` // answer
@@ -35,7 +36,7 @@ type comparisonLine struct {
 	Type          string             `json:"type"` // comparison
 	Round         int                `json:"round"`
 	Hosts         []string           `json:"hosts"`
-	Ahead         [][]*time.Duration `json:"ahead_ns"` // how far the row's host is ahead of the column's
+	Ahead         [][]*time.Duration `json:"ahead_ns"` // offset of the row's host from the column's
 	Agree         *bool              `json:"agree"`
 	Majority      bool               `json:"majority"`
 	Disagree      []string           `json:"disagree"`
@@ -59,7 +60,7 @@ type summaryLine struct {
 	Status    *string        `json:"status"` // of the last answer
 }
 
-// known returns a pointer to v if ok, and nil, JSON's null, otherwise.
+// known returns a pointer to v if ok, and otherwise nil, which is null in JSON.
 func known[T any](v T, ok bool) *T {
 	if !ok {
 		return nil
@@ -67,7 +68,7 @@ func known[T any](v T, ok bool) *T {
 	return &v
 }
 
-// writeJSON writes a line for each result and, if there are several, one that
+// writeJSON writes a line for each result. For several results it also writes a line that
 // compares them.
 func writeJSON(w io.Writer, round int, results []Result, v Verdict) {
 	for _, r := range results {
@@ -83,7 +84,7 @@ func writeJSON(w io.Writer, round int, results []Result, v Verdict) {
 		l.RoundTrip = known(a.RoundTrip, true)
 		if comparable {
 			l.Time = known(a.formatTime(), true)
-			l.UnixNS = known(a.Time.UnixNano(), 1678 <= a.Time.Year() && a.Time.Year() <= 2261) // what fits
+			l.UnixNS = known(a.Time.UnixNano(), 1678 <= a.Time.Year() && a.Time.Year() <= 2261) // the range of int64
 		}
 		l.Offset, l.OffsetErr = known(a.Offset, comparable), known(a.Error, comparable)
 		l.Bound = known(a.Bound, a.HasBound)
@@ -132,15 +133,14 @@ func (t *tally) writeJSON(w io.Writer) {
 	})
 }
 
-// writeLine writes a line of JSON. It escapes every character that is not
-// printable, for the sake of terminals. Such characters are only within strings,
-// where encoding/json leaves more of them than it should.
+// writeLine writes a line of JSON. It escapes unprintable characters, which a terminal might
+// interpret: encoding/json leaves some of them in strings.
 func writeLine(w io.Writer, line any) {
 	var buf bytes.Buffer
 	encoder := json.NewEncoder(&buf)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(line); err != nil {
-		panic(err) // every line can be encoded
+		panic(err) // impossible: every line can be encoded
 	}
 	b := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	safe := make([]byte, 0, len(b)+1)
@@ -156,5 +156,5 @@ func writeLine(w io.Writer, line any) {
 		}
 		b = b[n:]
 	}
-	_, _ = w.Write(append(safe, '\n')) // an error of standard output has nowhere to be reported
+	_, _ = w.Write(append(safe, '\n')) // there is nowhere to report an error of standard output
 }

@@ -8,19 +8,18 @@ import (
 	"nowd/ntp"
 )
 
-// askNTP asks as a client of NTP version 4, with RFC 5905's arithmetic: the time
-// between the request's receipt and the answer's departure is no part of the
-// round trip.
+// askNTP asks as a client of NTP version 4 (RFC 5905). The round trip excludes the time
+// between the server's receive and transmit timestamps.
 func askNTP(ctx context.Context, h *Host) (Answer, error) {
 	r, err := ntp.Exchange(ctx, h.addr, time.Now)
 	if err != nil {
 		return Answer{}, err
 	}
 	switch r.KissCode {
-	case "", ntp.KissInit, ntp.KissStep: // not synchronised, which is no refusal
+	case "", ntp.KissInit, ntp.KissStep: // these codes only say that the server is not synchronised
 		return ntpAnswer(r), nil
 	default:
-		return Answer{}, fmt.Errorf("refused, with the kiss code %q", r.KissCode)
+		return Answer{}, fmt.Errorf("refused with the kiss code %q", r.KissCode)
 	}
 }
 
@@ -40,7 +39,7 @@ func ntpAnswer(r *ntp.Response) Answer {
 		a.Leap = leap.String()
 	}
 	if r.Synchronized() {
-		// The root distance, without half of the round trip from here.
+		// The root distance, without half of the round trip to this host.
 		a.Sync, a.HasBound, a.Bound = Synced, true, (r.RootDelay+1)/2+r.RootDispersion
 	}
 	return a

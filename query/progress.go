@@ -11,22 +11,21 @@ import (
 	"golang.org/x/term"
 )
 
-// progress is a line on a terminal that says what is being waited for. It shows
-// after a second, and is erased before anything else is printed. Its methods may
-// be called from any goroutine.
+// progress is a line on a terminal that says what the command waits for. It appears after a
+// second, and is erased before anything else is printed. Any goroutine may call its methods.
 type progress struct {
 	tty     *os.File // nil without a terminal
 	mu      sync.Mutex
-	what    string   // what is being waited for; empty for nothing
-	hosts   []string // whose answers are missing; empty strings for the others
+	what    string   // what the command waits for; empty for nothing
+	hosts   []string // hosts that have not answered; an empty string for each other host
 	since   time.Time
 	drawn   bool
 	done    chan struct{}
 	drawing sync.WaitGroup
 }
 
-// newProgress returns a progress on w if that is a terminal, and otherwise one
-// that shows nothing. The caller must close it.
+// newProgress returns a progress on w. It shows nothing if w is not a terminal. The caller
+// must close it.
 func newProgress(w io.Writer) *progress {
 	p := &progress{done: make(chan struct{})}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
@@ -50,7 +49,7 @@ func (p *progress) run() {
 	}
 }
 
-// wait sets what is being waited for, and from which hosts if there are any.
+// wait sets what the command waits for, and for which hosts, if any.
 func (p *progress) wait(what string, hosts []*Host) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,7 +59,7 @@ func (p *progress) wait(what string, hosts []*Host) {
 	}
 }
 
-// finished removes the host with that index from the line.
+// finished removes the host with index i from the line.
 func (p *progress) finished(i int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,8 +98,8 @@ func (p *progress) draw() {
 			line += " " + name
 		}
 	}
-	// A line that wraps could not be erased. The last column stays free, for some
-	// terminals wrap as soon as it is written.
+	// A line that wraps cannot be erased. Leave the last column free: some terminals wrap
+	// as soon as it is written.
 	if r, columns := []rune(line), columns(p.tty); len(r) >= columns && columns > 1 {
 		line = string(r[:columns-2]) + "…"
 	}
@@ -108,7 +107,7 @@ func (p *progress) draw() {
 	p.drawn = true
 }
 
-// columns returns the width of a terminal, 80 if it does not know.
+// columns returns the width of a terminal, or 80 if it is unknown.
 func columns(tty *os.File) int {
 	if width, _, err := term.GetSize(int(tty.Fd())); err == nil && width > 0 {
 		return width

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal returns both ends of one that is so wide. See pty(7).
+// terminal returns both ends of a terminal with so many columns: pty(7).
 func terminal(t *testing.T, columns uint16) (screen, tty *os.File) {
 	t.Helper()
 	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
@@ -18,22 +18,22 @@ func terminal(t *testing.T, columns uint16) (screen, tty *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = screen.Close() })
-	// Fd would make it blocking, and a deadline without effect.
+	// Fd would make the file blocking, so that deadlines have no effect.
 	raw, err := screen.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := uint32(0)
-	var fault error
+	var ioctlErr error
 	if err := raw.Control(func(fd uintptr) {
-		if fault = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); fault == nil {
-			n, fault = unix.IoctlGetUint32(int(fd), unix.TIOCGPTN)
+		if ioctlErr = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); ioctlErr == nil {
+			n, ioctlErr = unix.IoctlGetUint32(int(fd), unix.TIOCGPTN)
 		}
-		if fault == nil {
-			fault = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns})
+		if ioctlErr == nil {
+			ioctlErr = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: columns})
 		}
-	}); err != nil || fault != nil {
-		t.Fatal(err, fault)
+	}); err != nil || ioctlErr != nil {
+		t.Fatal(err, ioctlErr)
 	}
 	tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -43,7 +43,7 @@ func terminal(t *testing.T, columns uint16) (screen, tty *os.File) {
 	return screen, tty
 }
 
-// read reads until what was written contains all of want.
+// read reads from f until the text contains all of want.
 func read(t *testing.T, f *os.File, want ...string) string {
 	t.Helper()
 	_ = f.SetReadDeadline(time.Now().Add(patience))
@@ -60,7 +60,7 @@ func read(t *testing.T, f *os.File, want ...string) string {
 		n, err := f.Read(b)
 		got.Write(b[:n])
 		if err != nil {
-			t.Fatalf("%v; on the terminal is %q, want %q", err, got.String(), want)
+			t.Fatalf("%v; the terminal shows %q, want %q", err, got.String(), want)
 		}
 	}
 }
@@ -84,7 +84,7 @@ func TestProgressIsShownOnATerminalAndTakenAway(t *testing.T) {
 	p.close()
 	fmt.Fprint(tty, "end")
 	if rest := read(t, screen, "end"); rest != "end" {
-		t.Errorf("after it was hidden: %q", rest)
+		t.Errorf("after hide: %q", rest)
 	}
 }
 

@@ -1,8 +1,8 @@
-// Package query asks hosts for the time, over the protocols of time services. It
-// finds the offsets of their clocks from this host's, the errors of these
-// offsets, and which hosts disagree. Main is the command nowd query.
+// Package query asks hosts for the time, over several protocols. It computes the offsets of
+// their clocks from this host's, the errors of these offsets, and which hosts disagree.
+// Command is the command "nowd query".
 //
-// It trusts no host: it reads a limited number of bytes, for a limited time, and
+// The package trusts no host: it reads a limited number of bytes, for a limited time, and
 // prints no control characters.
 package query
 
@@ -22,12 +22,12 @@ import (
 	"nowd/ntp"
 )
 
-// protocol is a way to ask. Each has a file.
+// protocol is a way to ask a host.
 type protocol struct {
-	network string // for looking up names of ports
+	network string // for names of ports
 	port    string // default port
-	words   bool   // whether a request is one of the words of package answer
-	quality bool   // whether an answer can say whether the clock is synchronised
+	words   bool   // the request is one of the words of package answer
+	quality bool   // an answer can say whether the clock is synchronised
 	ask     func(ctx context.Context, h *Host) (Answer, error)
 }
 
@@ -45,26 +45,25 @@ var protocols = map[string]protocol{
 // protocolNames returns the names of all protocols, sorted.
 func protocolNames() []string { return slices.Sorted(maps.Keys(protocols)) }
 
-// takesWords reports whether a protocol's request is one of the words of package
-// answer.
+// takesWords reports whether the request of a protocol is one of the words of package answer.
 func takesWords(proto string) bool { return protocols[proto].words }
 
-// tellsQuality reports whether an answer can say whether the host's clock is
-// synchronised. form is what a protocol that takes words is asked for.
+// tellsQuality reports whether an answer says whether the clock is synchronised. form is the
+// requested form, if the protocol takes words.
 func tellsQuality(proto string, form answer.Form) bool {
 	p := protocols[proto]
 	return p.quality && (!p.words || form == answer.JSON || form == answer.Bound)
 }
 
-// tellsTime reports whether an answer can be compared with a clock: a form that
-// leaves out the zone cannot.
+// tellsTime reports whether an answer has a time that can be compared: DateTime lacks the
+// zone, and Help the time.
 func tellsTime(proto string, form answer.Form) bool {
 	return !protocols[proto].words || form != answer.DateTime && form != answer.Help
 }
 
-// Host is a host that can be asked, by one goroutine at a time.
+// Host is a host to ask. Only one goroutine at a time may call its methods.
 type Host struct {
-	Name  string // as it was given
+	Name  string // the target
 	Proto string
 
 	protocol
@@ -73,13 +72,13 @@ type Host struct {
 	timeout time.Duration
 }
 
-// New returns the host that target names: HOST, HOST:PORT, an IPv6 address or
-// one in brackets with a port. proto is the name of a protocol, and form what a
-// protocol that takes words is asked for. Ask waits for an answer until timeout.
+// New returns the host of a target: HOST, HOST:PORT, an IPv6 address, or an IPv6 address in
+// brackets with or without a port. proto is the name of a protocol. form is the requested
+// form, if the protocol takes words. timeout is how long Ask waits.
 func New(proto, target string, form answer.Form, timeout time.Duration) (*Host, error) {
 	p, ok := protocols[proto]
 	if !ok {
-		return nil, fmt.Errorf("%q is no protocol", proto)
+		return nil, fmt.Errorf("unknown protocol %q", proto)
 	}
 	addr, err := parseTarget(target, p.network, p.port)
 	if err != nil {
@@ -88,7 +87,7 @@ func New(proto, target string, form answer.Form, timeout time.Duration) (*Host, 
 	return &Host{Name: target, Proto: proto, protocol: p, addr: addr, form: form, timeout: timeout}, nil
 }
 
-// Ask asks once. The error, if there is one, begins with the host's name.
+// Ask asks once. An error begins with the host's name.
 func (h *Host) Ask(ctx context.Context) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
 	defer cancel()
@@ -96,7 +95,7 @@ func (h *Host) Ask(ctx context.Context) (Answer, error) {
 	switch {
 	case err == nil:
 		return a, nil
-	case errors.Is(err, ntp.ErrImplausible): // it says more than that time has passed
+	case errors.Is(err, ntp.ErrImplausible): // says more than the timeout
 	case errors.Is(ctx.Err(), context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		err = fmt.Errorf("no answer within %v", h.timeout)
 	}
@@ -110,9 +109,9 @@ type Result struct {
 	Err    error // why there is no Answer
 }
 
-// AskAll asks all hosts at the same time and returns their results in the same
-// order. It calls finished, from several goroutines, with the index of each host
-// whose result is there.
+// AskAll asks all hosts at the same time, and returns their results in the order of hosts. It
+// calls finished with the index of each host whose result has arrived, from several
+// goroutines.
 func AskAll(ctx context.Context, hosts []*Host, finished func(i int)) []Result {
 	results := make([]Result, len(hosts))
 	var all sync.WaitGroup
@@ -127,15 +126,15 @@ func AskAll(ctx context.Context, hosts []*Host, finished func(i int)) []Result {
 	return results
 }
 
-// maxAnswer is an upper bound on what is read of a text answer, in bytes.
+// maxAnswer is an upper bound on the bytes that are read of a text answer.
 const maxAnswer = 4096
 
-// dial connects. When ctx is done, reads and writes on the connection fail. began
-// is when the connection was requested from the address that accepted it. The
-// caller must call release, which closes the connection.
+// dial connects to addr. When ctx is done, reads and writes on the connection fail. began is
+// when the connection was requested, from the address that accepted it. The caller must call
+// release, which closes the connection.
 func dial(ctx context.Context, network, addr string) (conn net.Conn, began time.Time, release func(), err error) {
 	d := net.Dialer{
-		FallbackDelay: -1, // one address after the other, so that began is that of the last
+		FallbackDelay: -1, // try one address after the other, so that began is that of the last
 		Control: func(string, string, syscall.RawConn) error {
 			began = time.Now()
 			return nil

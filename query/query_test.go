@@ -15,8 +15,7 @@ import (
 	"nowd/answer"
 )
 
-// However a clock is asked, the offset that is found is right to the error that
-// comes with it.
+// Over each protocol, the offset differs from the true one by at most its error.
 func TestOffsetIsRightToItsErrorOverEachProtocol(t *testing.T) {
 	for _, proto := range protocolNames() {
 		t.Run(proto, func(t *testing.T) {
@@ -27,10 +26,10 @@ func TestOffsetIsRightToItsErrorOverEachProtocol(t *testing.T) {
 					t.Fatal(err)
 				}
 				if a.RoundTrip <= 0 || a.RoundTrip > time.Since(began) {
-					t.Errorf("round trip %v, all took %v", a.RoundTrip, time.Since(began))
+					t.Errorf("round trip %v, but the whole exchange took %v", a.RoundTrip, time.Since(began))
 				}
 				if (a.Offset-shift).Abs() > a.Error || a.Error > a.RoundTrip+time.Second {
-					t.Errorf("a clock that is off by %v: offset %v ±%v, round trip %v", shift, a.Offset, a.Error, a.RoundTrip)
+					t.Errorf("a clock with the error %v: offset %v ±%v, round trip %v", shift, a.Offset, a.Error, a.RoundTrip)
 				}
 			}
 		})
@@ -124,7 +123,7 @@ func TestEmptyAnswerIsNone(t *testing.T) {
 	} {
 		addr := connections(t, func(c net.Conn) {
 			request := make([]byte, 1024)
-			_, _ = c.Read(request) // an answer before the request would be another error
+			_, _ = c.Read(request) // an answer before the request would give another error
 			_, _ = io.WriteString(c, text)
 			_, _ = c.Read(request)
 		})
@@ -144,7 +143,7 @@ func TestHTTPStatusOtherThanOKIsNoAnswer(t *testing.T) {
 	}
 }
 
-// An address may have no host, or a zone, which does not belong into a URL.
+// An address may lack a host, or have a zone, which a URL cannot have.
 func TestHTTPAsksAtAnyAddress(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", "[::1]:0"} {
 		l, err := net.Listen("tcp", listen)
@@ -188,7 +187,7 @@ func TestDefaultPortsAreTheProtocols(t *testing.T) {
 		}
 	}
 	if got := len(protocolNames()); got != len(servers) {
-		t.Errorf("%d protocols, %d are tested", got, len(servers))
+		t.Errorf("there are %d protocols, but %d are tested", got, len(servers))
 	}
 }
 
@@ -200,7 +199,7 @@ func TestTargetsThatAreNoneAreRefused(t *testing.T) {
 	}
 }
 
-// hostile are servers over TCP that are no good.
+// hostile are malicious or broken TCP servers.
 var hostile = map[string]func(net.Conn){
 	"silence": func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
 	"closes":  func(net.Conn) {},
@@ -235,7 +234,7 @@ var hostile = map[string]func(net.Conn){
 	},
 }
 
-// flood writes until nobody listens.
+// flood writes until the connection is closed.
 func flood(w io.Writer, b []byte) {
 	for {
 		if _, err := w.Write(b); err != nil {
@@ -244,8 +243,8 @@ func flood(w io.Writer, b []byte) {
 	}
 }
 
-// A question ends with its time-out whatever a server does, and what is shown of
-// it is little and harms no terminal.
+// Whatever a server does, Ask returns at the timeout, and the output is short and without
+// control characters.
 func TestHostileServersOverTCPNeitherHangNorFlood(t *testing.T) {
 	for name, serve := range hostile {
 		for _, proto := range []string{"tcp", "http", "daytime+tcp", "time+tcp"} {
@@ -304,16 +303,16 @@ func testHostile(t *testing.T, proto, addr string) {
 		out.WriteString(tally.String() + "\n")
 	}
 	if out.Len() > 20*6*maxAnswer {
-		t.Errorf("%d bytes are shown", out.Len())
+		t.Errorf("an output of %d bytes", out.Len())
 	}
 	for c := range strings.SplitSeq(out.String(), "\n") {
 		if i := strings.IndexFunc(c, func(c rune) bool { return c < ' ' || 0x7f <= c && c < 0xa0 || c == '\ufffd' }); i >= 0 {
-			t.Fatalf("shown: %.200q", c[i:])
+			t.Fatalf("the output contains %.200q", c[i:])
 		}
 	}
 }
 
-// What comes from elsewhere than from the server that was asked is no answer.
+// A datagram from another source than the server is no answer.
 func TestAnswerFromAnotherSourceIsNone(t *testing.T) {
 	other, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -348,7 +347,7 @@ func TestAnswerFromAnotherSourceIsNone(t *testing.T) {
 	}
 }
 
-// Each host answers only when all have been asked.
+// Each host here answers only after all have been asked.
 func TestHostsAreAskedAtTheSameTime(t *testing.T) {
 	const n = 20
 	var asked sync.WaitGroup
@@ -412,7 +411,7 @@ func TestClosedConnectionIsReportedAsSuch(t *testing.T) {
 			t.Errorf("%s: %v", proto, err)
 		}
 	}
-	for _, proto := range []string{"tcp", "http"} { // after the question
+	for _, proto := range []string{"tcp", "http"} { // closed after the request
 		addr := connections(t, func(c net.Conn) { _, _ = c.Read(make([]byte, 1024)) })
 		if _, err := askOnce(t, proto, addr); !errors.Is(err, errClosed) {
 			t.Errorf("%s: %v", proto, err)
@@ -420,7 +419,7 @@ func TestClosedConnectionIsReportedAsSuch(t *testing.T) {
 	}
 }
 
-// What has no end is cut off long before the time-out, so that it costs little.
+// An endless answer is cut off long before the timeout.
 func TestEndlessAnswersAreCutOff(t *testing.T) {
 	for _, name := range []string{"endless", "endless newlines", "endless headers", "endless body"} {
 		for _, proto := range []string{"tcp", "http", "daytime+tcp", "time+tcp"} {

@@ -13,10 +13,10 @@ import (
 	"nowd/answer"
 )
 
-// patience is how long a test waits for what should take milliseconds.
+// patience is how long a test waits for something that should take milliseconds.
 const patience = 10 * time.Second
 
-// datagrams serves UDP: each datagram is answered by those that handle returns.
+// datagrams serves UDP: it answers each datagram with those that handle returns.
 func datagrams(t *testing.T, handle func(request []byte) [][]byte) string {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -41,7 +41,7 @@ func datagrams(t *testing.T, handle func(request []byte) [][]byte) string {
 	return conn.LocalAddr().String()
 }
 
-// connections serves TCP: handle has each connection, until it returns.
+// connections serves TCP: it calls handle with each connection, and closes it afterwards.
 func connections(t *testing.T, handle func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -69,19 +69,19 @@ func connectionsOn(t *testing.T, l net.Listener, handle func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// jsonAnswer returns the JSON of a clock that is off by shift.
+// jsonAnswer returns the JSON of a clock with the error shift.
 func jsonAnswer(shift time.Duration) string {
 	now := time.Now().Add(shift)
 	return fmt.Sprintf(`{"time":%q,"unix_ns":%d,"earliest_unix_ns":%d,"latest_unix_ns":%d,"status":"synced","leap":"none"}`,
 		now.Format(time.RFC3339Nano), now.UnixNano(), now.Add(-time.Millisecond).UnixNano(), now.Add(time.Millisecond).UnixNano())
 }
 
-// ntpFrom1900 is the time in NTP's format of 64 bits.
+// ntpFrom1900 returns t in NTP's 64-bit format.
 func ntpFrom1900(t time.Time) uint64 {
 	return uint64(t.Unix()+2208988800)<<32 | uint64(t.Nanosecond())<<32/1e9
 }
 
-// ntpReply answers an NTP request, with the first bytes given.
+// ntpReply returns the answer to an NTP request, with the first two bytes given.
 func ntpReply(request []byte, shift time.Duration, leapVersionMode, stratum byte) []byte {
 	b := make([]byte, 48)
 	b[0], b[1], b[3] = leapVersionMode, stratum, 0xec // a precision of 2^-20 s
@@ -102,7 +102,7 @@ func since1900(t time.Time) []byte {
 
 const daytime = "Monday, January 2, 2006 15:04:05-MST"
 
-// servers serve each protocol with a clock that is off by shift.
+// servers serve each protocol with a clock of the error shift.
 var servers = map[string]func(t *testing.T, shift time.Duration) string{
 	"udp": func(t *testing.T, shift time.Duration) string {
 		return datagrams(t, func(b []byte) [][]byte {
@@ -150,7 +150,7 @@ var servers = map[string]func(t *testing.T, shift time.Duration) string{
 	},
 }
 
-// host returns a host to be asked for JSON.
+// host returns a Host to ask for JSON.
 func host(t *testing.T, proto, target string, timeout time.Duration) *Host {
 	t.Helper()
 	h, err := New(proto, target, answer.JSON, timeout)

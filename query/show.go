@@ -12,9 +12,9 @@ import (
 	"nowd/clock"
 )
 
-// line returns an answer as one line: its text if verbatim, otherwise the time
-// that it tells, then the round trip and, as far as known, the offset, the bound,
-// the stratum and the leap second. Two blanks stand between the columns.
+// line formats an answer as one line: its text if verbatim, otherwise its time; the round
+// trip; and, if known, the offset, the bound, the stratum and the leap second. Two blanks
+// separate the columns.
 func (a *Answer) line(verbatim bool) string {
 	parts := []string{a.display(verbatim), "round trip " + formatRoundTrip(a.RoundTrip)}
 	if !a.Time.IsZero() {
@@ -32,7 +32,7 @@ func (a *Answer) line(verbatim bool) string {
 	return strings.Join(parts, "  ")
 }
 
-// display returns the text of the answer, or the time that it tells.
+// display returns the text of the answer if verbatim or if it has no time, otherwise its time.
 func (a *Answer) display(verbatim bool) string {
 	if a.Time.IsZero() || verbatim && a.Text != "" {
 		return printable(a.Text)
@@ -40,7 +40,7 @@ func (a *Answer) display(verbatim bool) string {
 	return a.formatTime()
 }
 
-// formatTime returns the time with as many digits as its precision.
+// formatTime formats the time with as many digits as its precision has.
 func (a *Answer) formatTime() string {
 	layout := "2006-01-02T15:04:05"
 	if a.Precision < time.Second {
@@ -69,9 +69,8 @@ func formatSeconds(format string, d time.Duration) string {
 
 func formatRoundTrip(d time.Duration) string { return d.Round(time.Microsecond).String() }
 
-// writeTable writes the results of several hosts: a row for each, how far each is
-// ahead of each other, and the verdict. Two blanks or more stand between the
-// columns.
+// writeTable writes the results of several hosts: a row for each host, the offsets of their
+// clocks from each other, and the verdict. At least two blanks separate the columns.
 func writeTable(w io.Writer, results []Result, v Verdict) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "#\thost\ttime\tround trip\toffset\tbound\tstatus")
@@ -97,7 +96,7 @@ func writeTable(w io.Writer, results []Result, v Verdict) {
 	writeVerdict(w, results, v)
 }
 
-// writeMatrix writes how far the host of a row is ahead of that of a column.
+// writeMatrix writes how far the host of each row is ahead of the host of each column.
 func writeMatrix(w io.Writer, results []Result) {
 	fmt.Fprint(w, "# ahead of")
 	for i := range results {
@@ -117,7 +116,7 @@ func writeMatrix(w io.Writer, results []Result) {
 	}
 }
 
-// compared returns how many of the results could be compared.
+// compared returns the number of results that could be compared.
 func compared(results []Result, v Verdict) int {
 	return len(results) - len(v.NoAnswer) - len(v.NotComparable)
 }
@@ -148,7 +147,7 @@ func writeVerdict(w io.Writer, results []Result, v Verdict) {
 	}
 }
 
-// String returns the tally as one line.
+// String formats the tally as one line.
 func (t *tally) String() string {
 	s := fmt.Sprintf("%s: answered %d of %d", printable(t.Host.Name), t.Answered, t.Asked)
 	if t.Answered > 0 {
@@ -170,9 +169,9 @@ func (t *tally) String() string {
 	return s
 }
 
-// truncate returns as much of s as fits into a column, printable.
+// truncate makes s printable, and cuts it to the width of a column.
 func truncate(s string) string {
-	const width = 35 // of a time with nine digits and an offset
+	const width = 35 // length of a time with nine digits and an offset
 	r := []rune(printable(s))
 	if len(r) > width {
 		r = append(r[:width-1], '…')
@@ -180,8 +179,7 @@ func truncate(s string) string {
 	return string(r)
 }
 
-// printable quotes a text with characters that are not printable, which a
-// terminal might interpret.
+// printable quotes a text with unprintable characters, which a terminal might interpret.
 func printable(s string) string {
 	if strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
 		return strconv.Quote(s)

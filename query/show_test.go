@@ -52,7 +52,7 @@ disagrees: c, +0.199500s from the majority
 	}
 }
 
-func TestVerdictNamesThoseOfWhomNoneIsKnownToBeRight(t *testing.T) {
+func TestWithoutAMajorityTheVerdictNamesAllThatDisagree(t *testing.T) {
 	results, _ := shown()
 	results = []Result{results[0], results[2]}
 	var out bytes.Buffer
@@ -68,7 +68,7 @@ func TestVerdictNamesThoseOfWhomNoneIsKnownToBeRight(t *testing.T) {
 	}
 }
 
-// A program that reads the lines finds each field in each line of its type.
+// Every line of a type has the same fields.
 func TestJSONHasEveryFieldInEveryLine(t *testing.T) {
 	fields := map[string][]string{
 		"answer": {"answer", "bound_ns", "error", "host", "leap", "offset_error_ns", "offset_ns", "proto", "round", "round_trip_ns",

@@ -2,7 +2,7 @@ package query
 
 import "time"
 
-// tally is the sum of the results of one host.
+// tally sums up the results of one host.
 type tally struct {
 	Host                       *Host
 	Asked, Answered            int
@@ -11,7 +11,7 @@ type tally struct {
 	Sync                       Sync // of the last result
 	MinRoundTrip, MaxRoundTrip time.Duration
 	MinOffset, MaxOffset       time.Duration // of the answers that could be compared
-	Best                       Answer        // the one with the shortest round trip of those
+	Best                       Answer        // of these, the one with the shortest round trip
 }
 
 // add adds one result.

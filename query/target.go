@@ -7,14 +7,13 @@ import (
 	"strings"
 )
 
-// parseTarget returns the host:port that a target stands for; port is the one of
-// a target that has none.
+// parseTarget returns the host:port of a target. port is the default port.
 func parseTarget(target, network, port string) (string, error) {
 	host := target
 	if h, p, err := net.SplitHostPort(target); err == nil {
 		host, port = h, p
 		if n, err := net.LookupPort(network, port); err != nil || n == 0 {
-			return "", fmt.Errorf("%q: %q is no port", target, port)
+			return "", fmt.Errorf("%q: want a port from 1 to 65535 or its name after the colon, got %q", target, port)
 		}
 	} else if inner, ok := bracketed(target); ok {
 		host = inner
@@ -24,7 +23,7 @@ func parseTarget(target, network, port string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// bracketed returns the IPv6 address within brackets.
+// bracketed returns the IPv6 address that s has in brackets.
 func bracketed(s string) (string, bool) {
 	inner, opened := strings.CutPrefix(s, "[")
 	inner, closed := strings.CutSuffix(inner, "]")

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// askTCP sends a word as a line and takes the first line of the answer. The round
-// trip begins when the connection is there.
+// askTCP sends a word as a line, and takes the first line of the answer. The round trip begins
+// after the connection is established.
 func askTCP(ctx context.Context, h *Host) (Answer, error) {
 	conn, _, release, err := dial(ctx, "tcp", h.addr)
 	if err != nil {
@@ -33,11 +33,10 @@ func askTCP(ctx context.Context, h *Host) (Answer, error) {
 }
 
 // errClosed is the error of a host that closes the connection without an answer.
-var errClosed = errors.New("the connection was closed without an answer")
+var errClosed = errors.New("the host closed the connection without an answer")
 
-// readLine reads a line of at most maxAnswer bytes, and returns when the last of
-// it arrived. A line may also end without a newline: with the connection, or at
-// the deadline.
+// readLine reads a line of at most maxAnswer bytes, and returns when its last bytes arrived.
+// The end of the connection, or the deadline, also ends a line.
 func readLine(conn net.Conn) (line string, received time.Time, err error) {
 	b := make([]byte, 0, maxAnswer)
 	for len(b) < cap(b) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// parseText returns what a text answer tells, in any form.
+// parseText parses a text answer in any form.
 func parseText(text string) Reading {
 	if strings.HasPrefix(text, "{") {
 		return parseJSON(text)
@@ -35,8 +35,8 @@ func parseRFC3339(text string) (t time.Time, precision time.Duration, ok bool) {
 	return t, precision, true
 }
 
-// parseUnix reads whole seconds, milli-, micro- or nanoseconds since 1970. The
-// number of digits says which, from 2001 to 2286.
+// parseUnix parses whole seconds, milli-, micro- or nanoseconds since 1970. It tells them apart
+// by the number of digits, which works from 2001 to 2286.
 func parseUnix(text string) Reading {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
@@ -55,8 +55,9 @@ func parseUnix(text string) Reading {
 	return Reading{}
 }
 
-// parseBound reads the earliest and the latest time. Their middle stands for the
-// clock's time; it differs only where an upstream has narrowed one side.
+// parseBound parses the answer to the word bound. It takes the middle of the earliest and the
+// latest time as the host's time. The two differ only if an upstream has narrowed one side of
+// the bound.
 func parseBound(earliest, latest, status string) Reading {
 	low, ok1 := parseSeconds(earliest)
 	high, ok2 := parseSeconds(latest)
@@ -71,7 +72,7 @@ func parseBound(earliest, latest, status string) Reading {
 	return reading
 }
 
-// parseSeconds reads seconds since 1970 with nine decimals.
+// parseSeconds parses seconds since 1970 with nine decimals.
 func parseSeconds(s string) (time.Time, bool) {
 	whole, fraction, _ := strings.Cut(s, ".")
 	if len(fraction) != 9 {

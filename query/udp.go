@@ -9,10 +9,10 @@ import (
 	"nowd/answer"
 )
 
-// errEmpty is the error of a host that answers with nothing.
+// errEmpty is the error of an answer without text.
 var errEmpty = errors.New("an empty answer")
 
-// askUDP sends a word as a datagram and takes the first datagram that comes back.
+// askUDP sends a word as a datagram, and takes the first datagram that comes back.
 func askUDP(ctx context.Context, h *Host) (Answer, error) {
 	b, sent, received, err := exchangeDatagram(ctx, h.addr, request(h.form))
 	if err != nil {
@@ -25,8 +25,8 @@ func askUDP(ctx context.Context, h *Host) (Answer, error) {
 	return newAnswer(text, parseText(text), sent, received), nil
 }
 
-// request returns the datagram that asks for a form. A long answer is sent only
-// to a request of the same length, so request pads with spaces.
+// request returns the datagram that asks for a form. It pads a request for JSON with spaces:
+// nowd sends a long answer only to a request of the same length.
 func request(f answer.Form) []byte {
 	b := []byte(f.String() + "\n")
 	if f == answer.JSON {
@@ -35,9 +35,9 @@ func request(f answer.Form) []byte {
 	return b
 }
 
-// exchangeDatagram sends a datagram and returns the answer, cut to maxAnswer. The
-// socket is connected, so that no datagram from elsewhere is taken for the
-// answer, and used once, so that no late one is.
+// exchangeDatagram sends a datagram and returns the answer, cut to maxAnswer. The socket is
+// connected, so that datagrams from other sources are no answer. It is used once, so that
+// late answers to an earlier request are none.
 func exchangeDatagram(ctx context.Context, addr string, request []byte) (b []byte, sent, received time.Time, err error) {
 	conn, _, release, err := dial(ctx, "udp", addr)
 	if err != nil {

@@ -18,13 +18,13 @@ import (
 	"nowd/clock"
 )
 
-// fakeTime says whether the answers may carry another time than the host's.
+// fakeTime is whether answers may carry another time than the host's.
 const fakeTime = true
 
-// newClock returns a clock in the state that the variable FAKE_CLOCK tells, so
-// that tests can have a synchronised one, or one that is wrong, on a machine
-// that has neither: {"max_error_ns": 5000000, "shift_ns": 200000000}. Without
-// the variable it is the host's. Only a build with the tag fakeclock has this.
+// newClock returns a clock in the state of the variable FAKE_CLOCK, such as
+// {"max_error_ns": 5000000, "shift_ns": 200000000}. So tests can have a synchronised or a
+// wrong clock on any machine. Without the variable newClock returns the host's clock.
+// Only builds with the tag fakeclock have this function.
 func newClock(c clock.Config) (*clock.Clock, error) {
 	text := os.Getenv("FAKE_CLOCK")
 	if text == "" {
@@ -39,7 +39,7 @@ func newClock(c clock.Config) (*clock.Clock, error) {
 	return clock.New(c), nil
 }
 
-// fake is the state of the clock; nil inside if it is the host's.
+// fake is the state of the clock; nil inside for the host's clock.
 var fake fakeState
 
 type fakeState struct{ atomic.Pointer[fakeKernel] }
@@ -50,8 +50,8 @@ type fakeKernel struct {
 	Offset   time.Duration `json:"offset_ns"`
 	Leap     clock.Leap    `json:"leap"`
 	TAI      int           `json:"tai_offset_s"`
-	Shift    time.Duration `json:"shift_ns"` // of the time
-	Stepped  bool          `json:"stepped"`  // a step is announced
+	Shift    time.Duration `json:"shift_ns"` // of the wall clock
+	Stepped  bool          `json:"stepped"`  // this state came with a step
 }
 
 func (s *fakeState) State() (clock.State, error) {
@@ -59,8 +59,8 @@ func (s *fakeState) State() (clock.State, error) {
 	return clock.State{MaxError: f.MaxError, EstError: f.EstError, Offset: f.Offset, Leap: f.Leap, TAI: f.TAI}, nil
 }
 
-// fakeNow returns the host's time, shifted on the wall clock alone: laid out as the
-// time package describes it at time.Time.
+// fakeNow returns the host's time with the wall clock shifted, and the monotonic clock
+// not. It writes the fields that package time describes at time.Time.
 func fakeNow() time.Time {
 	now := time.Now()
 	wall := now.Round(0).Add(fake.Load().Shift)
@@ -69,9 +69,8 @@ func fakeNow() time.Time {
 	return now
 }
 
-// newStepWatch returns what announces the steps of the clock. For a fake one that is
-// the named pipe FAKE_CLOCK_EVENTS, from which new states are read; one with
-// "stepped": true is a step.
+// newStepWatch returns a watch for the steps of the clock. A fake clock's watch reads new
+// states from the named pipe FAKE_CLOCK_EVENTS; a state with "stepped": true is a step.
 func newStepWatch() (stepWatch, error) {
 	if fake.Load() == nil {
 		return clock.WatchSteps()

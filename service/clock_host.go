@@ -4,11 +4,11 @@ package service
 
 import "nowd/clock"
 
-// fakeTime says whether the answers may carry another time than the host's.
+// fakeTime is whether answers may carry another time than the host's.
 const fakeTime = false
 
-// newClock returns the clock whose time the answers carry.
+// newClock returns the host's clock.
 func newClock(c clock.Config) (*clock.Clock, error) { return clock.New(c), nil }
 
-// newStepWatch returns what announces the steps of that clock.
+// newStepWatch returns a watch for the steps of the host's clock.
 func newStepWatch() (stepWatch, error) { return clock.WatchSteps() }

@@ -15,29 +15,29 @@ import (
 	"nowd/socket"
 )
 
-// confine gives up, for this process and for good, what serving takes no more:
+// confine drops, for this process and for good, the rights that serving does not need:
 //
-//   - to gain privileges by executing a file: PR_SET_NO_NEW_PRIVS of prctl(2);
-//   - all capabilities, but for the right to bind to low ports while lowPorts needs it;
-//   - as far as the kernel has Landlock (landlock(7)), to execute files, to write any,
-//     to read others than metrics and the resolver need, to listen at TCP ports but
-//     nowd's own, and to connect over TCP. What is left out, it logs.
+//   - PR_SET_NO_NEW_PRIVS of prctl(2): executing a file gains no privileges;
+//   - no capabilities, except CAP_NET_BIND_SERVICE while lowPorts needs it;
+//   - Landlock (landlock(7)), if the kernel has it: no executing and no writing of files;
+//     reading only of files that the metrics and the resolver need; listening only at
+//     nowd's own TCP ports; connecting over TCP only to port 53, and only if a setting
+//     has a name to resolve. confine logs what the kernel's Landlock cannot restrict.
 //
-// The segment of NOWD_CLOCKBOUND is open and mapped already.
+// Call it after the segment of NOWD_CLOCKBOUND is opened and mapped.
 func (s *Service) confine() error {
-	return errors.Join(forgoNewPrivileges(), dropCapabilities(s.neededCapabilities()), s.restrict())
+	return errors.Join(setNoNewPrivileges(), dropCapabilities(s.neededCapabilities()), s.restrict())
 }
 
-// forgoNewPrivileges keeps the process, all threads included, from gaining privileges
-// by executing a file.
-func forgoNewPrivileges() error {
+// setNoNewPrivileges sets PR_SET_NO_NEW_PRIVS for all threads.
+func setNoNewPrivileges() error {
 	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
 		return fmt.Errorf("prctl PR_SET_NO_NEW_PRIVS: %w", errno)
 	}
 	return nil
 }
 
-// neededCapabilities returns the set of those that opening the endpoints takes.
+// neededCapabilities returns the set of capabilities that opening the endpoints takes.
 func (s *Service) neededCapabilities() uint64 {
 	if s.low.pending > 0 {
 		return 1 << unix.CAP_NET_BIND_SERVICE
@@ -48,14 +48,14 @@ func (s *Service) neededCapabilities() uint64 {
 // unprivilegedPorts returns the lowest port that a process without
 // CAP_NET_BIND_SERVICE may bind to: ip_unprivileged_port_start of ip(7).
 func unprivilegedPorts() uint16 {
-	const usual = 1024
+	const byDefault = 1024
 	b, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 	if err != nil {
-		return usual
+		return byDefault
 	}
 	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 16)
 	if err != nil {
-		return usual
+		return byDefault
 	}
 	return uint16(n)
 }
@@ -66,8 +66,8 @@ func (s *Service) restrict() error {
 	if err != nil {
 		abi = 0
 	}
-	if left := unrestricted(abi); len(left) > 0 {
-		s.log.Info("this kernel's Landlock does not restrict everything that it could", "version", abi, "unrestricted", strings.Join(left, ", "))
+	if lacking := unrestricted(abi); len(lacking) > 0 {
+		s.log.Info("this kernel's Landlock cannot restrict everything", "version", abi, "unrestricted", strings.Join(lacking, ", "))
 	}
 	if abi < 1 {
 		return nil
@@ -76,20 +76,20 @@ func (s *Service) restrict() error {
 		landlock.RODirs("/proc/self").IgnoreIfMissing(),
 		landlock.ROFiles("/proc/stat").IgnoreIfMissing(),
 	}
-	if s.config.Upstream.HasName() || s.config.Peers.HasName() { // the names are looked up again and again
+	if s.config.Upstream.HasName() || s.config.Peers.HasName() { // nowd resolves the names repeatedly
 		rules = append(rules, landlock.RODirs("/etc", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager").IgnoreIfMissing(), landlock.ConnectTCP(53))
 	}
 	for _, port := range s.tcpPorts() {
 		rules = append(rules, landlock.BindTCP(port))
 	}
-	// Version 5 is the last one before signals are scoped: Go sends them to its
-	// own threads, which some kernels then refuse.
+	// From version 6 on Landlock restricts signals. Some kernels then refuse the signals
+	// that Go sends to its own threads.
 	return landlock.V5.BestEffort().Restrict(rules...)
 }
 
-// unrestricted returns what restrict cannot restrict with Landlock of a version; 0 is
-// none.
-func unrestricted(abi int) (left []string) {
+// unrestricted returns what a version of Landlock cannot restrict; version 0 is no
+// Landlock.
+func unrestricted(abi int) (lacking []string) {
 	for _, since := range []struct {
 		version int
 		what    string
@@ -97,10 +97,10 @@ func unrestricted(abi int) (left []string) {
 		{1, "files"}, {3, "truncation of files"}, {4, "TCP ports"}, {5, "ioctl on devices"},
 	} {
 		if abi < since.version {
-			left = append(left, since.what)
+			lacking = append(lacking, since.what)
 		}
 	}
-	return left
+	return lacking
 }
 
 // tcpPorts returns the TCP ports at which nowd listens.

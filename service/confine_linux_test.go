@@ -16,15 +16,15 @@ import (
 	"nowd/socket"
 )
 
-// TestConfinedProcessCanDoLittle has another process try, for what is given up
-// cannot be had back.
+// TestConfinedProcessCanDoLittle runs itself in a child process: a process cannot regain
+// what it has dropped.
 func TestConfinedProcessCanDoLittle(t *testing.T) {
 	if abi, err := landlocksys.LandlockGetABIVersion(); err != nil || abi < 4 {
 		t.Skipf("this kernel's Landlock is of version %d, %v; 4 is needed", abi, err)
 	}
 	const child = "CONFINED_CHILD"
 	if os.Getenv(child) != "" {
-		tryWhatIsGivenUp(t)
+		tryWhatIsDropped(t)
 		return
 	}
 	for _, setting := range []string{"", "upstream", "peers"} {
@@ -36,7 +36,7 @@ func TestConfinedProcessCanDoLittle(t *testing.T) {
 	}
 }
 
-func tryWhatIsGivenUp(t *testing.T) {
+func tryWhatIsDropped(t *testing.T) {
 	c := &config.Config{TCP: config.Listen{{Port: 43333}}, Health: config.Listen{{Port: 48086}}}
 	s := &Service{config: c, log: slog.Default(), low: new(lowPorts), protocols: []config.Protocol{
 		{Network: socket.TCP, Listen: c.TCP}, {Network: socket.TCP, Listen: c.Health},
@@ -106,7 +106,7 @@ func tryWhatIsGivenUp(t *testing.T) {
 	for _, thread := range threads(t) {
 		for _, want := range []string{"NoNewPrivs:\t1\n", "CapInh:\t" + none, "CapPrm:\t" + none, "CapEff:\t" + none, "CapBnd:\t" + none, "CapAmb:\t" + none} {
 			if !strings.Contains(thread, want) {
-				t.Errorf("a thread has not %q:\n%s", want, thread)
+				t.Errorf("the status of a thread lacks %q:\n%s", want, thread)
 			}
 		}
 	}
@@ -124,7 +124,7 @@ func threads(t *testing.T) (all []string) {
 		t.Fatal("no threads", err)
 	}
 	for _, name := range names {
-		if b, err := os.ReadFile(name); err == nil { // otherwise it has ended
+		if b, err := os.ReadFile(name); err == nil { // otherwise the thread has ended
 			all = append(all, string(b))
 		}
 	}

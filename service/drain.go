@@ -6,8 +6,8 @@ import (
 	"nowd/socket"
 )
 
-// drain has all loops give the answers that they owe, and returns when they
-// have, or after NOWD_SHUTDOWN_TIMEOUT.
+// drain drains all loops: their servers send the answers that they owe. It returns when
+// all have, or after NOWD_SHUTDOWN_TIMEOUT.
 func (s *Service) drain() {
 	if s.driver != nil {
 		s.workers[0].loop.Post(s.driver.stop)
@@ -23,20 +23,20 @@ func (s *Service) drain() {
 		select {
 		case <-drained:
 		case <-timeout.C:
-			s.log.Warn("some clients did not take their answers in time")
+			s.log.Warn("some clients did not read their answers within NOWD_SHUTDOWN_TIMEOUT")
 			return
 		}
 	}
 }
 
-// drain is the end of one loop's service. It belongs to the loop's goroutine.
+// drain is the drain of one loop. Only the loop's goroutine uses it.
 type drain struct {
-	pending int    // servers that still owe answers, and one until all have been asked
-	done    func() // called when none is left
+	pending int    // servers that still owe answers; plus 1 while begin runs
+	done    func() // called when pending reaches 0
 }
 
-// begin has the loop's servers answer what has arrived. UDP does so at once; TCP
-// calls back when the last client has taken its answers.
+// begin drains the loop's servers. UDP sockets answer what has arrived and close, within
+// the call. TCP servers call finished when the last client has read its answers.
 func (d *drain) begin(endpoints []*endpoint, place int, w *worker) {
 	for _, e := range endpoints {
 		if e.protocol.Network == socket.UDP && e.places[place].close != nil {
@@ -53,7 +53,7 @@ func (d *drain) begin(endpoints []*endpoint, place int, w *worker) {
 	d.finished()
 }
 
-// finished takes note that one server owes nothing any more.
+// finished is called when one server owes no answer any more.
 func (d *drain) finished() {
 	if d.pending--; d.pending == 0 {
 		d.done()

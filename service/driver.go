@@ -12,22 +12,22 @@ import (
 	"nowd/xdp"
 )
 
-// driver has a network interface's driver answer what needs no judgement: package
-// xdp. The sockets answer all else, and everything while the driver does not know
-// the time well enough.
+// driver lets a network interface's driver answer simple requests by itself: package xdp.
+// The sockets answer the other requests, and all requests while the driver does not know
+// the time.
 //
-// While there is traffic, the service writes the time for the driver once a second.
-// After a second without any it has the driver forget the time, and an idle service
-// does nothing. Then the next datagram goes to the sockets, whose servers notice it.
+// While there is traffic, the service writes the time for the driver once a second. After
+// a second without traffic it makes the driver forget the time, so that an idle service
+// does nothing. The next datagram then goes to the sockets, and notice wakes the driver.
 //
-// It belongs to the first loop's goroutine, but for notice.
+// Only the first loop's goroutine uses it, except notice.
 type driver struct {
 	service  *Service
 	loop     *reactor.Loop
 	xdp      *xdp.Driver
 	timer    *reactor.Timer // set while the driver knows the time
-	answered uint64         // by the driver, at the last refresh
-	failed   bool           // the last refresh: it is logged once
+	answered uint64         // answers of the driver until the last refresh
+	failed   bool           // the last refresh failed, which is logged
 	noticed  atomic.Bool    // the sockets got a datagram since the last refresh
 	awake    atomic.Bool    // the timer is set, or about to be
 }
@@ -68,33 +68,33 @@ func (d *driver) attach() error {
 	return nil
 }
 
-// Ready takes note that something about the interface has changed.
+// Ready implements reactor.Handler: the interface may have changed.
 func (d *driver) Ready(_ int, ev reactor.Events) reactor.Events {
 	if d.xdp.Changed() {
 		if !d.xdp.Attached() {
-			d.service.log.Warn("the interface is gone, so the driver does not answer any more; the sockets do", "interface", d.xdp.String())
+			d.service.log.Warn("the interface is gone; the sockets answer instead of its driver", "interface", d.xdp.String())
 		}
 		d.update()
 	}
 	return ev
 }
 
-// Removed takes the program off the interface: the loop ends, or has removed the
-// monitor.
+// Removed implements reactor.Handler. It detaches the program: the loop has ended, or has
+// removed the monitor.
 func (d *driver) Removed(int, error) { d.xdp.Stop() }
 
-// stop takes the program off the interface.
+// stop detaches the program from the interface.
 func (d *driver) stop() {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-	d.awake.Store(true) // for good: nothing is to be written any more
+	d.awake.Store(true) // for good, so that notice does not set the timer again
 	_ = d.loop.Remove(d.xdp.Monitor())
 	d.xdp.Stop()
 }
 
-// notice takes note of a datagram that the sockets got, and wakes the driver if it
-// has forgotten the time. Any loop's goroutine may call it, for each datagram.
+// notice records that the sockets got a datagram, and wakes the driver if it has
+// forgotten the time. Any loop's goroutine may call it, for each datagram.
 func (d *driver) notice() {
 	if !d.noticed.Load() {
 		d.noticed.Store(true)
@@ -107,8 +107,8 @@ func (d *driver) notice() {
 	}
 }
 
-// tick refreshes the driver, or has it forget the time if there was no traffic since
-// the last tick.
+// tick refreshes the driver, or makes it forget the time if there was no traffic since the
+// last tick.
 func (d *driver) tick() {
 	text, ntp := d.xdp.Stats(xdp.Text), d.xdp.Stats(xdp.NTP)
 	answered := text.Answers + ntp.Answers
@@ -122,8 +122,8 @@ func (d *driver) tick() {
 	d.refresh()
 }
 
-// refresh writes the facts that the driver answers by: the time, how far it can be
-// trusted, and where the protocols are served.
+// refresh writes the facts for the driver: the time, its error bound, and the addresses
+// at which the protocols are served.
 func (d *driver) refresh() {
 	err := d.xdp.Refresh(d.endpoints())
 	if err != nil && !d.failed {
@@ -132,7 +132,8 @@ func (d *driver) refresh() {
 	d.failed = err != nil
 }
 
-// update writes where the driver may answer, and, if it is awake, the time.
+// update writes the addresses at which the driver may answer and, if the driver is awake,
+// the time.
 func (d *driver) update() {
 	if d.awake.Load() {
 		d.refresh()
@@ -141,8 +142,8 @@ func (d *driver) update() {
 	}
 }
 
-// endpoints returns where sockets serve what the driver can answer. What they do not
-// serve, because another process has the address, is not the driver's either.
+// endpoints returns the endpoints for the driver: those that sockets serve as well. If
+// another process has an address, the driver must not answer there either.
 func (d *driver) endpoints() (served []xdp.Endpoint) {
 	for _, e := range d.service.endpoints {
 		if p, ok := driverProtocol(e.protocol); ok && e.addr.Port() == driverPort(e.protocol.Listen) && e.check() == nil {
@@ -152,11 +153,12 @@ func (d *driver) endpoints() (served []xdp.Endpoint) {
 	return served
 }
 
-// driverPort returns the port at which the driver answers: the first one of a
-// setting. At others the sockets do.
+// driverPort returns the port at which the driver answers: the first port of a setting.
+// Only the sockets answer at its other ports.
 func driverPort(l config.Listen) uint16 { return l.Ports()[0] }
 
-// driverProtocol returns which of the driver's protocols p is.
+// driverProtocol returns the driver's protocol for p. It returns false if the driver does
+// not serve p.
 func driverProtocol(p config.Protocol) (xdp.Protocol, bool) {
 	switch {
 	case p.Network == socket.UDP && p.Dialect == config.Text:
@@ -167,16 +169,15 @@ func driverProtocol(p config.Protocol) (xdp.Protocol, bool) {
 	return 0, false
 }
 
-// endpointChanged updates the driver, since an endpoint is served now, or not any
-// more.
+// endpointChanged updates the driver after an endpoint was opened or lost.
 func (s *Service) endpointChanged() {
 	if s.driver != nil {
 		s.driver.update()
 	}
 }
 
-// watch returns a dialect that answers like another one, and lets d notice each
-// datagram that is answered.
+// watch returns a dialect that answers like dialect and calls d.notice for each datagram
+// that it is given.
 func (d *driver) watch(dialect udp.Dialect) udp.Dialect {
 	w := watched{dialect, d}
 	if kisses, ok := dialect.(udp.KissAppender); ok {
@@ -196,7 +197,7 @@ func (w watched) AppendDatagram(b, req []byte, size int, received, now time.Time
 	return w.Dialect.AppendDatagram(b, req, size, received, now)
 }
 
-// watchedKisses is a watched dialect with kisses, which do not wake the driver.
+// watchedKisses is a watched dialect with kisses. Kisses do not wake the driver.
 type watchedKisses struct {
 	watched
 	udp.KissAppender

@@ -14,7 +14,8 @@ import (
 	"nowd/xdp"
 )
 
-// TestWatchedDialectAnswersAsBefore: kisses and all.
+// TestWatchedDialectAnswersAsBefore: a watched dialect gives the same answers, and has
+// kisses if the dialect has.
 func TestWatchedDialectAnswersAsBefore(t *testing.T) {
 	c := clock.New(clock.Config{})
 	d := &driver{}
@@ -58,7 +59,8 @@ func TestDriverAnswersTextOverUDPAndNTPAlone(t *testing.T) {
 	}
 }
 
-// TestErrorOfTheDriverNamesTheSetting: it ends the start.
+// TestErrorOfTheDriverNamesTheSetting: an interface that does not exist is a mistake in
+// NOWD_XDP.
 func TestErrorOfTheDriverNamesTheSetting(t *testing.T) {
 	c, err := config.Load([]string{"NOWD_XDP=nosuchif0,generic"})
 	if err != nil {
@@ -69,7 +71,8 @@ func TestErrorOfTheDriverNamesTheSetting(t *testing.T) {
 	}
 }
 
-// TestDriverHasAShareOfTheLimitOfAll: with the loops', it is the whole.
+// TestDriverHasAShareOfTheLimitOfAll: the shares of the loops and of the driver add up to
+// the limit.
 func TestDriverHasAShareOfTheLimitOfAll(t *testing.T) {
 	s := &Service{config: &config.Config{Loops: 3}}
 	if s.sharers() != 3 {

@@ -8,8 +8,7 @@ import (
 	"nowd/xdp"
 )
 
-// driverCounts returns the driver's counts of p. It returns false if no driver answers
-// p.
+// driverCounts returns the driver's counters of p. It returns false if no driver answers p.
 func (s *Service) driverCounts(p config.Protocol) (c driverCounts, ok bool) {
 	if s.driver == nil {
 		return c, false
@@ -23,14 +22,15 @@ func (s *Service) driverCounts(p config.Protocol) (c driverCounts, ok bool) {
 	return c, ok
 }
 
-// driverCounts are the driver's counts of one protocol, in the form of the sockets'.
+// driverCounts are the driver's counters of one protocol, in the form of the sockets'
+// counters. It is a health.UDPStats.
 type driverCounts struct {
 	driver   *xdp.Driver
 	protocol xdp.Protocol
 	form     answer.Form
 }
 
-// Stats returns the current counts.
+// Stats returns the current values.
 func (c driverCounts) Stats() (s udp.Stats) {
 	d := c.driver.Stats(c.protocol)
 	s.Requests = d.Answers + d.Drops()

@@ -14,42 +14,43 @@ import (
 	"nowd/socket"
 )
 
-// endpoint is an address at which a protocol is served. It has a socket for each
-// of its places. The sockets are opened together, by the first loop, which
-// retries with backoff while the address is not available; if one is lost, all are
-// closed and reopened. That is a new generation.
+// endpoint is an address at which a protocol is served. It has one socket for each of its
+// places. The first loop opens the sockets together, and retries with backoff while the
+// address is not available. If one socket fails, all are closed and reopened as a new
+// generation.
 type endpoint struct {
 	protocol config.Protocol
 	addr     netip.AddrPort
 	places   []*place
 	first    *reactor.Loop
 	log      *slog.Logger
-	draining *atomic.Bool          // lost sockets are not reopened
-	low      *lowPorts             // if binding takes the right to low ports; otherwise nil
-	changed  func()                // called when the endpoint is served, or not any more; for the first loop's goroutine
+	draining *atomic.Bool          // if true, failed sockets are not reopened
+	low      *lowPorts             // nil unless the port is low
+	changed  func()                // called on the first loop's goroutine after the endpoint was opened or lost
 	err      atomic.Pointer[error] // why the endpoint is not served; nil if it is
 
 	// For the first loop's goroutine only.
 	generation uint64 // of the open sockets; reports about older ones are ignored
 	backoff    backoff
 	serving    int           // places that serve in this generation
-	bound      bool          // all places have served at a time, or need not
+	bound      bool          // all places have served at the same time once, or need not
 	logged     string        // the error that was logged last
-	opened     time.Duration // when, on the first loop's clock
+	opened     time.Duration // when the sockets were opened, on the first loop's clock
 }
 
-// place is where one of an endpoint's sockets is served: for most protocols a
-// loop. The methods of its server are called by functions given to post.
+// place is where one of an endpoint's sockets is served: a loop for most protocols. The
+// server's methods, and close, are called on the goroutine of the loop of post.
 type place struct {
 	post   func(f func()) bool
 	server server
-	close  func() // ends service at the socket and closes it; nil while none is open
+	close  func() // stops serving and closes the socket; nil while no socket is open
 }
 
 // server serves one protocol at one place.
 type server interface {
-	// serve serves at fd, which it owns from now on, and closes it if it returns
-	// an error. It calls lost if the socket fails later. close ends service there.
+	// serve starts serving at fd. It takes ownership of fd, and closes fd if it returns
+	// an error. If the socket fails later, it calls lost. The returned function stops
+	// serving and closes fd.
 	serve(fd int, lost func(why error)) (close func(), err error)
 }
 
@@ -66,8 +67,8 @@ func (e *endpoint) check() error {
 	return nil
 }
 
-// open opens the sockets. It is a step of the first loop's preparation: it
-// returns after how long it is to be called again, or 0.
+// open opens the sockets. The first loop calls it (see reactor.Loop.Prepare), and calls it
+// again after the time that it returns; 0 is never.
 func (e *endpoint) open() (retry time.Duration) {
 	if e.draining.Load() {
 		return 0
@@ -99,14 +100,15 @@ func (e *endpoint) open() (retry time.Duration) {
 	return 0
 }
 
-// canDoWithout reports whether err says that this host has no IPv6, and the same
-// clients are served over IPv4. Another address may still come.
+// canDoWithout reports whether the endpoint may stay closed after err: this host has no
+// IPv6, and the same clients can use IPv4. Other IPv6 addresses may appear later, so
+// open retries for them.
 func (e *endpoint) canDoWithout(err error) bool {
 	return e.addr.Addr().Is6() && !e.protocol.Listen.NeedsIPv6(e.addr.Addr()) &&
 		(errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL))
 }
 
-// serve has a place serve at its socket.
+// serve makes a place serve at its socket.
 func (e *endpoint) serve(p *place, fd int, generation uint64) {
 	p.post(func() {
 		lost := func(why error) {
@@ -123,7 +125,7 @@ func (e *endpoint) serve(p *place, fd int, generation uint64) {
 	})
 }
 
-// served takes note that a place serves. Any goroutine may call it.
+// served is called when a place has begun to serve. Any goroutine may call it.
 func (e *endpoint) served(generation uint64) {
 	if e.low == nil {
 		return
@@ -138,7 +140,7 @@ func (e *endpoint) served(generation uint64) {
 	})
 }
 
-// setBound takes note that the endpoint needs the right to low ports no more.
+// setBound tells low that the endpoint no longer needs CAP_NET_BIND_SERVICE.
 func (e *endpoint) setBound() {
 	if e.low != nil && !e.bound {
 		e.bound = true
@@ -146,34 +148,34 @@ func (e *endpoint) setBound() {
 	}
 }
 
-// lost reopens the endpoint, since one of its sockets is gone. Any goroutine may
-// call it, and late: another place may have reported the same generation before. If
-// the right to its port is given up, the other places serve on, as far as there are
-// any, and only a restart helps.
+// lost reopens the endpoint after one of its sockets failed. Any goroutine may call it.
+// Reports about an older generation are ignored: another place has reported it before. If
+// the port is low and the capability is dropped, lost does not reopen the endpoint: the
+// other places keep serving, and the failed one stays closed until nowd is restarted.
 func (e *endpoint) lost(why error, generation uint64) {
 	e.first.Post(func() {
 		if e.generation != generation || e.draining.Load() {
 			return
 		}
-		if e.low != nil && e.low.givenUp {
+		if e.low != nil && e.low.dropped {
 			why = fmt.Errorf("%w; %w", why, errNotReopened)
-			e.log.Error("a socket is gone", "endpoint", e.String(), "error", why)
+			e.log.Error("socket failed", "endpoint", e.String(), "error", why)
 			e.fail(why)
 			return
 		}
-		e.log.Error("a socket is gone; reopening", "endpoint", e.String(), "error", why)
+		e.log.Error("socket failed; reopening", "endpoint", e.String(), "error", why)
 		e.generation++
 		e.fail(why)
 		e.changed()
 		e.close()
 		if e.first.Now()-e.opened > 10*maxBackoff {
-			e.backoff.reset() // it was good for a while
+			e.backoff.reset() // the sockets have worked for a while
 		}
 		e.first.After(e.backoff.next(), func() { e.first.Prepare(e.open) })
 	})
 }
 
-// close ends service at all places.
+// close closes the sockets of all places.
 func (e *endpoint) close() {
 	for _, p := range e.places {
 		p.post(func() {

@@ -15,9 +15,9 @@ import (
 	"nowd/socket"
 )
 
-// healthServer serves /live, /ready and /metrics at all of its endpoints. It
-// answers on goroutines of its own, so it is alive when no loop is; its sockets
-// are opened and reopened by the first loop, as all others are.
+// healthServer serves the health endpoint at all of its addresses. It answers on its own
+// goroutines, so it answers even if every loop hangs. The first loop opens and reopens its
+// sockets, like all others.
 type healthServer struct {
 	post func(f func()) bool // to the first loop
 	http *health.Server
@@ -28,7 +28,7 @@ var _ server = (*healthServer)(nil)
 // serve implements server, for the first loop's goroutine.
 func (h *healthServer) serve(fd int, lost func(why error)) (func(), error) {
 	file := os.NewFile(uintptr(fd), "health")
-	l, err := net.FileListener(file) // with a descriptor of its own
+	l, err := net.FileListener(file) // duplicates the descriptor
 	_ = file.Close()
 	if err != nil {
 		return nil, err
@@ -49,8 +49,8 @@ func (h *healthServer) serve(fd int, lost func(why error)) (func(), error) {
 	}, nil
 }
 
-// close ends the server. It waits a second for answers that are under way. Call
-// it when the loops have ended.
+// close ends the server. It waits up to a second for answers in progress. Call it after
+// the loops have ended.
 func (h *healthServer) close() {
 	brief, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -59,7 +59,7 @@ func (h *healthServer) close() {
 	}
 }
 
-// healthHandler returns the handler of all that the health endpoint answers.
+// healthHandler returns the handler of the health endpoint.
 func (s *Service) healthHandler(lines health.LogStats) http.Handler {
 	metrics := health.NewMetrics(s.clock, s.version, lines)
 	var loops []*reactor.Loop

@@ -10,24 +10,21 @@ import (
 )
 
 const (
-	// maxUnwritten is an upper bound on the bytes of the lines that wait to be
-	// written.
+	// maxUnwritten is an upper bound on the bytes of the queued lines.
 	maxUnwritten = 64 << 10
-	// lastWrites is how long Close waits for them.
+	// lastWrites is how long Close waits for the queued lines to be written.
 	lastWrites = 200 * time.Millisecond
 )
 
-// LogWriter writes the lines of a log. Write never waits for the reader of the
-// log: it puts the line into a bounded queue, which a goroutine of the LogWriter
-// writes out in order, one line in each call. A line that finds the queue full,
-// or that cannot be written, is dropped. The next line that is written comes
-// after one that says how many were dropped.
+// LogWriter writes the lines of a log. Write never blocks: it queues the line. A goroutine
+// writes the queue in order, one line per call. LogWriter drops a line if the queue is
+// full or writing fails, and writes the number of dropped lines before the next line.
 type LogWriter struct {
 	out       io.Writer
-	newLogger func(io.Writer) *slog.Logger // for the line that reports drops
+	newLogger func(io.Writer) *slog.Logger // formats the line that reports drops
 	wake      chan struct{}                // the queue has grown, or the writer is closed
-	done      chan struct{}                // the goroutine has ended
-	total     atomic.Uint64                // lines that were dropped
+	done      chan struct{}                // closed when the goroutine has ended
+	total     atomic.Uint64                // dropped lines
 
 	mu     sync.Mutex
 	queue  []entry
@@ -35,11 +32,11 @@ type LogWriter struct {
 	closed bool
 
 	// For the goroutine only.
-	dropped int  // lines that are not reported yet
-	partial bool // what was written last is a part of a line
+	dropped int  // dropped lines that are not reported yet
+	partial bool // the last write ended within a line
 }
 
-// entry is a line, or in its place a number of lines that were dropped.
+// entry is a queued line or, where lines were dropped, their number.
 type entry struct {
 	line    []byte
 	dropped int
@@ -53,8 +50,8 @@ func NewLogWriter(out io.Writer, newLogger func(io.Writer) *slog.Logger) *LogWri
 	return w
 }
 
-// Write queues a whole line, as slog's handlers write a record. It always returns
-// len(line) and nil.
+// Write queues line, a whole line, as the handlers of slog write it. It returns len(line)
+// and nil. Any goroutine may call it.
 func (w *LogWriter) Write(line []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -64,7 +61,7 @@ func (w *LogWriter) Write(line []byte) (int, error) {
 	n := len(w.queue)
 	dropping := n > 0 && w.queue[n-1].dropped > 0
 	room := maxUnwritten - w.size
-	if dropping { // until half of the queue is free, so that reports stay few
+	if dropping { // until half of the queue is free, to keep the reports few
 		room -= maxUnwritten / 2
 	}
 	switch {
@@ -82,13 +79,11 @@ func (w *LogWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Dropped returns the number of lines that were dropped since the LogWriter was made,
-// reported or not. Any goroutine may call it.
+// Dropped returns the number of dropped lines, reported or not. Any goroutine may call it.
 func (w *LogWriter) Dropped() uint64 { return w.total.Load() }
 
-// Close ends the LogWriter. It waits until all lines are written, but at most
-// lastWrites: a write that hangs goes on hanging until the process ends. Lines
-// that come later are discarded.
+// Close ends the LogWriter. It waits at most lastWrites until all lines are written: a
+// write may hang until the process ends. Write discards lines from now on.
 func (w *LogWriter) Close() {
 	w.mu.Lock()
 	w.closed = true
@@ -102,7 +97,7 @@ func (w *LogWriter) Close() {
 	}
 }
 
-// signal wakes run. It never waits.
+// signal wakes run. It never blocks.
 func (w *LogWriter) signal() {
 	select {
 	case w.wake <- struct{}{}:
@@ -110,7 +105,7 @@ func (w *LogWriter) signal() {
 	}
 }
 
-// run writes what is queued, until the LogWriter is closed and nothing is left.
+// run writes the queue, until the LogWriter is closed and the queue is empty.
 func (w *LogWriter) run() {
 	defer close(w.done)
 	for range w.wake {
@@ -123,12 +118,12 @@ func (w *LogWriter) run() {
 	}
 }
 
-// next dequeues an entry. The size of its line counts no more.
+// next dequeues an entry.
 func (w *LogWriter) next() (e entry, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.queue) == 0 {
-		w.queue = nil // what a flood has left is garbage
+		w.queue = nil // frees the memory of a burst
 		return entry{}, false
 	}
 	e = w.queue[0]
@@ -138,19 +133,19 @@ func (w *LogWriter) next() (e entry, ok bool) {
 	return e, true
 }
 
-// ended reports whether nothing is left to write, and nothing will come.
+// ended reports whether the LogWriter is closed and the queue is empty.
 func (w *LogWriter) ended() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.closed && len(w.queue) == 0
 }
 
-// write writes a line, and before it how many were dropped.
+// write writes the line of an entry. If lines were dropped, it writes their number first.
 func (w *LogWriter) write(e entry) {
 	w.dropped += e.dropped
 	if w.dropped > 0 {
 		var report bytes.Buffer
-		// An error, since what was dropped may have been one, at any level.
+		// At level error: a dropped line may have had any level.
 		w.newLogger(&report).Error("log lines were dropped", "count", w.dropped)
 		if w.put(report.Bytes()) {
 			w.dropped = 0
@@ -164,7 +159,7 @@ func (w *LogWriter) write(e entry) {
 
 // put writes a whole line, and reports whether it was written.
 func (w *LogWriter) put(line []byte) bool {
-	if w.partial { // the next line is not to continue it
+	if w.partial { // end the partial line first
 		line = append([]byte{'\n'}, line...)
 	}
 	n, err := w.out.Write(line)

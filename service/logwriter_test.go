@@ -15,13 +15,12 @@ func newTextLogger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, nil))
 }
 
-// gate is a reader of a log that takes lines while it is open, and fails writes
-// while err is set.
+// gate is the reader of a log. Writes block while it is shut, and fail while err is set.
 type gate struct {
 	syncBuffer
 	open  sync.RWMutex // held for writing while the gate is shut
 	err   error
-	short int // bytes that a failing write takes
+	short int // bytes that a failing write still writes
 }
 
 func (g *gate) Write(p []byte) (int, error) {
@@ -41,17 +40,17 @@ func (g *gate) fail(err error, short int) {
 	g.err, g.short = err, short
 }
 
-// idle waits until the LogWriter has written, or dropped, all it was given.
+// idle waits until the LogWriter has written or dropped all lines.
 func idle(t *testing.T, w *LogWriter) {
 	t.Helper()
-	eventually(t, "lines are left", func() bool {
+	eventually(t, "lines are still queued", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.queue == nil
 	})
 }
 
-// The queue is bounded; what does not fit is counted, and reported in its place.
+// The queue is bounded. The lines that do not fit are counted, and reported in their place.
 func TestLinesThatNobodyReadsAreDroppedAndReported(t *testing.T) {
 	var out gate
 	out.open.Lock()
@@ -152,10 +151,10 @@ func TestCloseDoesNotWaitForAWriteThatHangs(t *testing.T) {
 	select {
 	case <-closed:
 	case <-time.After(10 * time.Second):
-		t.Fatal("it waits")
+		t.Fatal("Close waits for ever")
 	}
 	if took := time.Since(began); took < lastWrites {
-		t.Errorf("it gave up after %v", took)
+		t.Errorf("Close returned after %v, want at least %v", took, lastWrites)
 	}
 	out.open.Unlock()
 	<-w.done

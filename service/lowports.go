@@ -5,40 +5,40 @@ import (
 	"log/slog"
 )
 
-// lowPorts keeps the right to bind to ports below unprivilegedPorts until all endpoints
-// at such ports are bound, and gives it up then. It belongs to the first loop's
-// goroutine.
+// lowPorts keeps CAP_NET_BIND_SERVICE until all endpoints at low ports are bound, and then
+// drops it. Only the first loop's goroutine uses it.
 //
-// What needs the right later does without it: a listener that is lost is not reopened
-// (see endpoint.lost), and UDP sockets with a stuck send buffer are replaced by
-// sockets that were opened beforehand (see udp.Config).
+// Afterwards nowd cannot bind to low ports: a failed listener is not reopened (see
+// endpoint.lost), and a UDP socket with a stuck send buffer is replaced by a socket that
+// was opened before (see udp.Config).
 type lowPorts struct {
-	unprivileged uint16       // the lowest port that takes no right: unprivilegedPorts
-	pending      int          // endpoints below it that are not bound yet
-	giveUp       func() error // gives up the right, for the whole process and for good
-	givenUp      bool
+	unprivileged uint16       // ports below this one are low: unprivilegedPorts
+	pending      int          // endpoints at low ports that are not bound yet
+	drop         func() error // drops the capability, for the whole process and for good
+	dropped      bool
 	log          *slog.Logger
 }
 
-// spareSenders is the number of sockets that each UDP server at a low port opens to
+// spareSenders is the number of spare sockets that each UDP server at a low port opens to
 // send from.
 const spareSenders = 16
 
-// errNotReopened is why an endpoint at a low port is not served once its socket is lost.
-var errNotReopened = errors.New("nowd has given up the right to bind to this port, so it has to be restarted")
+// errNotReopened is why an endpoint at a low port stays unserved after its socket failed.
+var errNotReopened = errors.New("nowd has dropped CAP_NET_BIND_SERVICE and cannot bind to this port again; restart nowd")
 
-// has reports whether binding to a port takes the right.
+// has reports whether a port is low.
 func (l *lowPorts) has(port uint16) bool { return port < l.unprivileged }
 
-// bound takes note that an endpoint is bound, or needs no binding.
+// bound is called once for each endpoint at a low port, when it is bound or does not have
+// to be bound any more.
 func (l *lowPorts) bound() {
-	if l.pending--; l.pending > 0 || l.givenUp {
+	if l.pending--; l.pending > 0 || l.dropped {
 		return
 	}
-	if err := l.giveUp(); err != nil {
-		l.log.Warn("cannot give up the right to bind to low ports", "error", err)
+	if err := l.drop(); err != nil {
+		l.log.Warn("cannot drop CAP_NET_BIND_SERVICE", "error", err)
 		return
 	}
-	l.givenUp = true
-	l.log.Debug("gave up the right to bind to low ports", "below", l.unprivileged)
+	l.dropped = true
+	l.log.Debug("dropped CAP_NET_BIND_SERVICE: all low ports are bound", "below", l.unprivileged)
 }

@@ -17,8 +17,8 @@ import (
 	"nowd/config"
 )
 
-// inChild runs the test that calls it once more in a process of its own, as root, and
-// reports whether this is that process: what is given up there is gone for good.
+// inChild runs the calling test again in a child process, as root, and reports whether
+// this is the child: a process cannot regain the capabilities that it drops.
 func inChild(t *testing.T) bool {
 	t.Helper()
 	const child = "LOW_PORTS_CHILD"
@@ -27,9 +27,9 @@ func inChild(t *testing.T) bool {
 	}
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("root has capabilities to give up; this is not root")
+			t.Fatal("needs root, for its capabilities")
 		}
-		t.Skip("root has capabilities to give up; this is not root")
+		t.Skip("needs root, for its capabilities")
 	}
 	c := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	c.Env = append(os.Environ(), child+"=1")
@@ -39,16 +39,16 @@ func inChild(t *testing.T) bool {
 	return false
 }
 
-// allThreads reports whether all threads have a set of capabilities, and no other, in
-// effect.
+// allThreads reports whether the effective and the permitted set of every thread are
+// effective.
 func allThreads(t *testing.T, effective uint64) bool {
 	t.Helper()
 	want := fmt.Sprintf("CapPrm:\t%016x\nCapEff:\t%016[1]x\n", effective)
 	return !slices.ContainsFunc(threads(t), func(status string) bool { return !strings.Contains(status, want) })
 }
 
-// TestRightToLowPortsIsGivenUpOnceTheyAreBound: one of two addresses can be bound only
-// later.
+// TestRightToLowPortsIsGivenUpOnceTheyAreBound: nowd keeps CAP_NET_BIND_SERVICE while one
+// of two addresses is taken, and drops it when that is free.
 func TestRightToLowPortsIsGivenUpOnceTheyAreBound(t *testing.T) {
 	if !inChild(t) {
 		return
@@ -63,7 +63,7 @@ func TestRightToLowPortsIsGivenUpOnceTheyAreBound(t *testing.T) {
 	s, log := startedWithoutCapabilities(t, "NOWD_UDP_LISTEN=127.88.0.1:1019", "NOWD_TCP_LISTEN=127.88.0.1:1018", "NOWD_LOOPS=2")
 	eventually(t, "TCP is not served", func() bool { return asked("tcp", s.config.TCP) })
 	if !allThreads(t, 1<<unix.CAP_NET_BIND_SERVICE) {
-		t.Errorf("other capabilities than the one that is needed:\n%s", threads(t)[0])
+		t.Errorf("capabilities other than CAP_NET_BIND_SERVICE:\n%s", threads(t)[0])
 	}
 	_ = unix.Close(taken)
 	eventually(t, "UDP is not served", func() bool { return asked("udp", s.config.UDP) })
@@ -72,16 +72,16 @@ func TestRightToLowPortsIsGivenUpOnceTheyAreBound(t *testing.T) {
 		t.Error("no answer afterwards")
 	}
 
-	// A listener that is lost now is lost for good, which is said. The other one goes on.
+	// A listener that fails now is not reopened, which nowd reports. The other one serves on.
 	if n := shutUpTo(t, s.config.TCP, 1); n != 1 {
 		t.Fatalf("%d listeners were shut, want 1", n)
 	}
 	eventually(t, "the loss is not reported", func() bool { return s.endpoints[1].check() != nil })
-	if err := s.endpoints[1].check(); !strings.Contains(err.Error(), "restarted") {
+	if err := s.endpoints[1].check(); !strings.Contains(err.Error(), "restart nowd") {
 		t.Errorf("/ready says %v", err)
 	}
-	if got := log.String(); !strings.Contains(got, "restarted") || strings.Contains(got, "reopening") {
-		t.Error("what to do is not logged")
+	if got := log.String(); !strings.Contains(got, "restart nowd") || strings.Contains(got, "reopening") {
+		t.Error("the log does not say to restart nowd")
 	}
 	for range 20 {
 		if !asked("tcp", s.config.TCP) {
@@ -90,8 +90,8 @@ func TestRightToLowPortsIsGivenUpOnceTheyAreBound(t *testing.T) {
 	}
 }
 
-// startedWithoutCapabilities is started, for a service that gives up what it does not
-// need. It may still connect to itself.
+// startedWithoutCapabilities starts a service that drops capabilities, but is not
+// restricted by Landlock: the test has to connect to it.
 func startedWithoutCapabilities(t *testing.T, environ ...string) (*Service, *syncBuffer) {
 	t.Helper()
 	c, err := config.Load(append(environ, "NOWD_HEALTH_LISTEN=off", "NOWD_LOG_LEVEL=debug"))
@@ -120,7 +120,7 @@ func startedWithoutCapabilities(t *testing.T, environ ...string) (*Service, *syn
 	return s, log
 }
 
-// Without CAP_SETPCAP the bounding set stays as it is, which is no error.
+// Without CAP_SETPCAP dropCapabilities keeps the bounding set and returns no error.
 func TestCapabilitiesAreDroppedWithoutTheRightToTheBoundingSet(t *testing.T) {
 	if !inChild(t) {
 		return

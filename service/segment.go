@@ -11,8 +11,8 @@ import (
 	"nowd/reactor"
 )
 
-// segment shares the clock's error bound with programs of the same host, through the
-// file NOWD_CLOCKBOUND. It belongs to the first loop's goroutine.
+// segment writes the clock's error bound to the file NOWD_CLOCKBOUND, in shared memory,
+// for other programs of the host. Only the first loop's goroutine uses it.
 type segment struct {
 	writer *clockbound.Writer
 	clock  *clock.Clock
@@ -21,26 +21,26 @@ type segment struct {
 
 	written clockbound.Snapshot
 	failed  bool // the last update failed
-	held    bool // what an earlier nowd wrote is still valid, and nothing newer is known
+	held    bool // written is from an earlier nowd, still valid, and nothing newer is known
 }
 
 const (
-	// segmentInterval is how often the segment is updated. Clients believe a status
-	// for 5 s.
+	// segmentInterval is the time between two updates of the segment. Clients treat a
+	// status older than 5 s as free running.
 	segmentInterval = time.Second
 
-	// segmentLife is an upper bound on how long an update is valid: after the end of
-	// nowd, nothing notices a step of the clock.
+	// segmentLife is an upper bound on how long an update is valid. It is short because
+	// clients do not see a step of the clock after nowd has ended.
 	segmentLife = time.Minute
 
 	// maxDrift is clock.MaxDrift in parts per billion.
 	maxDrift = uint32(clock.MaxDrift)
 
-	// noBound is the bound where none is known: 36 years.
+	// noBound stands for an unknown bound: 36 years.
 	noBound = time.Duration(1 << 60)
 )
 
-// openSegment opens the segment, if the settings have one.
+// openSegment opens the segment of NOWD_CLOCKBOUND. It returns nil if that is off.
 func openSegment(c *config.Config, log *slog.Logger) (*segment, error) {
 	if c.ClockBound == "" {
 		return nil, nil
@@ -54,16 +54,17 @@ func openSegment(c *config.Config, log *slog.Logger) (*segment, error) {
 	return g, nil
 }
 
-// foundDisrupted reports whether the clock was disrupted when an earlier nowd ended.
+// foundDisrupted reports whether an earlier nowd left the segment with the status
+// disrupted.
 func (g *segment) foundDisrupted() bool { return g.held && g.written.Status == clockbound.Disrupted }
 
-// run updates the segment as long as the loop runs.
+// run makes loop update the segment now and every segmentInterval.
 func (g *segment) run(loop *reactor.Loop) {
 	loop.After(0, g.update)
 	loop.Every(segmentInterval, g.update)
 }
 
-// update writes what is known of the clock now.
+// update writes the current quality of the clock.
 func (g *segment) update() {
 	asOf, err := clockbound.AsOf() // before the clock is read
 	if err == nil {
@@ -80,13 +81,13 @@ func (g *segment) update() {
 		if failed {
 			g.log.Error("cannot write the segment; retrying", "error", err)
 		} else {
-			g.log.Info("the segment can be written again")
+			g.log.Info("the segment is written again")
 		}
 	}
 }
 
-// canHold reports whether what an earlier nowd wrote is still valid, and nothing is
-// known of the clock yet that could replace it.
+// canHold reports whether the snapshot of an earlier nowd is still valid, and this nowd
+// has no error bound yet to replace it.
 func (g *segment) canHold(q *clock.Quality, now time.Duration) bool {
 	_, known := q.Error(q.At)
 	s := &g.written
@@ -94,7 +95,7 @@ func (g *segment) canHold(q *clock.Quality, now time.Duration) bool {
 		s.VoidAfter-s.AsOf <= segmentLife && s.AsOf <= now && now < s.VoidAfter
 }
 
-// snapshot returns what clients are to know of q. asOf is from just before it.
+// snapshot returns the snapshot for q. asOf was read just before q.
 func (g *segment) snapshot(q *clock.Quality, asOf time.Duration) clockbound.Snapshot {
 	s := clockbound.Snapshot{
 		AsOf: asOf, VoidAfter: asOf, Bound: noBound,
@@ -107,13 +108,13 @@ func (g *segment) snapshot(q *clock.Quality, asOf time.Duration) clockbound.Snap
 	return s
 }
 
-// growingError returns the bound that clients get. They may read the coarse clock,
-// as ClockBound's own do.
+// growingError returns the bound for clients. It allows for clients that read the coarse
+// clock, as ClockBound's own do.
 func growingError(q *clock.Quality) (time.Duration, bool) {
 	return q.GrowingError(segmentLife, clockbound.CoarseStep)
 }
 
-// life returns how long it takes a bound to grow to the limit, segmentLife at most.
+// life returns the time in which a bound grows to the limit, at most segmentLife.
 func life(bound, limit time.Duration) time.Duration {
 	if limit-bound >= clock.DriftOver(segmentLife) {
 		return segmentLife
@@ -121,8 +122,8 @@ func life(bound, limit time.Duration) time.Duration {
 	return max(0, limit-bound) * (time.Second / clock.MaxDrift)
 }
 
-// segmentStatus returns the status that clients get. A bound above the limit,
-// NOWD_CLOCK_MAX_ERROR, counts as none.
+// segmentStatus returns the status for clients. A bound at or above limit
+// (NOWD_CLOCK_MAX_ERROR) counts as unknown.
 func segmentStatus(q *clock.Quality, limit time.Duration) clockbound.Status {
 	bound, ok := growingError(q)
 	switch {
@@ -134,8 +135,8 @@ func segmentStatus(q *clock.Quality, limit time.Duration) clockbound.Status {
 	return clockbound.Unknown
 }
 
-// close closes the segment, and lets it say that nothing confirms the bound any more.
-// The loop has ended.
+// close closes the segment. If its status is synchronized, close first writes free
+// running: nobody confirms the bound any more. Call it after the loop has ended.
 func (g *segment) close() {
 	if g.written.Status == clockbound.Synchronized {
 		g.written.Status = clockbound.FreeRunning

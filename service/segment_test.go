@@ -20,24 +20,25 @@ import (
 	"nowd/config"
 )
 
-// kernel is what the kernel is made to say of a clock.
-type kernel struct{ says clock.State }
+// kernel is a clock.Kernel in a state that a test sets.
+type kernel struct{ state clock.State }
 
-func (k *kernel) State() (clock.State, error) { return k.says, nil }
+func (k *kernel) State() (clock.State, error) { return k.state, nil }
 
+// noClaim is the state of a clock without an error bound.
 var noClaim = clock.State{MaxError: clock.MaxErrorLimit}
 
-// wrote is a segment of a clock in a state that a test chooses, with no loop.
-type wrote struct {
+// testSegment is a segment without a loop, with a kernel that the test controls.
+type testSegment struct {
 	*segment
 	kernel *kernel
 	path   string
 	log    *bytes.Buffer
 }
 
-func segmentAt(t *testing.T, path string, state clock.State) *wrote {
+func segmentAt(t *testing.T, path string, state clock.State) *testSegment {
 	t.Helper()
-	w := &wrote{kernel: &kernel{state}, path: path, log: new(bytes.Buffer)}
+	w := &testSegment{kernel: &kernel{state}, path: path, log: new(bytes.Buffer)}
 	c, err := config.Load([]string{"NOWD_CLOCKBOUND=" + path, "NOWD_CLOCK_MAX_ERROR=100ms"})
 	if err != nil {
 		t.Fatal(err)
@@ -62,14 +63,15 @@ func inMemory(t *testing.T) string {
 	return filepath.Join(dir, "shm0")
 }
 
-func (w *wrote) updated(state clock.State) clockbound.Snapshot {
-	w.kernel.says = state
+// updated updates the segment with a state of the kernel, and returns the snapshot.
+func (w *testSegment) updated(state clock.State) clockbound.Snapshot {
+	w.kernel.state = state
 	w.update()
 	return w.written
 }
 
-// compared has a server agree with the clock, or contradict it.
-func (w *wrote) compared(offset time.Duration) {
+// compared sets a measurement by a time server. An offset of an hour contradicts the clock.
+func (w *testSegment) compared(offset time.Duration) {
 	w.clock.SetMeasurement(clock.Measurement{At: w.clock.Now(), Offset: offset, Bound: time.Millisecond, Life: time.Hour})
 }
 
@@ -138,7 +140,7 @@ func TestDisruptedUntilTheClaimIsSetAnew(t *testing.T) {
 	if s := w.updated(clock.State{MaxError: time.Millisecond}); s.Status != clockbound.Synchronized {
 		t.Fatalf("%+v", s)
 	}
-	w.kernel.says = noClaim
+	w.kernel.state = noClaim
 	w.clock.Stepped()
 	for range 2 {
 		if s := w.updated(noClaim); s.Status != clockbound.Disrupted || s.Marker != 1 {
@@ -190,7 +192,7 @@ func TestNextNowdHoldsWhatItFindsUntilItHasJudged(t *testing.T) {
 	}
 	w.clock.SetMeasurement(clock.Measurement{})
 	if s := w.updated(noClaim); s.Status != clockbound.Unknown {
-		t.Errorf("holds what it does not know: %+v", s)
+		t.Errorf("after the measurement expired: %+v", s)
 	}
 }
 
@@ -200,9 +202,9 @@ func TestNextNowdHoldsNothingThatIsOver(t *testing.T) {
 		"from the future": func(s *clockbound.Snapshot, now time.Duration) {
 			s.AsOf, s.VoidAfter = now+time.Hour, now+time.Hour+time.Second
 		},
-		"valid for too long":      func(s *clockbound.Snapshot, now time.Duration) { s.VoidAfter = now + time.Hour },
-		"of nothing":              func(s *clockbound.Snapshot, now time.Duration) { s.Status = clockbound.Unknown },
-		"of a status that is new": func(s *clockbound.Snapshot, now time.Duration) { s.Status = 7 },
+		"valid for too long":     func(s *clockbound.Snapshot, now time.Duration) { s.VoidAfter = now + time.Hour },
+		"of an unknown clock":    func(s *clockbound.Snapshot, now time.Duration) { s.Status = clockbound.Unknown },
+		"with an invalid status": func(s *clockbound.Snapshot, now time.Duration) { s.Status = 7 },
 	} {
 		path := inMemory(t)
 		writer, err := clockbound.Create(path)
@@ -257,7 +259,7 @@ func TestStoppedNowdSaysFreeRunning(t *testing.T) {
 		if now, err := r.Now(); err != nil || now.Status != c.want {
 			t.Errorf("%v, %v; want %v", now.Status, err, c.want)
 		}
-		_ = segmentAt(t, w.path, c.state) // the file is free
+		_ = segmentAt(t, w.path, c.state) // the file is not in use any more
 	}
 }
 
@@ -298,16 +300,17 @@ func TestMistakeInTheSegmentIsOneOfItsSetting(t *testing.T) {
 	}
 }
 
-// TestChangeIsWrittenAtOnce does not wait for the timer: a comparison reaches the
-// segment with the next turn of the loop, and so does a step.
+// TestChangeIsWrittenAtOnce: a measurement and a step reach the segment in the next turn of
+// the loop, before the timer.
 func TestChangeIsWrittenAtOnce(t *testing.T) {
 	changesAreWritten(t, func(c *clock.Clock) { c.Stepped() })
 }
 
-// TestStepOfTheHostsClockIsWrittenAtOnce sets the clock to what it shows.
+// TestStepOfTheHostsClockIsWrittenAtOnce sets the host's clock to its own time, which the
+// kernel reports as a step.
 func TestStepOfTheHostsClockIsWrittenAtOnce(t *testing.T) {
 	if os.Getenv("NOWD_SET_CLOCK") != "1" {
-		t.Skip("with NOWD_SET_CLOCK=1 this sets the clock, which every nowd on this host notices")
+		t.Skip("needs NOWD_SET_CLOCK=1: it sets the clock, which every nowd on this host sees as a step")
 	}
 	changesAreWritten(t, func(*clock.Clock) {
 		var now unix.Timespec
@@ -323,7 +326,7 @@ func changesAreWritten(t *testing.T, step func(*clock.Clock)) {
 	path := inMemory(t)
 	s, log := started(t, "NOWD_CLOCKBOUND="+path, "NOWD_LOOPS=2")
 	var r *clockbound.Client
-	eventually(t, "there is no segment", func() (ok bool) {
+	eventually(t, "the segment cannot be opened", func() (ok bool) {
 		var err error
 		r, err = clockbound.Open(path)
 		return err == nil
@@ -333,7 +336,7 @@ func changesAreWritten(t *testing.T, step func(*clock.Clock)) {
 	const times = 10
 	least := time.Hour
 	for range times {
-		eventually(t, "a comparison is not seen", func() bool {
+		eventually(t, "a measurement does not reach the segment", func() bool {
 			s.clock.SetMeasurement(clock.Measurement{At: s.clock.Now(), Bound: time.Millisecond, Life: time.Hour})
 			return status() == clockbound.Synchronized
 		})
@@ -341,14 +344,14 @@ func changesAreWritten(t *testing.T, step func(*clock.Clock)) {
 		step(s.clock)
 		for status() != clockbound.Disrupted {
 			if time.Since(began) > 10*time.Second {
-				t.Fatal("a step is not seen")
+				t.Fatal("a step does not reach the segment")
 			}
 		}
 		least = min(least, time.Since(began))
 	}
-	t.Logf("a step is seen after %v at the least", least)
+	t.Logf("the fastest of %d steps took %v to reach the segment", times, least)
 	if least > 10*time.Millisecond {
-		t.Error("that is too late")
+		t.Error("want at most 10ms")
 	}
 	eventually(t, "the steps are not logged", func() bool {
 		return strings.Count(log.String(), `msg="the clock was stepped"`) == int(s.clock.Steps())

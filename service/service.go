@@ -1,5 +1,6 @@
-// Package service is a running nowd: the protocols, the endpoints at which they
-// are served, the event loops, and how all of it starts and ends.
+// Package service runs nowd: it opens the endpoints of the protocols, runs the event
+// loops, and drains and stops them. It has the commands "nowd serve", "nowd wait" and
+// "nowd healthcheck".
 package service
 
 import (
@@ -34,30 +35,30 @@ type Service struct {
 	log       *slog.Logger
 	clock     *clock.Clock
 	protocols []config.Protocol
-	addrs     [][]netip.AddrPort // of each protocol, by its index
+	addrs     [][]netip.AddrPort // of each protocol, by its index in protocols
 	workers   []*worker
 	endpoints []*endpoint
 	health    *healthServer
-	ntp       *answer.NTP  // nil if it is not served
+	ntp       *answer.NTP  // nil if NOWD_NTP_LISTEN is off
 	driver    *driver      // nil without NOWD_XDP
 	peers     *peers.Peers // nil if NOWD_PEERS is off
 	low       *lowPorts
 	segment   *segment // nil if NOWD_CLOCKBOUND is off
 
-	observed struct { // of the clock, by observe, which the clock calls under its lock
+	observed struct { // by the last call of observe
 		steps  uint64
 		status clockbound.Status
 	}
 
 	stopping atomic.Bool // a signal came: /ready fails
-	draining atomic.Bool // the drain has begun: lost sockets are not reopened
+	draining atomic.Bool // the drain has begun: failed sockets are not reopened
 }
 
-// New returns a service that listens nowhere yet. It logs to log, which writes lines.
-// The error names the setting that is wrong.
+// New returns a service that does not listen yet. log writes to lines. The error names
+// the setting that is wrong.
 func New(c *config.Config, version string, log *slog.Logger, lines health.LogStats) (*Service, error) {
 	s := &Service{config: c, version: version, log: log, protocols: c.Protocols()}
-	s.low = &lowPorts{unprivileged: unprivilegedPorts(), giveUp: func() error { return dropCapabilities(0) }, log: log}
+	s.low = &lowPorts{unprivileged: unprivilegedPorts(), drop: func() error { return dropCapabilities(0) }, log: log}
 	if err := s.makeClock(); err != nil {
 		return nil, err
 	}
@@ -100,7 +101,7 @@ func New(c *config.Config, version string, log *slog.Logger, lines health.LogSta
 	return s, nil
 }
 
-// lookUp finds the addresses of each protocol: those that its setting has or names.
+// lookUp finds the addresses of each protocol. It resolves the names in the settings.
 func (s *Service) lookUp() error {
 	for _, p := range s.protocols {
 		addrs, err := p.Listen.Addrs()
@@ -112,8 +113,8 @@ func (s *Service) lookUp() error {
 	return nil
 }
 
-// makeClock opens the segment, and makes the clock. The clock is disrupted from the
-// beginning if an earlier nowd left the segment so.
+// makeClock opens the segment, and makes the clock. The clock starts as disrupted if an
+// earlier nowd left the segment with that status.
 func (s *Service) makeClock() (err error) {
 	if s.segment, err = openSegment(s.config, s.log); err != nil {
 		return err
@@ -129,8 +130,8 @@ func (s *Service) makeClock() (err error) {
 	return nil
 }
 
-// newPeers returns what measures the other members of the cluster. They measure
-// this host where it serves NTP.
+// newPeers returns the measurements of the other members of the cluster. The others
+// measure this host at the addresses where it serves NTP.
 func (s *Service) newPeers() *peers.Peers {
 	var listening []netip.AddrPort
 	for _, e := range s.endpoints {
@@ -143,13 +144,13 @@ func (s *Service) newPeers() *peers.Peers {
 	})
 }
 
-// makeWorkers makes the loops, and on each of them a server for each protocol.
-// maxConns is the greatest number of connections of each protocol.
+// makeWorkers makes the loops, and on each of them a server for each protocol. maxConns is
+// an upper bound on the connections of each protocol.
 func (s *Service) makeWorkers(maxConns int) error {
-	// A loop that waits in the kernel keeps its right to run Go code unless another
-	// goroutine needs it. With one more than there are loops, none of them has it
-	// taken away in every wait. To set GOMAXPROCS ends Go's own following of the
-	// container's limit, so it is left alone where it is enough.
+	// While a loop waits in the kernel, the Go scheduler may give its P to another
+	// goroutine, and the loop then has to get one back after each wait. With one P more
+	// than there are loops this is rare. Setting GOMAXPROCS stops Go from following the
+	// container's CPU limit, so set it only if it is too low.
 	if n := int(s.config.Loops) + 1; runtime.GOMAXPROCS(0) < n {
 		runtime.GOMAXPROCS(n)
 	}
@@ -174,7 +175,7 @@ func (s *Service) makeEndpoints() error {
 		for _, addr := range s.addrs[i] {
 			for _, other := range s.endpoints {
 				if other.protocol.Name != p.Name && other.protocol.Network == p.Network && config.Overlap(other.addr, addr) {
-					return fmt.Errorf("%s=%q: %v is %s's already", p.Setting, p.Listen, addr, other.protocol.Setting)
+					return fmt.Errorf("%s=%q: %s has the address %v as well; want another port", p.Setting, p.Listen, other.protocol.Setting, addr)
 				}
 			}
 			e := &endpoint{protocol: p, addr: addr, first: first, log: s.log, draining: &s.draining, changed: s.endpointChanged}
@@ -197,33 +198,32 @@ func (s *Service) makeEndpoints() error {
 	return nil
 }
 
-// Run serves until SIGTERM, SIGINT or SIGHUP, then answers what is owed and
-// returns nil. It returns an Interrupted if a second signal comes before that is
-// done: the process has to end at once. Another error is that of a loop that
-// cannot go on.
+// Run serves until SIGTERM, SIGINT or SIGHUP. Then it drains the loops and returns nil. It
+// returns an Interrupted if a second signal comes during the drain: the caller must end
+// the process at once. It returns any other error if a loop fails.
 func (s *Service) Run() error {
-	// Before anything is announced, so that no signal comes too early; until here
-	// a signal ends nowd as it ends any process. They stay caught when Run returns,
-	// or one more would change the exit status while the log is closed.
+	// Catch signals before the first log line: a reader of that line may send one. Run does
+	// not release them: a signal while the caller closes the log would change the exit
+	// status.
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	if !signal.Ignored(syscall.SIGHUP) { // as nohup(1) has it
+	if !signal.Ignored(syscall.SIGHUP) { // nohup(1) ignores it
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 
-	_, _ = time.Now().Zone() // reads the zone's file, which cannot be opened later
+	_, _ = time.Now().Zone() // loads the zone's file, which confine makes unreadable
 	if err := s.confine(); err != nil {
-		s.log.Warn("cannot give up what is not needed", "error", err)
+		s.log.Warn("cannot drop privileges", "error", err)
 	}
 	return s.run(signals)
 }
 
-// Interrupted is the error of Run when a second signal has come.
+// Interrupted is the error of Run after a second signal.
 type Interrupted struct{ Signal syscall.Signal }
 
 func (i Interrupted) Error() string { return "interrupted: " + i.Signal.String() }
 
-// run runs the loops until a signal comes, and ends them.
+// run runs the loops until a signal comes, and then stops them.
 func (s *Service) run(signals <-chan os.Signal) error {
 	s.log.Info("starting", "version", s.version, "loops", int(s.config.Loops), "poller", s.config.Poller)
 	var running sync.WaitGroup
@@ -269,7 +269,7 @@ func (s *Service) run(signals <-chan os.Signal) error {
 	return s.awaitStop(stopped, signals)
 }
 
-// stop drains the loops, after NOWD_DRAIN_DELAY, and tells them to end.
+// stop waits for NOWD_DRAIN_DELAY, drains the loops, and stops them.
 func (s *Service) stop() {
 	time.Sleep(s.config.DrainDelay)
 	s.draining.Store(true)
@@ -279,13 +279,12 @@ func (s *Service) stop() {
 	}
 }
 
-// sameSignal is how long another signal counts as the first one: coreutils'
-// timeout, for one, signals the process and, at once, its group as well.
+// sameSignal is how long further signals count as the first one: timeout(1) signals the
+// process, and at the same time its process group.
 const sameSignal = 100 * time.Millisecond
 
-// awaitStop returns nil when the service has stopped, or an Interrupted when
-// another signal comes before. SIGHUP is none: a terminal that hangs up may send
-// it several times.
+// awaitStop returns nil when the service has stopped, or an Interrupted if another signal
+// comes before. It ignores SIGHUP: a terminal that hangs up may send it several times.
 func (s *Service) awaitStop(stopped <-chan struct{}, signals <-chan os.Signal) error {
 	first := time.Now()
 	for {

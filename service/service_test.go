@@ -23,7 +23,7 @@ import (
 	"nowd/config"
 )
 
-// started is a service in this process, with the ports that it serves at.
+// started starts a service in this process, at free ports, until the test ends.
 func started(t *testing.T, environ ...string) (s *Service, log *syncBuffer) {
 	t.Helper()
 	environ = append([]string{"NOWD_UDP_LISTEN=" + freeAddr(t), "NOWD_TCP_LISTEN=" + freeAddr(t), "NOWD_HEALTH_LISTEN=off"}, environ...)
@@ -50,7 +50,7 @@ func started(t *testing.T, environ ...string) (s *Service, log *syncBuffer) {
 	return s, log
 }
 
-// noDrops is a log that drops nothing.
+// noDrops is a health.LogStats without dropped lines.
 type noDrops struct{}
 
 func (noDrops) Dropped() uint64 { return 0 }
@@ -91,6 +91,7 @@ func freeAddr(t *testing.T) string {
 	return ""
 }
 
+// eventually fails with what unless cond becomes true within 10 s.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
@@ -100,6 +101,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
+// asked reports whether a service answers at l.
 func asked(network string, l config.Listen) bool {
 	c, err := net.DialTimeout(network, l.String(), time.Second)
 	if err != nil {
@@ -138,14 +140,13 @@ func TestAddressesThatANameStandsForAreGivenOutOnce(t *testing.T) {
 	}
 }
 
-// A loop that was held up may report a loss when its socket has been reopened
-// long ago.
+// A slow loop may report a failed socket after the endpoint has been reopened.
 func TestLateReportOfALossIsIgnored(t *testing.T) {
 	s, log := started(t, "NOWD_LOOPS=2")
 	eventually(t, "no answer", func() bool { return asked("tcp", s.config.TCP) })
 	e := s.endpoints[1]
 	e.lost(errors.New("at once"), 1)
-	eventually(t, "not opened anew", func() bool { return strings.Count(log.String(), "protocol=tcp") == 2 })
+	eventually(t, "not reopened", func() bool { return strings.Count(log.String(), "protocol=tcp") == 2 })
 	e.lost(errors.New("late"), 1)
 	passed := make(chan struct{})
 	s.workers[0].loop.Post(func() { close(passed) })
@@ -156,33 +157,32 @@ func TestLateReportOfALossIsIgnored(t *testing.T) {
 	}
 }
 
-// TestLostSocketIsReopened: a listener that is shut down under us accepts nothing
-// any more; it hangs up.
+// TestLostSocketIsReopened shuts listeners down behind the loops: they report a hang-up.
 func TestLostSocketIsReopened(t *testing.T) {
 	for _, loops := range []int{1, 2} {
 		t.Run(strconv.Itoa(loops), func(t *testing.T) {
 			s, log := started(t, fmt.Sprintf("NOWD_LOOPS=%d", loops))
 			eventually(t, "no answer", func() bool { return asked("tcp", s.config.TCP) })
-			// When one is lost, the others are closed, maybe before we come to them.
+			// When one fails, nowd closes the others, maybe before this test finds them.
 			if n := shutListeners(t, s.config.TCP); n < 1 || n > loops {
 				t.Fatalf("%d listeners, want %d", n, loops)
 			}
-			eventually(t, "the loss went unnoticed", func() bool { return strings.Contains(log.String(), "a socket is gone") })
-			eventually(t, "not opened anew", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.config.TCP) })
+			eventually(t, "the failure is not logged", func() bool { return strings.Contains(log.String(), "socket failed") })
+			eventually(t, "not reopened", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.config.TCP) })
 			for range 20 {
 				if !asked("tcp", s.config.TCP) {
 					t.Error("no answer afterwards")
 				}
 			}
 			if n := strings.Count(log.String(), "protocol=tcp"); n != 2 {
-				t.Errorf("it has listened %d times, want 2", n)
+				t.Errorf("opened %d times, want 2", n)
 			}
 		})
 	}
 }
 
-// TestLostHealthListenerIsReopened: probes are answered again, and clients were all
-// the time.
+// TestLostHealthListenerIsReopened: probes are answered again after the failure, and
+// clients are answered throughout.
 func TestLostHealthListenerIsReopened(t *testing.T) {
 	s, log := started(t, "NOWD_HEALTH_LISTEN="+freeAddr(t))
 	alive := func() bool {
@@ -203,20 +203,20 @@ func TestLostHealthListenerIsReopened(t *testing.T) {
 			t.Error("no answer to a client")
 		}
 	}
-	if n := strings.Count(log.String(), "a socket is gone"); n != 2 {
-		t.Errorf("the loss is logged %d times, want 2", n)
+	if n := strings.Count(log.String(), "socket failed"); n != 2 {
+		t.Errorf("the failure is logged %d times, want 2", n)
 	}
 	http.DefaultClient.CloseIdleConnections()
 }
 
-// shutListeners shuts the listeners at an address down, and returns how many.
+// shutListeners shuts down the listeners at an address, and returns their number.
 func shutListeners(t *testing.T, at config.Listen) int { return shutUpTo(t, at, math.MaxInt) }
 
-// shutUpTo shuts at most so many of them down.
+// shutUpTo shuts down at most most listeners at an address, and returns their number.
 func shutUpTo(t *testing.T, at config.Listen, most int) (n int) {
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Skip("without /proc the descriptors cannot be found")
+		t.Skip("needs /proc to find the descriptors")
 	}
 	for _, e := range fds {
 		fd, _ := strconv.Atoi(e.Name())
@@ -243,14 +243,14 @@ func TestTakenAddressIsTriedAgain(t *testing.T) {
 	}
 	defer taken.Close()
 	s, log := started(t, "NOWD_TCP_LISTEN="+taken.Addr().String())
-	eventually(t, "it is not said", func() bool { return strings.Contains(log.String(), "address already in use") })
+	eventually(t, "the error is not logged", func() bool { return strings.Contains(log.String(), "address already in use") })
 	if err := s.endpoints[1].check(); err == nil {
 		t.Error("ready without its address")
 	}
 	_ = taken.Close()
-	eventually(t, "it never came up", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.config.TCP) })
+	eventually(t, "the address is never served", func() bool { return s.endpoints[1].check() == nil && asked("tcp", s.config.TCP) })
 	if n := strings.Count(log.String(), "cannot listen"); n != 1 {
-		t.Errorf("said %d times", n)
+		t.Errorf("logged %d times, want 1", n)
 	}
 }
 
@@ -273,7 +273,7 @@ func limitOpenFiles(t *testing.T, files uint64) {
 	})
 }
 
-// needed counts the files of a service with these settings and addresses.
+// needed counts the files of a service with these settings.
 func needed(t *testing.T, c *config.Config) files {
 	t.Helper()
 	s := &Service{config: c, protocols: c.Protocols()}
@@ -299,10 +299,10 @@ func TestConnectionsFitTheLimitOfFiles(t *testing.T) {
 	}
 }
 
-// TestLoopsFitThePoller: with more loops than select(2) has descriptors for, nothing is
-// started; with as many as there are, everything is served.
+// TestLoopsFitThePoller: with more loops than select(2) can watch, New fails; with the
+// highest number that it can watch, every endpoint is served.
 func TestLoopsFitThePoller(t *testing.T) {
-	limitOpenFiles(t, 1024) // which select would set
+	limitOpenFiles(t, 1024) // as limitFiles would
 	udp, tcp := freeAddr(t), freeAddr(t)
 	load := func(loops int) *config.Config {
 		t.Helper()
@@ -320,7 +320,7 @@ func TestLoopsFitThePoller(t *testing.T) {
 		}
 		return err != nil
 	})
-	if most < 150 || most == 256 { // a wake-up, a socket, a listener and a spare one, and a client
+	if most < 150 || most == 256 { // a loop has a wake-up, a socket, a listener, a spare and a client
 		t.Fatalf("%d loops pass the check", most)
 	}
 	if s, err := New(load(most+1), "test", slog.New(slog.DiscardHandler), noDrops{}); err == nil {
@@ -328,14 +328,14 @@ func TestLoopsFitThePoller(t *testing.T) {
 	}
 	s, log := started(t, "NOWD_POLLER=select", fmt.Sprintf("NOWD_LOOPS=%d", most), "NOWD_UDP_LISTEN="+udp, "NOWD_TCP_LISTEN="+tcp)
 	for _, e := range s.endpoints {
-		eventually(t, "not all is served", func() bool { return e.check() == nil })
+		eventually(t, "an endpoint is not served", func() bool { return e.check() == nil })
 	}
 	for range 10 {
 		if !asked("udp", s.config.UDP) {
 			t.Error("no answer")
 		}
 	}
-	if got := log.String(); strings.Contains(got, "gone") || strings.Contains(got, "cannot listen") {
+	if got := log.String(); strings.Contains(got, "socket failed") || strings.Contains(got, "cannot listen") {
 		t.Errorf("logged: %s", got)
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"nowd/reactor"
 )
 
-// stepWatch announces the steps of the clock at a descriptor: *clock.StepWatch.
+// stepWatch makes a descriptor readable when the clock is stepped: *clock.StepWatch.
 type stepWatch interface {
 	FD() int
 	Stepped() (bool, error)
 	Close() error
 }
 
-// stepHandler handles the announcements of steps, on the first loop.
+// stepHandler handles the steps of the clock, on the first loop.
 type stepHandler struct {
 	*Service
 	watch stepWatch
@@ -22,9 +22,9 @@ type stepHandler struct {
 
 var _ reactor.Handler = (*stepHandler)(nil)
 
-// watchSteps has the first loop handle announcements of steps. Where the kernel
-// makes none, a step is seen by comparison alone, when the clock's quality is next
-// refreshed.
+// watchSteps makes the first loop handle the steps of the clock. If the kernel does not
+// report steps, nowd detects them by comparing clocks when it refreshes the clock's
+// quality.
 func (s *Service) watchSteps() {
 	watch, err := newStepWatch()
 	if err == nil {
@@ -35,9 +35,9 @@ func (s *Service) watchSteps() {
 	}
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		s.log.Debug("steps of the clock are not announced", "error", err)
+		s.log.Debug("the kernel does not report clock steps", "error", err)
 	case err != nil:
-		s.log.Warn("steps of the clock are not announced", "error", err)
+		s.log.Warn("the kernel does not report clock steps", "error", err)
 	}
 }
 
@@ -48,7 +48,7 @@ func (h *stepHandler) Ready(_ int, events reactor.Events) reactor.Events {
 		h.clock.Stepped()
 	}
 	if err != nil {
-		h.log.Error("steps of the clock are announced no more", "error", err)
+		h.log.Error("cannot watch for clock steps any more", "error", err)
 		_ = h.workers[0].loop.Remove(h.watch.FD())
 		_ = h.watch.Close()
 	}
@@ -58,13 +58,13 @@ func (h *stepHandler) Ready(_ int, events reactor.Events) reactor.Events {
 // Removed implements reactor.Handler.
 func (h *stepHandler) Removed(_ int, why error) {
 	if !errors.Is(why, reactor.ErrClosed) {
-		h.log.Error("steps of the clock are announced no more", "error", why)
+		h.log.Error("cannot watch for clock steps any more", "error", why)
 	}
 	_ = h.watch.Close()
 }
 
-// observe is called with each new quality of the clock. It logs steps, and has the
-// segment written if its marker or its status has changed.
+// observe logs steps, and updates the segment if its marker or its status has changed. The
+// clock calls it with each new quality, under its lock.
 func (s *Service) observe(q *clock.Quality) {
 	stepped := q.Steps != s.observed.steps
 	if stepped {

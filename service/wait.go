@@ -14,21 +14,21 @@ import (
 	"nowd/upstream"
 )
 
-// Wait waits until the clock of this host is trusted. It returns the error bound
-// then, or, when ctx is done, an error that says what is still missing.
+// Wait waits until the clock of this host is trusted.
 type Wait struct {
 	Config     *config.Config
-	Limit      time.Duration // upper bound on the error of a clock that is trusted
-	ClockBound string        // the segment that decides; empty for the kernel and NOWD_UPSTREAM
-	Progress   func(why error)
+	Limit      time.Duration   // the highest error bound of a trusted clock
+	ClockBound string          // path of the segment that decides; empty for the kernel and NOWD_UPSTREAM
+	Progress   func(why error) // called once a second with why the clock is not trusted; may be nil
 }
 
-// waitInterval is how often a Wait looks.
+// waitInterval is the time between two checks of the clock.
 const waitInterval = 50 * time.Millisecond
 
-// Run waits. It calls Progress, if that is not nil, once a second.
+// Run waits until the clock is trusted, and returns its error bound. If ctx is done first,
+// Run returns an error with the cause of ctx and why the clock is not trusted.
 func (w *Wait) Run(ctx context.Context) (bound time.Duration, err error) {
-	look, stop, err := w.start(ctx)
+	check, stop, err := w.start(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -36,7 +36,7 @@ func (w *Wait) Run(ctx context.Context) (bound time.Duration, err error) {
 	tick := time.NewTicker(waitInterval)
 	defer tick.Stop()
 	for shown := time.Now(); ; {
-		bound, why := look()
+		bound, why := check()
 		if why == nil {
 			return bound, nil
 		}
@@ -52,27 +52,27 @@ func (w *Wait) Run(ctx context.Context) (bound time.Duration, err error) {
 	}
 }
 
-// start returns a function that returns the error bound, or why the clock is not
-// trusted yet, and one that ends what start began.
-func (w *Wait) start(ctx context.Context) (look func() (time.Duration, error), stop func(), err error) {
+// start returns two functions: check returns the error bound, or why the clock is not
+// trusted; stop releases what start has opened.
+func (w *Wait) start(ctx context.Context) (check func() (time.Duration, error), stop func(), err error) {
 	if w.ClockBound != "" {
 		var client *clockbound.Client
-		return func() (time.Duration, error) { return w.lookAtSegment(&client) }, func() {}, nil
+		return func() (time.Duration, error) { return w.checkSegment(&client) }, func() {}, nil
 	}
 	c, err := newClock(clock.Config{Floor: w.Config.ClockErrorFloor})
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var checking sync.WaitGroup
+	var measuring sync.WaitGroup
 	compare := len(w.Config.Upstream) > 0
 	if compare {
-		k := upstream.New(upstream.Config{
+		checker := upstream.New(upstream.Config{
 			Servers: w.Config.Upstream, Interval: w.Config.UpstreamInterval, Clock: c, Logger: slog.New(slog.DiscardHandler),
 		})
-		checking.Go(func() { k.Run(ctx) })
+		measuring.Go(func() { checker.Run(ctx) })
 	}
-	look = func() (time.Duration, error) {
+	check = func() (time.Duration, error) {
 		q := c.Refresh()
 		if _, compared := q.Upstream(); compare && !compared {
 			return 0, errors.New("the clock has not been compared with NOWD_UPSTREAM yet")
@@ -80,12 +80,12 @@ func (w *Wait) start(ctx context.Context) (look func() (time.Duration, error), s
 		bound, _ := q.Error(q.At)
 		return bound, untrusted(q, q.At, w.Limit)
 	}
-	return look, func() { cancel(); checking.Wait() }, nil
+	return check, func() { cancel(); measuring.Wait() }, nil
 }
 
-// lookAtSegment opens the segment, if that is still to be done: it need not be there
-// from the beginning.
-func (w *Wait) lookAtSegment(client **clockbound.Client) (time.Duration, error) {
+// checkSegment checks the segment. It opens the segment unless an earlier call could: the
+// file may not exist yet when the wait begins.
+func (w *Wait) checkSegment(client **clockbound.Client) (time.Duration, error) {
 	if *client == nil {
 		c, err := clockbound.Open(w.ClockBound)
 		if err != nil {
@@ -97,11 +97,19 @@ func (w *Wait) lookAtSegment(client **clockbound.Client) (time.Duration, error) 
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", w.ClockBound, err)
 	}
-	if !now.Status.Bounded() {
-		return 0, fmt.Errorf("%s: the clock is %v", w.ClockBound, now.Status)
+	bound, err := (now.Latest.Sub(now.Earliest)+1)/2, error(nil)
+	switch {
+	case now.Status == clockbound.Disrupted:
+		err = fmt.Errorf("the clock was set, or a time server contradicts it (status disrupted); want an error bound of at most %v", w.Limit)
+	case !now.Status.Bounded():
+		err = fmt.Errorf("the clock is not synchronised, or its error is above the writer's limit (status %v); want an error bound of at most %v", now.Status, w.Limit)
+	default:
+		err = aboveLimit(bound, w.Limit)
 	}
-	bound := (now.Latest.Sub(now.Earliest) + 1) / 2
-	return bound, aboveLimit(bound, w.Limit)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", w.ClockBound, err)
+	}
+	return bound, nil
 }
 
 // untrusted returns why a clock is not trusted at t, or nil.
@@ -113,7 +121,7 @@ func untrusted(q *clock.Quality, t time.Time, limit time.Duration) error {
 	case q.Err != nil:
 		return q.Err
 	case q.Contradicted():
-		return errors.New("the clock is not what the upstream says")
+		return errors.New("NOWD_UPSTREAM contradicts the clock")
 	case !ok || !q.Synced():
 		return errors.New("the clock is not synchronised")
 	}
@@ -125,5 +133,5 @@ func aboveLimit(bound, limit time.Duration) error {
 	if bound <= limit {
 		return nil
 	}
-	return fmt.Errorf("the clock may be off by %v, more than %v", bound, limit)
+	return fmt.Errorf("the error bound of the clock is %v; want at most %v", bound, limit)
 }

@@ -2,76 +2,80 @@ package service
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
+	"nowd/command"
 	"nowd/config"
 )
 
-const waitUsage = `usage: nowd wait [flags]
+// WaitCommand is the command "nowd wait". SIGINT and SIGTERM end it early.
+var WaitCommand = command.Command{
+	Name:    "wait",
+	Summary: "wait until the clock of this host is trusted",
+	Text: `Waits until the clock of this host is trusted, and prints its error bound. The clock
+is trusted if the kernel says that it is synchronised and the error bound is low
+enough. With NOWD_UPSTREAM wait first compares the clock with these servers.
 
-Waits until the clock of this host is trusted: it is synchronised, by what the
-kernel says, and by a comparison with NOWD_UPSTREAM if that is set, and its error
-bound is low enough.
+With -clockbound the status and the error bound in a ClockBound segment decide
+instead. A nowd with NOWD_CLOCKBOUND writes one.
+`,
+	Status: `0  the clock is trusted
+1  the clock was not trusted before -timeout or a signal
+2  a mistake on the command line or in a setting
+`,
+	Examples: `nowd wait -max-error 10ms -timeout 2m && exec my-database
+nowd wait -clockbound /var/run/clockbound/shm0
+`,
+	New: func(flags *flag.FlagSet) command.Func {
+		w, timeout := new(Wait), new(time.Duration)
+		command.DurationVar(flags, timeout, "timeout", 0, "the `time` to wait; 0 is no limit")
+		command.PositiveDurationVar(flags, &w.Limit, "max-error", 0, "the highest error bound, a `time`, of a trusted clock (default NOWD_CLOCK_MAX_ERROR)")
+		flags.StringVar(&w.ClockBound, "clockbound", "", "the `path` of a ClockBound segment that decides, instead of the kernel and NOWD_UPSTREAM")
+		return func(c *command.Call) int { return w.main(c, *timeout) }
+	},
+}
 
-With -clockbound, the status and the error bound that a nowd writes decide
-instead (NOWD_CLOCKBOUND).
-
-The exit status is 0 when the clock is trusted, 1 if it is not in time, and 2 for
-a mistake on the command line or in a setting.
-
-`
-
-// WaitMain is the command nowd wait. args are the arguments after "wait", and environ
-// has the settings. It returns the exit status: 0 when the clock is trusted, 1 if it is
-// not in time, 2 for a mistake on the command line or in a setting.
-func WaitMain(args, environ []string, stdout, stderr io.Writer) int {
-	c, err := config.Load(environ)
+// main runs the command, and returns the exit status. A timeout of 0 is no limit.
+func (w *Wait) main(call *command.Call, timeout time.Duration) int {
+	c, err := config.Load(call.Environ)
 	if err != nil {
-		fmt.Fprintln(stderr, err)
-		return 2
+		fmt.Fprintln(call.Stderr, err)
+		return command.Usage
 	}
-	w := Wait{Config: c}
-	flags := flag.NewFlagSet("nowd wait", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	timeout := flags.Duration("timeout", 0, "the `time` to wait at most (default: for ever)")
-	flags.DurationVar(&w.Limit, "max-error", c.ClockMaxError, "the error bound, a `time`, up to which the clock is trusted; the default is NOWD_CLOCK_MAX_ERROR")
-	flags.StringVar(&w.ClockBound, "clockbound", "", "the `path` of a ClockBound segment that decides, not the kernel and NOWD_UPSTREAM")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, waitUsage)
-		flags.PrintDefaults()
-	}
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0
-	case err != nil:
-		return 2
-	case flags.NArg() > 0 || *timeout < 0 || w.Limit <= 0:
-		fmt.Fprintf(stderr, "nowd wait: -timeout=%v -max-error=%v %q: want a time-out that is not negative, an error above 0, and no arguments\n", *timeout, w.Limit, flags.Args())
-		return 2
+	if w.Config = c; w.Limit == 0 {
+		w.Limit = c.ClockMaxError
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if *timeout > 0 {
+	if timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("not within %v", *timeout))
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, fmt.Errorf("timed out after %v", timeout))
 		defer cancel()
 	}
-	if f, ok := stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		w.Progress = func(why error) { fmt.Fprintln(stderr, "waiting:", why) }
-	}
+	w.Progress = progressTo(call.Stderr)
 	bound, err := w.Run(ctx)
 	if err != nil {
-		fmt.Fprintln(stderr, "nowd wait:", err)
-		return 1
+		fmt.Fprintln(call.Stderr, "nowd wait:", err)
+		return command.Failed
 	}
-	fmt.Fprintln(stdout, "the clock is trusted: it is off by at most", bound)
-	return 0
+	fmt.Fprintln(call.Stdout, "the clock is trusted: its error is at most", bound)
+	return command.OK
+}
+
+// progressTo returns a function that prints why a Wait has not ended yet, or nil if w is
+// not a terminal.
+func progressTo(w io.Writer) func(why error) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return func(why error) { fmt.Fprintln(w, "waiting:", why) }
 }

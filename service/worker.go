@@ -13,7 +13,7 @@ import (
 	"nowd/udp"
 )
 
-// udpPorts returns the ports from which nowd answers datagrams.
+// udpPorts returns the ports at which nowd answers datagrams.
 func (s *Service) udpPorts() (ports []uint16) {
 	for _, p := range s.protocols {
 		if p.Network == socket.UDP {
@@ -23,7 +23,7 @@ func (s *Service) udpPorts() (ports []uint16) {
 	return ports
 }
 
-// tcpServers returns the number of servers over TCP, of all loops together.
+// tcpServers returns the number of TCP servers, of all loops together.
 func (s *Service) tcpServers() (n int) {
 	for _, p := range s.protocols {
 		if p.Network == socket.TCP && p.Dialect != config.Health {
@@ -36,7 +36,7 @@ func (s *Service) tcpServers() (n int) {
 // worker is a loop and the servers that run on it.
 type worker struct {
 	loop    *reactor.Loop
-	servers []server // of each protocol, by its index; nil for health's, which no loop serves
+	servers []server // of each protocol, by its index in Service.protocols; nil for health
 }
 
 // newWorker makes the servers of the loop with index i.
@@ -44,8 +44,8 @@ func (s *Service) newWorker(loop *reactor.Loop, i, maxConns int, sources *tcp.So
 	w := &worker{loop: loop}
 	c, loops := s.config, int(s.config.Loops)
 	d := s.newDialects()
-	// The protocols share what is known of a source: all datagrams of one socket of a
-	// client arrive at the same loop.
+	// The protocols share the limits per source. The loops need not: the kernel sends all
+	// datagrams of a client's socket to the same loop.
 	g := guard.Config{Ports: s.udpPorts(), IsAnswer: answer.IsAnswer, Sources: guard.NewSources(guard.Limits{
 		PerSecond:  int(c.RateLimit),
 		Burst:      c.RateBurst,
@@ -74,9 +74,9 @@ const (
 	maxLongestRun = 1_000_000
 )
 
-// longestRun returns how many answers in a row one port of a source gets at most,
-// so that a conversation with a service that answers answers ends: as many as limit
-// allows the source in a second, within bounds.
+// longestRun returns an upper bound on the answers in a row to one port of a source. It
+// ends a reply loop with a service that answers answers. It is the rate limit of one
+// second, between minLongestRun and maxLongestRun.
 func longestRun(limit config.Limit) int {
 	if limit == 0 { // off
 		return maxLongestRun
@@ -84,7 +84,7 @@ func longestRun(limit config.Limit) int {
 	return min(max(int(limit), minLongestRun), maxLongestRun)
 }
 
-// dialects are those of one loop that are spoken over both UDP and TCP.
+// dialects are the dialects of one loop that are spoken over both UDP and TCP.
 type dialects struct {
 	text    *answer.Text
 	daytime *answer.Daytime
@@ -104,14 +104,13 @@ func (s *Service) newDialects() dialects {
 	}
 }
 
-// trusted reports whether the clock is good enough for dialects that cannot say
-// how good it is.
+// trusted reports whether the clock is trusted. With NOWD_REQUIRE_SYNC, dialects that cannot
+// carry an error bound answer only then.
 func (s *Service) trusted(now time.Time) bool {
 	return s.clock.Quality(now).Trusted(now, s.config.ClockMaxError)
 }
 
-// newConnections makes the server of p, which is over TCP, on a loop. sources is shared
-// by all loops.
+// newConnections makes the TCP server of p on a loop. All loops share sources.
 func (s *Service) newConnections(loop *reactor.Loop, p config.Protocol, d dialects, maxConns int, sources *tcp.Sources) server {
 	c := tcp.Config{
 		Clock:        s.clock,
@@ -135,8 +134,7 @@ func (s *Service) newConnections(loop *reactor.Loop, p config.Protocol, d dialec
 	return connections{tcp.NewServer(loop, c), c.Counters}
 }
 
-// newDatagrams makes the server of p, which is over UDP, on a loop. g is the part of the
-// guard that all protocols of the loop share.
+// newDatagrams makes the UDP server of p on a loop. All protocols of the loop share g.
 func (s *Service) newDatagrams(loop *reactor.Loop, p config.Protocol, d dialects, g guard.Config) server {
 	c := udp.Config{Clock: s.clock, Counters: udp.NewCounters(loop)}
 	if slices.ContainsFunc(p.Listen.Ports(), s.low.has) {
@@ -150,8 +148,8 @@ func (s *Service) newDatagrams(loop *reactor.Loop, p config.Protocol, d dialects
 		c.Dialect = d.time
 	case config.NTP:
 		c.Dialect, c.Timestamps = s.ntp, !fakeTime
-		g.Clients = []uint16{ntpPort} // where clients may ask from, too: RFC 5905, section 9.1
-		g.MinSize = 0                 // an answer is as long as the shortest request
+		g.Clients = []uint16{ntpPort} // a port that clients may send from: RFC 5905, section 9.1
+		g.MinSize = 0                 // an answer is never longer than its request
 	default:
 		c.Dialect = d.text
 	}
@@ -164,7 +162,7 @@ func (s *Service) newDatagrams(loop *reactor.Loop, p config.Protocol, d dialects
 
 const ntpPort = 123
 
-// forms returns those that the answers of a dialect may have.
+// forms returns the forms that the answers of a dialect may have.
 func forms(d config.Dialect) []answer.Form {
 	switch d {
 	case config.Daytime:
@@ -177,8 +175,8 @@ func forms(d config.Dialect) []answer.Form {
 	return answer.TextForms()
 }
 
-// sharers returns how many share the limit of all sources: the loops, and the
-// driver if it answers by itself.
+// sharers returns the number of shares of the limit for all sources: one for each loop,
+// and one for the driver if there is one.
 func (s *Service) sharers() int {
 	n := int(s.config.Loops)
 	if s.driver != nil {
@@ -187,8 +185,8 @@ func (s *Service) sharers() int {
 	return n
 }
 
-// share returns the part of n that the i-th of so many gets: at least 1, unless n
-// is 0.
+// share returns the i-th of several shares of n, which differ by at most 1. A share is at
+// least 1, unless n is 0.
 func share(n, of, i int) int {
 	if n == 0 {
 		return 0
