@@ -12,7 +12,7 @@ import (
 type Framing uint8
 
 const (
-	Burst Framing = iota // a request is a line, or what has been read when the client pauses
+	Burst Framing = iota // a request is a line, or the input before a pause of the client
 	Line                 // a request is a whole line
 )
 
@@ -37,25 +37,25 @@ func (f Framing) String() string {
 	return "burst"
 }
 
-// maxLine is the greatest length of a request, in bytes. A longer one is answered
-// once, and the rest of its line is skipped.
+// maxLine is the maximum length of a request, in bytes. A longer one is answered once,
+// and the rest of its line is skipped.
 const maxLine = 1024
 
-// frameKind is the kind of a frame. Those from head on are HTTP, after which a
-// connection closes.
+// frameKind is the kind of a frame. Kinds from head on are HTTP: the connection closes
+// after the answer.
 type frameKind uint8
 
 const (
 	incomplete    frameKind = iota // part of a request, or nothing: more input is needed
-	skipped                        // part of a line that is too long and has been answered
+	skipped                        // part of a line that is too long and already answered
 	line                           // a request in text
 	head                           // the head of an HTTP request
-	truncatedHead                  // part of a head, after which the client half-closed
+	truncatedHead                  // part of a head, then the client half-closed
 	oversizedHead                  // part of a head that is too long
-	slowHead                       // part of a head, after which the client sent nothing for too long
+	slowHead                       // part of a head, then the client sent nothing until the timeout
 )
 
-// httpStatus is the status with which a head that is not complete is answered.
+// httpStatus is the status of the answer to an incomplete head.
 var httpStatus = [...]int{
 	truncatedHead: http.StatusBadRequest,
 	oversizedHead: http.StatusRequestHeaderFieldsTooLarge,
@@ -67,22 +67,21 @@ func (k frameKind) isHTTP() bool { return k >= head }
 // frame is the next part of a connection's input.
 type frame struct {
 	kind frameKind
-	text []byte // the request, if it is not too long to be read
-	size int    // the bytes of input that the frame takes
-	wait state  // if it is incomplete: the state in which the connection waits for more input
+	text []byte // the request; nil for a line that is too long
+	size int    // length of the frame in the input, in bytes
+	wait state  // if incomplete: the state in which the connection waits for more input
 }
 
-// framer divides a connection's input into frames. Its value is all that it keeps of
-// the input that it has passed.
+// framer divides a connection's input into frames. It stores none of the input.
 type framer struct {
 	framing  Framing
 	skipping bool // the rest of the current line is skipped
-	sawLine  bool // the client has sent a whole line, so it may go on to do so
-	timedOut bool // a partial line or head has waited for more for as long as it may
+	sawLine  bool // the client has sent a whole line, so a partial line may be completed
+	timedOut bool // the wait for the rest of a partial line or head has timed out
 }
 
-// nextFrame returns the frame at the beginning of in. eof says that no input comes after
-// in.
+// nextFrame returns the frame at the beginning of in. eof says that in is the end of the
+// input.
 func (f *framer) nextFrame(in []byte, eof bool) frame {
 	p := f.parse(in, eof)
 	if p.kind != incomplete {
@@ -91,8 +90,7 @@ func (f *framer) nextFrame(in []byte, eof bool) frame {
 	return p
 }
 
-// parse returns the frame at the beginning of in. It does not end the time-out of a
-// partial line or head: nextFrame does.
+// parse returns the frame at the beginning of in. It does not reset timedOut.
 func (f *framer) parse(in []byte, eof bool) frame {
 	if len(in) == 0 {
 		return frame{wait: idle}
