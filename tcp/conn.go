@@ -161,18 +161,19 @@ func (c *conn) appendAnswers(out, in []byte) ([]byte, frame) {
 	s := c.server
 	s.checkpoints = append(s.checkpoints[:0], checkpoint{out: int32(len(out)), progress: c.progress})
 	now := s.config.Clock.Now()
-	at, f := 0, frame{kind: line}
+	var at, size int
+	f := frame{kind: line}
 	var before []byte // the last answer to a line; its form is formBefore
 	var formBefore answer.Form
 	for len(out) < writeChunk && !c.closing {
-		f = c.nextFrame(in[at:], c.eof)
+		f, size = c.nextFrame(in[at:], c.eof)
 		if f.kind == incomplete {
 			if !c.eof || c.asked {
 				break
 			}
 			f = frame{kind: line} // half-closed without a request: answer once
 		}
-		at += f.size
+		at += size
 		if f.kind == skipped {
 			last := &s.checkpoints[len(s.checkpoints)-1]
 			last.in, last.progress = int32(at), c.progress
