@@ -93,8 +93,11 @@ func (b *bench) fieldOf(s scenario) (field, string, error) {
 	}
 	p, note := apart(b.cpus)
 	contestants := []contestant{nowd(b.binary, "nowd", 1), yardstick(b.self, "net"), yardstick(b.self, "min")}
-	if s.load.Idle {
+	switch {
+	case s.load.Idle:
 		contestants = contestants[:2] // the minimum keeps nothing for a connection, so there is nothing to divide by
+	case b.limit != "" && !s.counted:
+		contestants = append(contestants, limits(b.limit, s.load.Network)...)
 	}
 	return field{contestants, p}, note, nil
 }
@@ -164,11 +167,15 @@ func (b *bench) measure(ctx context.Context, s scenario, f field) ([][]result, e
 	return results, nil
 }
 
-// orderOf returns in which order two or three contestants have their turns. The
-// first one's is between the others', so that each is measured next to it; and
-// every other round goes the other way, so that none gains by its place.
+// orderOf returns the order in which two or more contestants take their turns. The
+// first one has its turn in the middle, so that of three each is measured next to it.
+// Every other round is reversed, so that no contestant gains by its place.
 func orderOf(contestants, round int) []int {
-	order := []int{1, 0, 2}[:contestants]
+	var order []int
+	for i := 1; i < contestants; i++ {
+		order = append(order, i)
+	}
+	order = slices.Insert(order, contestants/2, 0)
 	if round%2 == 1 {
 		slices.Reverse(order)
 	}
@@ -186,11 +193,7 @@ const (
 func (b *bench) measureOne(ctx context.Context, s scenario, c contestant, p placement) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.length+setUp)
 	defer cancel()
-	form := datetime
-	if s.load.Request == unixns {
-		form = unixns
-	}
-	srv, err := c.start(ctx, p.server, s.load.Network, form)
+	srv, err := c.start(ctx, p.server, s.load.Network)
 	if err != nil {
 		return result{}, err
 	}
@@ -210,7 +213,7 @@ func (b *bench) measureOne(ctx context.Context, s scenario, c contestant, p plac
 		return result{}, failure("load", err, stderr.String())
 	}
 	r, err := parseResult(out)
-	if err == nil && form == unixns && r.Stamped == 0 {
+	if err == nil && l.Ages && r.Stamped == 0 {
 		err = fmt.Errorf("%w: the kernel puts no time on what arrives", errNotHere)
 	}
 	return r, err

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -96,7 +97,7 @@ func TestEachServerAnswersOverUDPAndTCP(t *testing.T) {
 
 func TestAnswersHaveAnAge(t *testing.T) {
 	rep := quick(t, "-run", "^age/")
-	if len(rep.Rows) != 6 {
+	if len(rep.Rows) != 9 {
 		t.Fatalf("%d rows; %q", len(rep.Rows), rep.Notes)
 	}
 	for _, r := range rep.Rows {
@@ -104,6 +105,48 @@ func TestAnswersHaveAnAge(t *testing.T) {
 			if len(v) != 1 || v[0] <= 0 || v[0] > 10e6 {
 				t.Errorf("%s, %s, server %d: %v", r.Scenario, r.Figure, i, v)
 			}
+		}
+	}
+}
+
+// TestCostAndAgeStandSideBySide: of each server, a program of the user's included.
+func TestCostAndAgeStandSideBySide(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit := filepath.Join(t.TempDir(), "limit")
+	script := "#!/bin/sh\ncase $2 in batch|single) n=udp;; tcp) n=tcp;; *) exit 1;; esac\nexec " + self + " serve min $n 127.0.0.1:$1\n"
+	if err := os.WriteFile(limit, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	rep := quick(t, "-run", "^(age/)?(udp/4x64|tcp/64x1)$", "-limit", limit)
+	var got []string
+	for _, s := range rep.costsAndAges() {
+		got = append(got, s.load+" "+s.name)
+		if s.cost <= 0 || s.ageP50 <= 0 || s.ageP99 < s.ageP50 {
+			t.Errorf("%+v", s)
+		}
+	}
+	want := []string{"udp/4x64 nowd", "udp/4x64 net", "udp/4x64 min", "udp/4x64 C", "udp/4x64 C single",
+		"tcp/64x1 nowd", "tcp/64x1 net", "tcp/64x1 min", "tcp/64x1 C"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q; %q", got, want, rep.Notes)
+	}
+}
+
+func TestAgeIsTheTimeSinceAnAnswer(t *testing.T) {
+	zone := time.FixedZone("", 5*3600+1800)
+	at := time.Date(2026, 11, 20, 23, 59, 59, 999_990_000, zone)
+	for _, age := range []time.Duration{0, 7 * time.Microsecond, 20 * time.Microsecond, time.Hour, -time.Second} {
+		d, ok := timeOfDay(at.AppendFormat(nil, layout))
+		if got := ageOf(d, at.Add(age)); !ok || got != age {
+			t.Errorf("%v, %v, want %v", got, ok, age)
+		}
+	}
+	for _, bad := range []string{"", "hi\n", "2026-11-20 23:59:59.99999x\n", "2026-11-20 23:59:59.9999999\n"} {
+		if _, ok := timeOfDay([]byte(bad)); ok {
+			t.Errorf("%q is taken for an answer", bad)
 		}
 	}
 }
@@ -141,33 +184,30 @@ func TestYardsticksAnswerEachLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"net", "min"} {
-		for _, form := range []string{datetime, unixns} {
-			srv, err := yardstick(self, name).start(t.Context(), "", "tcp", form)
-			if err != nil {
+		srv, err := yardstick(self, name).start(t.Context(), "", "tcp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.stop()
+		c, err := net.Dial("tcp", srv.addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		for _, lines := range []int{1, 3, 16} {
+			if _, err := io.WriteString(c, strings.Repeat("hi\n", lines)); err != nil {
 				t.Fatal(err)
 			}
-			defer srv.stop()
-			c, err := net.Dial("tcp", srv.addr.String())
-			if err != nil {
-				t.Fatal(err)
+			b := make([]byte, lines*layoutSize)
+			if _, err := io.ReadFull(c, b); err != nil {
+				t.Fatalf("%s, %d lines: %v", name, lines, err)
 			}
-			defer c.Close()
-			if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-				t.Fatal(err)
-			}
-			for _, lines := range []int{1, 3, 16} {
-				if _, err := io.WriteString(c, strings.Repeat("hi\n", lines)); err != nil {
-					t.Fatal(err)
-				}
-				size := map[string]int{datetime: layoutSize, unixns: 20}[form]
-				b := make([]byte, lines*size)
-				if _, err := io.ReadFull(c, b); err != nil {
-					t.Fatalf("%s, %s, %d lines: %v", name, form, lines, err)
-				}
-				for i := range lines {
-					if err := checkTime(string(b[i*size:(i+1)*size]), form); err != nil {
-						t.Errorf("%s: %v", name, err)
-					}
+			for answer := range slices.Chunk(b, layoutSize) {
+				if err := checkTime(string(answer)); err != nil {
+					t.Errorf("%s: %v", name, err)
 				}
 			}
 		}
@@ -175,7 +215,7 @@ func TestYardsticksAnswerEachLine(t *testing.T) {
 }
 
 func TestMinimumFormatsAsTheStandardLibrary(t *testing.T) {
-	a := minAnswer{form: datetime}
+	var a minAnswer
 	at := time.Date(2026, 11, 20, 17, 17, 42, 813729999, time.Local)
 	for _, d := range []time.Duration{0, time.Microsecond, time.Second, 187 * time.Millisecond, 24 * time.Hour, -time.Hour} {
 		at = at.Add(d)
@@ -190,7 +230,7 @@ func TestServerThatDoesNotStartSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := yardstick(self, "none").start(t.Context(), "", "udp", datetime); err == nil || !strings.Contains(err.Error(), "no such server") {
+	if _, err := yardstick(self, "none").start(t.Context(), "", "udp"); err == nil || !strings.Contains(err.Error(), "no such server") {
 		t.Error(err)
 	}
 }
@@ -198,7 +238,7 @@ func TestServerThatDoesNotStartSaysWhy(t *testing.T) {
 func TestMistakesAreSaid(t *testing.T) {
 	for _, args := range [][]string{
 		{"measure"}, {"-pairs", "0"}, {"-seconds", "0"}, {"-seconds", "NaN"}, {"-run", "("}, {"-run", "sctp"}, {"-o", "xml"}, {"-x"},
-		{"serve"}, {"serve", "net", "udp", "here"}, {"serve", "net", "sctp", "127.0.0.1:1"}, {"serve", "min", "udp", "127.0.0.1:1", "json"},
+		{"serve"}, {"serve", "net", "udp", "here"}, {"serve", "net", "sctp", "127.0.0.1:1"}, {"serve", "min", "udp", "127.0.0.1:1", "now"},
 		{"load", "-network", "sctp"}, {"load", "-depth", "65"}, {"load", "-sockets", "0"}, {"load", "now"},
 	} {
 		var stdout, stderr bytes.Buffer
@@ -234,7 +274,7 @@ func TestRatiosAreTakenWithinRounds(t *testing.T) {
 }
 
 func TestFirstContestantIsMeasuredBetweenTheOthers(t *testing.T) {
-	for n, want := range map[int]string{2: "1001", 3: "102201"} {
+	for n, want := range map[int]string{2: "1001", 3: "102201", 5: "1203443021"} {
 		var got strings.Builder
 		for round := range 2 {
 			for _, i := range orderOf(n, round) {
@@ -321,6 +361,8 @@ func sample() *report {
 		{Scenario: "udp/4x64", Figure: "answers/s", More: true, Name: "nowd", Median: 2e5, Rivals: rivals(2, 1)},
 		{Scenario: "idle/tcp", Figure: "bytes/connection", Main: true, Name: "nowd", Median: 0, Rivals: rivals(0.001, 0)},
 		{Scenario: "loops/udp", Figure: "CPU, ns/answer", Main: true, Name: "two loops", Median: 9.5, Rivals: []rival{{Name: "one loop", Ratio: spread{1, 1, 1}, Ratios: []float64{1}}}},
+		{Scenario: "age/udp/4x64", Figure: ageP50.name, Main: true, Name: "nowd", Median: 6.9, Rivals: rivals(3, 0.2)},
+		{Scenario: "age/udp/4x64", Figure: ageP99.name, Name: "nowd", Median: 12.4, Rivals: rivals(0.8, 0)},
 	}
 	return r
 }
@@ -361,6 +403,8 @@ func TestTablesHaveARowForEachFigure(t *testing.T) {
 		"idle/tcp  bytes/connection  0.00  100  0.00 [0.00–0.00]  100  -\n",
 		"loops/udp  CPU, ns/answer  9.50       0.00      1.00 [1.00–1.00]\n",
 		"answers/s (more is better)  200000  ",
+		"load      server  CPU, ns/answer  age p50, µs  age p99, µs\n",
+		"udp/4x64  nowd    2345            6.90         12.4\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, &b)

@@ -20,22 +20,36 @@ import (
 // contestant is a server to be measured.
 type contestant struct {
 	name string
-	// command is what serves at addr, and answers in a form.
-	command func(ctx context.Context, cpus, network string, addr netip.AddrPort, form string) (*exec.Cmd, error)
+	// command makes the command that serves at addr.
+	command func(ctx context.Context, cpus, network string, addr netip.AddrPort) (*exec.Cmd, error)
 }
 
 // yardstick is a contestant that this program is itself.
 func yardstick(self, name string) contestant {
-	return contestant{name, func(ctx context.Context, cpus, network string, addr netip.AddrPort, form string) (*exec.Cmd, error) {
-		return command(ctx, cpus, self, "serve", name, network, addr.String(), form), nil
+	return contestant{name, func(ctx context.Context, cpus, network string, addr netip.AddrPort) (*exec.Cmd, error) {
+		return command(ctx, cpus, self, "serve", name, network, addr.String()), nil
 	}}
+}
+
+// limits returns the contestants of the program that -limit names, which serves
+// in each of its modes: over UDP it sends four answers with one call, or one.
+func limits(program, network string) []contestant {
+	limit := func(name string, mode ...string) contestant {
+		return contestant{name, func(ctx context.Context, cpus, _ string, addr netip.AddrPort) (*exec.Cmd, error) {
+			return command(ctx, cpus, program, append([]string{strconv.Itoa(int(addr.Port()))}, mode...)...), nil
+		}}
+	}
+	if network == "udp" {
+		return []contestant{limit("C", "batch", "4"), limit("C single", "single")}
+	}
+	return []contestant{limit("C", "tcp")}
 }
 
 // nowd is the service as it is installed, but for the limits that one host that
 // asks without pause would run into. They are high, not off, so what they cost
 // is measured, too.
 func nowd(binary, name string, loops int) contestant {
-	return contestant{name, func(ctx context.Context, cpus, network string, addr netip.AddrPort, form string) (*exec.Cmd, error) {
+	return contestant{name, func(ctx context.Context, cpus, network string, addr netip.AddrPort) (*exec.Cmd, error) {
 		health, err := freePort()
 		if err != nil {
 			return nil, err
@@ -75,13 +89,13 @@ type server struct {
 }
 
 // start starts a contestant and waits until it answers.
-func (c contestant) start(ctx context.Context, cpus, network, form string) (*server, error) {
+func (c contestant) start(ctx context.Context, cpus, network string) (*server, error) {
 	addr, err := freePort()
 	if err != nil {
 		return nil, err
 	}
 	s := &server{name: c.name, addr: addr, ended: make(chan struct{})}
-	if s.cmd, err = c.command(ctx, cpus, network, addr, form); err != nil {
+	if s.cmd, err = c.command(ctx, cpus, network, addr); err != nil {
 		return nil, err
 	}
 	s.cmd.Stderr = &s.stderr
@@ -92,7 +106,7 @@ func (c contestant) start(ctx context.Context, cpus, network, form string) (*ser
 		s.err = s.cmd.Wait()
 		close(s.ended)
 	}()
-	if err := s.awaitAnswer(network, form); err != nil {
+	if err := s.awaitAnswer(network); err != nil {
 		s.stop()
 		return nil, failure(c.name+" over "+network, err, s.stderr.String())
 	}
@@ -107,8 +121,8 @@ func (s *server) stop() {
 	<-s.ended
 }
 
-// awaitAnswer asks until the right time comes back.
-func (s *server) awaitAnswer(network, form string) error {
+// awaitAnswer asks until the server answers with the time.
+func (s *server) awaitAnswer(network string) error {
 	err := errors.New("not asked yet")
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		select {
@@ -117,15 +131,15 @@ func (s *server) awaitAnswer(network, form string) error {
 		default:
 		}
 		var answer string
-		if answer, err = ask(network, s.addr, form); err == nil {
-			return checkTime(answer, form)
+		if answer, err = ask(network, s.addr); err == nil {
+			return checkTime(answer)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
 	return fmt.Errorf("no answer: %w", err)
 }
 
-func ask(network string, addr netip.AddrPort, request string) (string, error) {
+func ask(network string, addr netip.AddrPort) (string, error) {
 	c, err := net.Dial(network, addr.String())
 	if err != nil {
 		return "", err
@@ -142,17 +156,9 @@ func ask(network string, addr netip.AddrPort, request string) (string, error) {
 	return string(b[:n]), err
 }
 
-// checkTime checks that an answer is the time, more or less.
-func checkTime(answer, form string) error {
-	var at time.Time
-	var err error
-	if form == unixns {
-		var ns int64
-		ns, err = strconv.ParseInt(strings.TrimSuffix(answer, "\n"), 10, 64)
-		at = time.Unix(0, ns)
-	} else {
-		at, err = time.ParseInLocation(layout, answer, time.Local)
-	}
+// checkTime checks that an answer is the time, to a minute.
+func checkTime(answer string) error {
+	at, err := time.ParseInLocation(layout, answer, time.Local)
 	if err != nil {
 		return fmt.Errorf("not a time: %w", err)
 	}

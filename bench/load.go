@@ -28,7 +28,7 @@ type loadConfig struct {
 	PID     int            // the server's
 	Sockets int
 	Depth   int           // requests that a socket has under way
-	Request string        // without the newline
+	Ages    bool          // measure the age of the answers
 	Warm    time.Duration // before the measurement
 	Length  time.Duration // of the measurement
 	Spin    bool          // never sleep
@@ -38,7 +38,7 @@ type loadConfig struct {
 // args is the command line that makes a load of c.
 func (c loadConfig) args() []string {
 	return []string{"load", "-network", c.Network, "-idle=" + strconv.FormatBool(c.Idle), "-addr", c.Addr.String(), "-pid", strconv.Itoa(c.PID),
-		"-sockets", strconv.Itoa(c.Sockets), "-depth", strconv.Itoa(c.Depth), "-request", c.Request,
+		"-sockets", strconv.Itoa(c.Sockets), "-depth", strconv.Itoa(c.Depth), "-ages=" + strconv.FormatBool(c.Ages),
 		"-warm", c.Warm.String(), "-length", c.Length.String(),
 		"-spin=" + strconv.FormatBool(c.Spin), "-wait=" + strconv.FormatBool(c.Wait)}
 }
@@ -91,7 +91,7 @@ func load(args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	flags.IntVar(&c.PID, "pid", 0, "the server's process")
 	flags.IntVar(&c.Sockets, "sockets", 1, "sockets")
 	flags.IntVar(&c.Depth, "depth", 1, "requests that a socket has under way")
-	flags.StringVar(&c.Request, "request", "hi", "the request; unixns has the age of the answers measured")
+	flags.BoolVar(&c.Ages, "ages", false, "measure the age of the answers")
 	flags.DurationVar(&c.Warm, "warm", 0, "for how long to ask before the measurement")
 	flags.DurationVar(&c.Length, "length", time.Second, "how long to measure")
 	flags.BoolVar(&c.Spin, "spin", false, "never sleep")
@@ -222,42 +222,60 @@ func (m *meter) answered(b []byte, arrived int64, known bool) error {
 		return fmt.Errorf("%q is no answer", b)
 	}
 	m.result.All++
-	if m.Request != unixns {
-		if len(b) != layoutSize {
-			return fmt.Errorf("%q is no answer to %q", b, m.Request)
-		}
-		return nil
-	}
-	ns, ok := parseNanos(b[:len(b)-1])
+	at, ok := timeOfDay(b)
 	if !ok {
-		return fmt.Errorf("%q is no answer to %q", b, m.Request)
+		return fmt.Errorf("%q is no answer", b)
 	}
-	// The kernel takes the stamp, over the loopback, within the server's own
-	// system call. Until it has heard that somebody wants stamps it takes none.
-	if known {
-		m.age.add(time.Duration(arrived - ns))
+	// Over the loopback the kernel takes the timestamp within the server's own
+	// system call. It takes none before a socket has asked for timestamps.
+	if m.Ages && known {
+		m.age.add(ageOf(at, time.Unix(0, arrived)))
 	}
 	return nil
 }
 
-// parseNanos is strconv.ParseInt without a string.
-func parseNanos(b []byte) (n int64, ok bool) {
-	if len(b) < 10 || len(b) > 19 {
+// timeOfDay parses an answer, and returns how long before it the day began by the
+// server's clock: whole microseconds.
+func timeOfDay(b []byte) (d time.Duration, ok bool) {
+	if len(b) != layoutSize {
 		return 0, false
 	}
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return 0, false
+	units := [...]struct {
+		at, digits int
+		unit       time.Duration
+	}{{11, 2, time.Hour}, {14, 2, time.Minute}, {17, 2, time.Second}, {20, 6, time.Microsecond}}
+	for _, u := range units {
+		n := 0
+		for _, c := range b[u.at : u.at+u.digits] {
+			if c < '0' || c > '9' {
+				return 0, false
+			}
+			n = 10*n + int(c-'0')
 		}
-		n = 10*n + int64(c-'0')
+		d += time.Duration(n) * u.unit
 	}
-	return n, true
+	return d, true
 }
 
-// requests returns n requests, one after the other.
-func (c loadConfig) requests(n int) []byte {
-	return slices.Repeat([]byte(c.Request+"\n"), n)
+// ageOf returns how old an answer was when it arrived. The answer has the time of
+// day in the local zone, which is the server's as well, so the age is less than a
+// day.
+func ageOf(timeOfDay time.Duration, arrived time.Time) time.Duration {
+	const day = 24 * time.Hour
+	_, zone := arrived.Zone()
+	now := time.Duration(arrived.UnixNano()) + time.Duration(zone)*time.Second
+	age := (now - timeOfDay) % day
+	if age > day/2 { // the clock was set back
+		age -= day
+	}
+	return age
 }
+
+// request is what a load sends: any other text gets the same answer.
+const request = "hi"
+
+// requests returns n requests, one after the other.
+func requests(n int) []byte { return slices.Repeat([]byte(request+"\n"), n) }
 
 // stamped has the kernel say when packets arrived at a socket: socket(7).
 func stamped(fd int) error {

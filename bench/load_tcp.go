@@ -32,18 +32,17 @@ type tcpConn struct {
 }
 
 func newTCPLoad(c loadConfig) (*tcpLoad, error) {
-	ages := c.Request == unixns
 	l := &tcpLoad{
 		meter:  meter{loadConfig: c},
 		events: make([]unix.EpollEvent, 256),
 		buf:    make([]byte, 64<<10),
-		ask:    c.requests(c.Depth),
+		ask:    requests(c.Depth),
 	}
 	var err error
 	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if ages {
+	if c.Ages {
 		l.in = newMessages(false, true)
 	}
 	fds, err := connect(c)
@@ -51,7 +50,7 @@ func newTCPLoad(c loadConfig) (*tcpLoad, error) {
 		return nil, err
 	}
 	for i, fd := range fds {
-		if ages {
+		if c.Ages {
 			if err := stamped(fd); err != nil {
 				return nil, err
 			}
@@ -174,7 +173,7 @@ func connect(c loadConfig) ([]int, error) {
 			}
 			fds = append(fds, fd)
 		}
-		if err := askOnce(fds[first:], c.requests(1)); err != nil {
+		if err := askOnce(fds[first:], requests(1)); err != nil {
 			return nil, fmt.Errorf("connections from %d on: %w", first, err)
 		}
 	}

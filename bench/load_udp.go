@@ -26,10 +26,9 @@ type udpSocket struct {
 }
 
 func newUDPLoad(c loadConfig) (*udpLoad, error) {
-	ages := c.Request == unixns
-	l := &udpLoad{meter: meter{loadConfig: c}, in: newMessages(false, ages), out: newMessages(false, false)}
+	l := &udpLoad{meter: meter{loadConfig: c}, in: newMessages(false, c.Ages), out: newMessages(false, false)}
 	for i := range batchSize {
-		l.out.set(i, c.requests(1))
+		l.out.set(i, requests(1))
 	}
 	for range c.Sockets {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -39,7 +38,7 @@ func newUDPLoad(c loadConfig) (*udpLoad, error) {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
 			return nil, os.NewSyscallError("setsockopt", err)
 		}
-		if ages {
+		if c.Ages {
 			if err := stamped(fd); err != nil {
 				return nil, err
 			}

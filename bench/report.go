@@ -157,8 +157,63 @@ func (r *report) print(w io.Writer) error {
 		}
 		_ = t.Flush()
 	}
+	if servers := r.costsAndAges(); len(servers) > 0 {
+		fmt.Fprintln(&b, "\nCost and age of an answer: CPU time of the server, and the time from the reading of the clock to when the answer leaves.")
+		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "load\tserver\tCPU, ns/answer\tage p50, µs\tage p99, µs")
+		for _, s := range servers {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", s.load, s.name, number(s.cost), number(s.ageP50), number(s.ageP99))
+		}
+		_ = t.Flush() // into memory
+	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// costAndAge is what a server's answer costs under a load, and how old its time is:
+// medians of the rounds.
+type costAndAge struct {
+	load, name     string
+	cost           float64 // CPU time in nanoseconds
+	ageP50, ageP99 float64 // microseconds
+}
+
+// costsAndAges returns the servers of each load of which both were measured.
+func (r *report) costsAndAges() (all []costAndAge) {
+	for _, costs := range r.Rows {
+		p50, p99 := r.row(agePrefix+costs.Scenario, ageP50), r.row(agePrefix+costs.Scenario, ageP99)
+		if costs.Figure != runTimePerAnswer.name || p50 == nil || p99 == nil {
+			continue
+		}
+		for i, v := range costs.medians() {
+			all = append(all, costAndAge{costs.Scenario, v.name, v.median, p50.medians()[i].median, p99.medians()[i].median})
+		}
+	}
+	return all
+}
+
+// row returns the row of a figure of a scenario, or nil.
+func (r *report) row(scenario string, f figure) *row {
+	for i := range r.Rows {
+		if r.Rows[i].Scenario == scenario && r.Rows[i].Figure == f.name {
+			return &r.Rows[i]
+		}
+	}
+	return nil
+}
+
+type namedMedian struct {
+	name   string
+	median float64
+}
+
+// medians returns the medians of all contestants, the subject's first.
+func (r row) medians() []namedMedian {
+	all := []namedMedian{{r.Name, r.Median}}
+	for _, v := range r.Rivals {
+		all = append(all, namedMedian{v.Name, v.Median})
+	}
+	return all
 }
 
 func (r row) header() []string {

@@ -75,12 +75,16 @@ func per(v float64, n uint64) float64 { return v / float64(max(n, 1)) }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// scenarios returns all there are.
+// agePrefix begins the name of the scenario that measures the age of the answers
+// in the scenario with the rest of the name.
+const agePrefix = "age/"
+
+// scenarios returns all scenarios.
 func scenarios() []scenario {
 	load := func(network string, sockets, depth int) loadConfig {
-		return loadConfig{Network: network, Sockets: sockets, Depth: depth, Request: "hi"}
+		return loadConfig{Network: network, Sockets: sockets, Depth: depth}
 	}
-	unixns := func(l loadConfig) loadConfig { l.Request = unixns; return l }
+	ages := func(l loadConfig) loadConfig { l.Ages = true; return l }
 	idle := func(l loadConfig) loadConfig { l.Idle = true; return l }
 	cost := []figure{runTimePerAnswer, answersPerSecond, busy}
 	inTurn := []figure{runTimePerAnswer, roundTripP50, roundTripP99}
@@ -98,8 +102,9 @@ func scenarios() []scenario {
 		{name: "tcp/10000x1", about: "10,000 connections", load: load("tcp", 10_000, 1), figures: costTCP, rounds: halfRounds},
 		{name: "tcp/64x16", about: "64 connections, 16 requests in one go on each", load: load("tcp", 64, 16), figures: costTCP},
 
-		{name: "age/udp/4x64", about: "how old the time in an answer is when the answer leaves", load: unixns(load("udp", 4, 64)), figures: age, rounds: halfRounds},
-		{name: "age/tcp/64x1", about: "the same over TCP", load: unixns(load("tcp", 64, 1)), figures: age, rounds: halfRounds},
+		{name: agePrefix + "udp/4x64", about: "age of the answers, from the reading of the clock to when the answer leaves", load: ages(load("udp", 4, 64)), figures: age, rounds: halfRounds},
+		{name: agePrefix + "udp/1x1", about: "age of the answers, one request at a time", load: ages(load("udp", 1, 1)), figures: age, rounds: halfRounds},
+		{name: agePrefix + "tcp/64x1", about: "age of the answers on 64 connections", load: ages(load("tcp", 64, 1)), figures: age, rounds: halfRounds},
 
 		{name: "calls/udp/4x64", about: "system calls, counted by strace, which slows the server down: it is never idle", load: load("udp", 4, 64), figures: calls, rounds: oneRound, counted: true},
 		{name: "calls/udp/1x1", about: "the same for one request at a time", load: load("udp", 1, 1), figures: calls, rounds: oneRound, counted: true},

@@ -5,17 +5,9 @@ package main
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
-	"time"
 )
 
-// The forms of an answer. The yardsticks give one form, whatever they are asked
-// for.
-const (
-	datetime = "datetime" // 2026-11-21 01:17:42.813729
-	unixns   = "unixns"   // nanoseconds since 1970
-)
-
+// The format of an answer.
 const (
 	layout     = "2006-01-02 15:04:05.000000\n"
 	toSeconds  = "2006-01-02 15:04:05."
@@ -26,21 +18,11 @@ const (
 // for as much.
 const receiveBuffer = 1 << 20
 
-// appendAnswer appends an answer in a form.
-func appendAnswer(b []byte, form string, now time.Time) []byte {
-	if form == unixns {
-		return append(strconv.AppendInt(b, now.UnixNano(), 10), '\n')
-	}
-	return now.AppendFormat(b, layout)
-}
-
-// serve runs a yardstick: bench serve net|min udp|tcp ADDR [FORM].
+// serve runs a yardstick: bench serve net|min udp|tcp ADDR. It answers every
+// request with the time.
 func serve(args []string) error {
-	if len(args) == 3 {
-		args = append(args, datetime)
-	}
-	if len(args) != 4 || args[3] != datetime && args[3] != unixns {
-		return usageError{fmt.Errorf("serve %q: want net or min, udp or tcp, an address and perhaps %s or %s", args, datetime, unixns)}
+	if len(args) != 3 {
+		return usageError{fmt.Errorf("serve %q: want net or min, udp or tcp, and an address", args)}
 	}
 	addr, err := netip.ParseAddrPort(args[2])
 	if err != nil || !addr.Addr().Is4() {
@@ -48,13 +30,13 @@ func serve(args []string) error {
 	}
 	switch args[0] + " " + args[1] {
 	case "net udp":
-		return serveNetUDP(addr, args[3])
+		return serveNetUDP(addr)
 	case "net tcp":
-		return serveNetTCP(addr, args[3])
+		return serveNetTCP(addr)
 	case "min udp":
-		return serveMinUDP(addr, args[3])
+		return serveMinUDP(addr)
 	case "min tcp":
-		return serveMinTCP(addr, args[3])
+		return serveMinTCP(addr)
 	}
 	return usageError{fmt.Errorf("serve %s %s: no such server", args[0], args[1])}
 }

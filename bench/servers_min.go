@@ -20,16 +20,12 @@ import (
 
 // minAnswer makes answers. What changes once a second is made once a second.
 type minAnswer struct {
-	form   string
 	second int64                // that buf is made for
 	buf    [2 * layoutSize]byte // AppendFormat wants some room to work in
 }
 
 // at returns the answer for a time. It is valid until the next one is made.
 func (a *minAnswer) at(now time.Time) []byte {
-	if a.form != datetime {
-		return appendAnswer(a.buf[:0], a.form, now)
-	}
 	if second := now.Unix(); second != a.second {
 		a.second = second
 		now.AppendFormat(a.buf[:0], layout)
@@ -43,7 +39,7 @@ func (a *minAnswer) at(now time.Time) []byte {
 }
 
 // serveMinUDP answers datagrams in batches.
-func serveMinUDP(addr netip.AddrPort, form string) error {
+func serveMinUDP(addr netip.AddrPort) error {
 	fd, err := bound(unix.SOCK_DGRAM, addr)
 	if err != nil {
 		return err
@@ -51,7 +47,7 @@ func serveMinUDP(addr netip.AddrPort, form string) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
 		return os.NewSyscallError("setsockopt", err)
 	}
-	answer := minAnswer{form: form}
+	var answer minAnswer
 	batch := newMessages(true, false)
 	return onEvents(fd, func(epoll, fd int) {
 		for n := batchSize; n == batchSize; {
@@ -69,7 +65,7 @@ func serveMinUDP(addr netip.AddrPort, form string) error {
 }
 
 // serveMinTCP answers each line; what comes without one is a line, too.
-func serveMinTCP(addr netip.AddrPort, form string) error {
+func serveMinTCP(addr netip.AddrPort) error {
 	listener, err := bound(unix.SOCK_STREAM, addr)
 	if err != nil {
 		return err
@@ -77,7 +73,7 @@ func serveMinTCP(addr netip.AddrPort, form string) error {
 	if err := unix.Listen(listener, unix.SOMAXCONN); err != nil {
 		return os.NewSyscallError("listen", err)
 	}
-	answer := minAnswer{form: form}
+	var answer minAnswer
 	in := make([]byte, 2<<10)
 	var out []byte
 	return onEvents(listener, func(epoll, fd int) {

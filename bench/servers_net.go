@@ -13,7 +13,7 @@ import (
 const maxLine = 1024
 
 // serveNetUDP answers datagrams the way that Go's net package suggests.
-func serveNetUDP(addr netip.AddrPort, form string) error {
+func serveNetUDP(addr netip.AddrPort) error {
 	c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(addr))
 	if err != nil {
 		return err
@@ -28,7 +28,7 @@ func serveNetUDP(addr netip.AddrPort, form string) error {
 		if err != nil {
 			return err
 		}
-		out = appendAnswer(out[:0], form, time.Now())
+		out = time.Now().AppendFormat(out[:0], layout)
 		if _, err := c.WriteToUDPAddrPort(out, from); err != nil {
 			return err
 		}
@@ -37,7 +37,7 @@ func serveNetUDP(addr netip.AddrPort, form string) error {
 
 // serveNetTCP answers lines the way that Go's net package suggests: a goroutine
 // for each connection.
-func serveNetTCP(addr netip.AddrPort, form string) error {
+func serveNetTCP(addr netip.AddrPort) error {
 	l, err := net.Listen("tcp4", addr.String())
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func serveNetTCP(addr netip.AddrPort, form string) error {
 		}
 		go func() {
 			defer c.Close()
-			answerLines(c, form)
+			answerLines(c)
 		}()
 	}
 }
@@ -57,13 +57,13 @@ func serveNetTCP(addr netip.AddrPort, form string) error {
 // answerLines answers each line with the time at which it was read, and writes
 // the answers when no more lines are there. The buffers are no larger than the
 // protocol needs.
-func answerLines(c net.Conn, form string) {
+func answerLines(c net.Conn) {
 	r, w := bufio.NewReaderSize(c, maxLine), bufio.NewWriterSize(c, maxLine)
 	for {
 		if _, err := r.ReadSlice('\n'); err != nil {
 			return
 		}
-		_, _ = w.Write(appendAnswer(w.AvailableBuffer(), form, time.Now())) // Flush tells
+		_, _ = w.Write(time.Now().AppendFormat(w.AvailableBuffer(), layout)) // Flush tells
 		if r.Buffered() == 0 && w.Flush() != nil {
 			return
 		}

@@ -7,6 +7,8 @@ import (
 	"encoding/xml"
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -19,17 +21,20 @@ const (
 	svgBottom  = 34
 	svgBar     = 12 // the height of a bar
 	svgBetween = 12 // two scenarios
+
+	svgPanel    = 250 // the height of the panels below the bars
+	svgPanelTop = 64  // in a panel, above its axes
 )
 
 const svgStyle = `
 svg { font: 12px system-ui, sans-serif; }
 .back { fill: #ffffff; } .text { fill: #1f2328; } .faint { fill: #59636e; }
 .grid { stroke: #d1d9e0; } .one { stroke: #1f2328; } .quartiles { stroke: #1f2328; stroke-width: 1.5; }
-.net { fill: #3b82c4; } .min { fill: #d9822b; } .loop { fill: #4f9d5d; }
+.net { fill: #3b82c4; } .min { fill: #d9822b; } .loop { fill: #4f9d5d; } .c { fill: #8a63c9; } .nowd { fill: #1f2328; }
 @media (prefers-color-scheme: dark) {
   .back { fill: #0d1117; } .text { fill: #f0f6fc; } .faint { fill: #9198a1; }
   .grid { stroke: #30363d; } .one { stroke: #f0f6fc; } .quartiles { stroke: #f0f6fc; }
-  .net { fill: #58a6e8; } .min { fill: #e8a050; } .loop { fill: #6cc07c; }
+  .net { fill: #58a6e8; } .min { fill: #e8a050; } .loop { fill: #6cc07c; } .c { fill: #b294e6; } .nowd { fill: #f0f6fc; }
 }
 `
 
@@ -38,9 +43,16 @@ var svgRivals = []struct{ name, class, legend string }{
 	{"net", "net", "nowd to Go’s net package"},
 	{"min", "min", "nowd to the minimum"},
 	{"one loop", "loop", "two loops to one"},
+	{"C", "c", "nowd to the minimum in C"},
 }
 
 func svgClass(name string) string {
+	switch name {
+	case "nowd":
+		return "nowd"
+	case "C single":
+		return "c"
+	}
 	for _, r := range svgRivals {
 		if r.name == name {
 			return r.class
@@ -72,8 +84,12 @@ func (r *report) svg() []byte {
 	x := func(ratio float64) float64 {
 		return svgLeft + (math.Log2(ratio)-low)/(high-low)*(svgWidth-svgLeft-svgRight)
 	}
-	height := svgTop + bars*svgBar + len(rows)*svgBetween + svgBottom
-	bottom := height - svgBottom
+	bottom := svgTop + bars*svgBar + len(rows)*svgBetween
+	height := bottom + svgBottom
+	panels := r.costsAndAges()
+	if len(panels) > 0 {
+		height += svgPanel
+	}
 
 	var b bytes.Buffer
 	text := func(x, y float64, class, anchor, s string) {
@@ -91,7 +107,7 @@ func (r *report) svg() []byte {
 	for _, v := range svgRivals {
 		fmt.Fprintf(&b, `<rect class="%s" x="%d" y="56" width="10" height="10"/>`+"\n", v.class, legend)
 		text(float64(legend)+16, 65, "text", "start", v.legend)
-		legend += 210
+		legend += 200
 	}
 	step := max(1, math.Ceil((high-low)/8))
 	for e := step * math.Ceil(low/step); e <= high; e += step {
@@ -121,8 +137,52 @@ func (r *report) svg() []byte {
 		}
 		y += svgBetween
 	}
+	drawPanels(text, &b, panels, float64(bottom+svgBottom))
 	b.WriteString("</svg>\n")
 	return b.Bytes()
+}
+
+// drawPanels draws a panel for each load, side by side: a point for each server, the
+// cost of its answers to the right and their age upwards, on a logarithmic scale.
+func drawPanels(text func(x, y float64, class, anchor, s string), b *bytes.Buffer, servers []costAndAge, top float64) {
+	loads := slices.CompactFunc(slices.Clone(servers), func(a, b costAndAge) bool { return a.load == b.load })
+	if len(loads) == 0 {
+		return
+	}
+	text(16, top+20, "text", "start", "Cost and age of an answer: CPU time in ns to the right, the age’s 99th percentile in µs upwards. Lower left is better.")
+	width := float64(svgWidth-16) / float64(len(loads))
+	oldest, youngest := 2.0, 1.0
+	for _, s := range servers {
+		oldest, youngest = max(oldest, s.ageP99), min(youngest, max(s.ageP99, 1./8))
+	}
+	low, high := math.Floor(math.Log2(youngest)), math.Ceil(math.Log2(oldest))
+	y0, y1 := top+svgPanel-24, top+svgPanelTop
+	for i, l := range loads {
+		x0, x1 := 48+float64(i)*width, float64(i+1)*width-48
+		text(x0, top+44, "text", "start", l.load)
+		var most float64
+		for _, s := range servers {
+			if s.load == l.load {
+				most = max(most, s.cost*1.1)
+			}
+		}
+		for e := low; e <= high; e++ {
+			y := y0 - (e-low)/(high-low)*(y0-y1)
+			fmt.Fprintf(b, `<line class="grid" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`+"\n", x0, y, x1, y)
+			text(x0-6, y+4, "faint", "end", strconv.FormatFloat(math.Exp2(e), 'g', 3, 64))
+		}
+		text(x0, y0+18, "faint", "start", "0")
+		text(x1, y0+18, "faint", "end", number(most)+" ns")
+		for _, s := range servers {
+			if s.load != l.load || s.cost <= 0 {
+				continue
+			}
+			x := x0 + s.cost/most*(x1-x0)
+			y := y0 - (math.Log2(max(s.ageP99, math.Exp2(low)))-low)/(high-low)*(y0-y1)
+			fmt.Fprintf(b, `<circle class="%s" cx="%.1f" cy="%.1f" r="5"/>`+"\n", svgClass(s.name), x, y)
+			text(x-9, y+4, "text", "end", s.name)
+		}
+	}
 }
 
 // drawn reports whether there is a ratio that has a place on the scale.

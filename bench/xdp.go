@@ -372,7 +372,7 @@ func (ns *netns) start(ctx context.Context, c xdpContestant, client *netns) (s *
 		s.err = s.cmd.Wait()
 		close(s.ended)
 	}()
-	client.do(func() { err = s.awaitAnswer("udp", datetime) })
+	client.do(func() { err = s.awaitAnswer("udp") })
 	if err != nil {
 		s.stop()
 		return nil, failure(c.name, err, s.stderr.String())
@@ -404,7 +404,7 @@ func (b *bench) xdpContestants(ntp bool) []xdpContestant {
 	all := []xdpContestant{{"XDP", true, nowd("NOWD_XDP=" + serverLink)}, {"sockets", false, nowd()}}
 	if !ntp {
 		all = append(all, xdpContestant{"min", false, func(ctx context.Context) *exec.Cmd {
-			return command(ctx, p.load, b.self, "serve", "min", "udp", netip.AddrPortFrom(serverAddr, textPort).String(), datetime)
+			return command(ctx, p.load, b.self, "serve", "min", "udp", netip.AddrPortFrom(serverAddr, textPort).String())
 		}})
 	}
 	if b.limit != "" && !ntp {

@@ -61,9 +61,13 @@ var defaultActions = [numCalls]Action{Skip, Skip, Skip, CloseConn, CloseConn}
 // ActionFor returns the action for the error of a call: Ignore for nil. It does
 // not allocate.
 func ActionFor(c Call, err error) Action {
-	if err == nil {
+	if err == nil { // here, so that Go inlines it
 		return Ignore
 	}
+	return actionForError(c, err)
+}
+
+func actionForError(c Call, err error) Action {
 	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		if a, ok := actions[errno]; ok {
 			return a[c]

@@ -12,25 +12,24 @@ import (
 )
 
 const (
-	// acceptBatch is the greatest number of connections accepted in one event: with an
-	// eviction each, so many take less than a millisecond.
+	// acceptBatch is the maximum number of connections accepted in one event. With one
+	// eviction each, they take less than a millisecond.
 	acceptBatch = 16
 
-	// maxDrainedAccepts is the greatest number of connections accepted from a
-	// listener at shutdown: all that an accept queue holds, but not a flood without
-	// end.
+	// maxDrainedAccepts is the maximum number of connections accepted from a listener at
+	// shutdown. It covers a full accept queue and bounds a flood.
 	maxDrainedAccepts = 1 << 16
 
-	// maxAcceptErrors is the number of errors in a row after which accepting backs
-	// off: the error may be one that does not go away.
+	// maxAcceptErrors is the number of consecutive errors after which accepting backs
+	// off: the error may be permanent.
 	maxAcceptErrors = 100
 
 	// acceptBackoff is how long accepting pauses after errors.
 	acceptBackoff = 100 * time.Millisecond
 
-	// idleEnough is how long a connection has to have been without progress before it is
-	// closed for its descriptor.
-	idleEnough = 3 * time.Second
+	// minStall is how long a connection must have made no progress before the server
+	// closes it for its descriptor.
+	minStall = 3 * time.Second
 )
 
 // listener is the handler of a listening socket.
@@ -41,8 +40,8 @@ type listener struct {
 
 var _ reactor.Handler = listener{}
 
-// Ready accepts a batch of connections. It ends early if evictions have handled as
-// much input as one event of a connection may.
+// Ready accepts a batch of connections. It ends early if evictions have handled readSize
+// bytes of input, the bound for one event of a connection.
 func (l listener) Ready(fd int, ev reactor.Events) reactor.Events {
 	s := l.server
 	s.evictRead = 0
@@ -51,7 +50,7 @@ func (l listener) Ready(fd int, ev reactor.Events) reactor.Events {
 	return reactor.PollIn
 }
 
-// Removed closes the socket, which the loop has removed.
+// Removed closes the socket after the loop has removed it.
 func (l listener) Removed(fd int, why error) {
 	_ = unix.Close(fd)
 	delete(l.server.listeners, fd)
@@ -90,13 +89,12 @@ func (s *Server) accept(listener int) bool {
 	return true
 }
 
-// admit opens a connection that was accepted. One that is over the limit of its source
-// waits for a place.
+// admit opens an accepted connection. If its source is over the limit, admit queues it.
 func (s *Server) admit(fd int) {
 	var source uint64
 	if s.config.Sources != nil {
 		peer, err := socket.Peer(fd)
-		if err != nil { // the client has closed it already
+		if err != nil { // the client has already closed it
 			s.refuse(fd, counterFailed)
 			return
 		}
@@ -115,12 +113,12 @@ func (s *Server) admit(fd int) {
 	s.open(fd, source)
 }
 
-// hasRoom reports whether one more connection may be served, after another was evicted
-// if need be. If every connection is busy, one over the cap may, and never more: it
-// would be refused because of a moment.
+// hasRoom reports whether one more connection may be served. If necessary it evicts
+// another. If every connection is busy, it admits one over the cap, never more, since
+// connections are busy only briefly.
 func (s *Server) hasRoom() bool { return s.makeRoom() || s.active() <= s.config.MaxConns }
 
-// refuse closes a connection that was just accepted, and counts it.
+// refuse closes a connection that was just accepted, and adds 1 to counter.
 func (s *Server) refuse(fd, counter int) {
 	s.config.Counters.add(counter)
 	_ = unix.Close(fd)
@@ -133,7 +131,7 @@ func (s *Server) open(fd int, source uint64) {
 	}
 }
 
-// newConn returns a connection in a state.
+// newConn returns a new connection in state st.
 func (s *Server) newConn(fd int, source uint64, st state) *conn {
 	c := s.free
 	if c != nil {
@@ -151,8 +149,8 @@ func (s *Server) newConn(fd int, source uint64, st state) *conn {
 	return c
 }
 
-// register registers a new connection with the loop. If the loop cannot take it, it is
-// closed.
+// register registers a new connection with the loop. On failure it closes the connection
+// and reports false.
 func (s *Server) register(c *conn, interest reactor.Events) bool {
 	if err := s.loop.Add(int(c.fd), interest, c); err != nil {
 		s.config.Counters.add(counterFailed)
@@ -162,7 +160,7 @@ func (s *Server) register(c *conn, interest reactor.Events) bool {
 	return true
 }
 
-// begin starts to serve a connection that is registered.
+// begin starts to serve a registered connection.
 func (c *conn) begin() {
 	s := c.server
 	s.config.Counters.add(counterAccepted)
@@ -174,7 +172,7 @@ func (c *conn) begin() {
 	}
 }
 
-// listenerFailed gives up a listener that cannot accept any more.
+// listenerFailed closes a listener that has failed permanently.
 func (s *Server) listenerFailed(fd int, why error) {
 	l := s.listeners[fd]
 	s.config.Counters.add(counterAcceptErrors)
@@ -182,18 +180,18 @@ func (s *Server) listenerFailed(fd int, why error) {
 	l.onFailure(why)
 }
 
-// outOfDescriptors handles an accept that failed for lack of a descriptor or of memory.
-// Clients stay in the accept queue until a descriptor is free, and the connection that
-// would be evicted at the cap is closed if it has made no progress for idleEnough. If no connection is
-// open, no descriptor will come free soon, so one client is refused: that is better
-// than to let it wait.
+// outOfDescriptors handles an accept that failed for lack of descriptors or memory.
+// Clients stay in the accept queue until a descriptor is free. The server closes the
+// connection that it would evict at the cap, if that has made no progress for minStall.
+// If no connection is open, no descriptor will become free soon. Then it refuses one
+// client, which would otherwise wait.
 func (s *Server) outOfDescriptors(listener int, why error) {
 	if s.config.Counters.c.Current(counterAcceptErrors) == 0 {
 		s.config.Logger.Warn("cannot accept connections; retrying", "error", why)
 	}
 	s.config.Counters.add(counterAcceptErrors)
 	s.backOff()
-	if c, _ := s.victim(); c != nil && s.loop.Now()-c.entered > idleEnough {
+	if c, _ := s.victim(); c != nil && s.loop.Now()-c.entered > minStall {
 		s.config.Counters.add(counterEvicted)
 		c.lingeringClose()
 	} else if s.conns() == 0 && s.spare.Refuse(listener) {
@@ -207,7 +205,7 @@ func (s *Server) backOff() {
 	s.loop.After(acceptBackoff, func() { s.setAcceptPaused(false) })
 }
 
-// setAcceptPaused pauses accepting, or resumes it.
+// setAcceptPaused pauses or resumes accepting.
 func (s *Server) setAcceptPaused(paused bool) {
 	if s.acceptPaused == paused {
 		return
@@ -218,7 +216,7 @@ func (s *Server) setAcceptPaused(paused bool) {
 	}
 }
 
-// acceptInterest returns the events that listeners are registered for.
+// acceptInterest returns the interest of the listeners.
 func (s *Server) acceptInterest() reactor.Events {
 	if s.acceptPaused {
 		return 0
@@ -226,8 +224,8 @@ func (s *Server) acceptInterest() reactor.Events {
 	return reactor.PollIn
 }
 
-// drainAcceptQueue accepts the connections in a listener's accept queue, which would
-// be reset when the listener is closed.
+// drainAcceptQueue accepts the connections in a listener's accept queue. Closing the
+// listener would reset them.
 func (s *Server) drainAcceptQueue(listener int) {
 	for n := 0; n < maxDrainedAccepts && s.accept(listener); n++ {
 	}

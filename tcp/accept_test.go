@@ -13,7 +13,7 @@ import (
 	"nowd/socket"
 )
 
-// from dials the service from an address of loopback's.
+// from dials the service from a loopback address.
 func (s service) from(t *testing.T, host string) net.Conn {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(host)}, Timeout: giveUp}
@@ -26,7 +26,8 @@ func (s service) from(t *testing.T, host string) net.Conn {
 	return c
 }
 
-// served reports whether a connection is answered; if not it has ended.
+// served reports whether the server answers a connection. If not, the server has closed
+// it.
 func served(t *testing.T, c net.Conn) bool {
 	t.Helper()
 	if _, err := c.Write([]byte("unix\n")); err != nil {
@@ -35,7 +36,7 @@ func served(t *testing.T, c net.Conn) bool {
 	b := make([]byte, 64)
 	n, err := c.Read(b)
 	if n == 0 && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
-		t.Fatalf("neither answered nor closed: %v", err)
+		t.Fatalf("the connection was neither answered nor closed: %v", err)
 	}
 	return isUnix(string(b[:n]))
 }
@@ -44,42 +45,42 @@ func TestOneSourceCannotHaveAllConnections(t *testing.T) {
 	s := start(t, func(c *Config) { c.MaxConns, c.Sources = 4, NewSources(2) })
 	first, second := s.from(t, "127.0.0.1"), s.from(t, "127.0.0.1")
 	if !served(t, first) || !served(t, second) {
-		t.Fatal("not served up to the cap")
+		t.Fatal("a connection within the limit was not served")
 	}
 	for range 10 {
 		more := s.from(t, "127.0.0.1")
 		s.await(t, queued, 1)
 		s.advance(queuedTimeout)
 		if served(t, more) {
-			t.Error("served beyond the cap")
+			t.Error("a connection over the limit was served")
 		}
 	}
 	if !served(t, s.from(t, "127.0.0.2")) {
-		t.Error("another source is not served")
+		t.Error("another source was not served")
 	}
 	if !served(t, first) || !served(t, second) {
-		t.Error("those who were refused took the place of others")
+		t.Error("a refused connection displaced an open one")
 	}
 	_ = first.Close()
-	eventually(t, "a place that is free is not given", func() bool { return served(t, s.from(t, "127.0.0.1")) })
-	eventually(t, "refusals are not counted", func() bool { return s.config.Counters.Stats().Refused >= 10 })
+	eventually(t, "no connection is served after one was closed", func() bool { return served(t, s.from(t, "127.0.0.1")) })
+	eventually(t, "refusals were not counted", func() bool { return s.config.Counters.Stats().Refused >= 10 })
 }
 
-func TestSourcesForgetWhoIsGone(t *testing.T) {
+func TestSourcesForgetClosedConnections(t *testing.T) {
 	s := NewSources(1)
 	for i := range uint64(1000) {
 		if !s.acquire(i) || s.acquire(i) {
-			t.Fatal("not one for each")
+			t.Fatalf("source %d: want exactly one connection allowed", i)
 		}
 		s.release(i)
 	}
-	if len(s.open)+len(s.waiting) != 0 {
-		t.Errorf("%d are remembered", len(s.open)+len(s.waiting))
+	if n := len(s.open) + len(s.waiting); n != 0 {
+		t.Errorf("%d sources are still stored", n)
 	}
 }
 
-// useUpDescriptors leaves the process with none to open. What it returns gives
-// them back, and does nothing when it is called again.
+// useUpDescriptors opens descriptors until the process can open no more. giveBack closes
+// them; further calls of it do nothing.
 func useUpDescriptors(t *testing.T) (giveBack func()) {
 	t.Helper()
 	var old unix.Rlimit
@@ -110,9 +111,9 @@ func useUpDescriptors(t *testing.T) (giveBack func()) {
 	}
 }
 
-// Without a descriptor, and without a connection that could make room, a client
-// is told at once.
-func TestClientIsTurnedAwayWhereNoDescriptorWillComeFree(t *testing.T) {
+// TestClientIsRefusedIfNoDescriptorWillBeFree: there is no descriptor, and no connection
+// to evict for one. The client does not have to wait.
+func TestClientIsRefusedIfNoDescriptorWillBeFree(t *testing.T) {
 	s := start(t, nil)
 	late, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -129,16 +130,17 @@ func TestClientIsTurnedAwayWhereNoDescriptorWillComeFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := unix.Read(late, make([]byte, 1)); n != 0 || err != nil {
-		t.Errorf("%d bytes, %v; want the end", n, err)
+		t.Errorf("read %d bytes, %v; want end of file", n, err)
 	}
 	giveBack()
 	s.advance(acceptBackoff)
 	if !served(t, s.from(t, "127.0.0.1")) {
-		t.Error("not served when there are descriptors again")
+		t.Error("not served after descriptors were free again")
 	}
 }
 
-// A listener that comes when nothing is accepted is left alone like the others.
+// TestListenerAddedDuringAPauseDoesNotSpin: a listener that is added while accepting is
+// paused is paused too.
 func TestListenerAddedDuringAPauseDoesNotSpin(t *testing.T) {
 	s := start(t, nil)
 	fds, err := socket.Open(socket.TCP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
@@ -163,7 +165,7 @@ func TestListenerAddedDuringAPauseDoesNotSpin(t *testing.T) {
 	s.wantNoEvents(t)
 	s.do(func() { s.setAcceptPaused(false) })
 	if !served(t, c) {
-		t.Error("not served afterwards")
+		t.Error("not served after the pause")
 	}
 }
 
@@ -179,34 +181,34 @@ func TestListenerThatBreaksIsGivenUp(t *testing.T) {
 		s.listenerFailed(fd, unix.EINVAL)
 	})
 	if fd != -1 || len(s.listeners) != 0 {
-		t.Error("it is still there, or nobody was told")
+		t.Error("the listener was not removed, or onFailure was not called")
 	}
 	if c, err := net.Dial("tcp", s.at.String()); err == nil {
 		_ = c.Close()
-		t.Error("still listening")
+		t.Error("the listener still accepts connections")
 	}
 }
 
-// wantNoEvents checks that no descriptor is reported as ready: each turn of the loop
-// handles nothing but what the test posts.
+// wantNoEvents checks that no descriptor is ready: the loop runs only the functions that
+// the test posts.
 func (s service) wantNoEvents(t *testing.T) {
 	t.Helper()
 	runs := func() (n uint64) {
-		s.do(func() {}) // publishes the turn before; its own run may be published or not
+		s.do(func() {}) // publishes what ran before it; its own run may be published or not
 		for _, r := range s.loop.Stats().RunTimes {
 			n += r.Count
 		}
 		return n
 	}
 	before := runs()
-	// A posted function may run before the handler of its wake-up does, which then
-	// finds nothing. A loop that spins runs handlers all the time.
+	// Each post runs at most two handlers: the posted function, and that of the wake-up.
+	// A loop that spins runs many more.
 	const posts, most = 100, 2*100 + 2
 	for range posts {
 		s.do(func() {})
 	}
 	if n := runs() - before; n > most {
-		t.Errorf("%d handlers ran, want %d at most: the loop spins", n, most)
+		t.Errorf("%d handlers ran, want at most %d: the loop spins", n, most)
 	}
 }
 
@@ -231,13 +233,13 @@ func TestDescriptorsRunningOutPausesAccepting(t *testing.T) {
 	}
 	// Each pause ends with another error.
 	for n := range uint64(3) {
-		eventually(t, "the limit was not felt", func() bool { return acceptErrors() == n+1 })
+		eventually(t, "accept did not fail", func() bool { return acceptErrors() == n+1 })
 		before.nothingElse()
 		s.wantNoEvents(t)
 		s.advance(acceptBackoff - 1)
 		s.wantNoEvents(t)
 		if got := acceptErrors(); got != n+1 {
-			t.Errorf("%d errors of accept, want %d: it spins", got, n+1)
+			t.Errorf("%d errors of accept, want %d: the loop spins", got, n+1)
 		}
 		s.advance(1)
 	}

@@ -8,12 +8,12 @@ import (
 	"nowd/socket"
 )
 
-// withhold has the kernel drop what arrives at a client's socket before TCP sees it,
-// but for segments without data. So the client acknowledges no answer.
+// withhold makes the kernel drop segments with data that arrive at the client's socket.
+// So the client acknowledges no answer.
 func (c client) withhold() {
 	c.t.Helper()
 	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 12}, // the header's length, in words, and four bits more
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 12}, // the upper four bits are the header's length, in words
 		{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: 0xf0},
 		{Code: unix.BPF_ALU | unix.BPF_RSH | unix.BPF_K, K: 2},
 		{Code: unix.BPF_MISC | unix.BPF_TAX},
@@ -36,8 +36,8 @@ func (c client) withhold() {
 	}
 }
 
-// TestUnacknowledgedAnswersAreCharged: each answer is a packet of its own, which takes
-// far more of the kernel's memory than it is long.
+// TestUnacknowledgedAnswersAreCharged: each answer is a packet of its own, which uses far
+// more of the kernel's memory than its length.
 func TestUnacknowledgedAnswersAreCharged(t *testing.T) {
 	s := start(t, nil)
 	for range 10 {
@@ -49,26 +49,26 @@ func TestUnacknowledgedAnswersAreCharged(t *testing.T) {
 		for range 9 { // as many as the first window holds
 			c.send("hi\n")
 			before++
-			eventually(t, "no answer is made", func() bool { return s.requests() == before })
+			eventually(t, "no answer was made", func() bool { return s.requests() == before })
 		}
 	}
 	s.do(func() {
 		for c := s.lists[idle].head; c != nil; c = c.next {
 			in, out := socket.Memory(int(c.fd))
 			if out < 2*page {
-				t.Errorf("the kernel holds %d bytes for answers; too few to show anything", out)
+				t.Errorf("the kernel holds %d bytes for answers, too few for this test", out)
 			}
 			if c.kernel == 0 {
-				t.Errorf("of %d bytes none is charged", in+out)
+				t.Errorf("0 of %d bytes are charged", in+out)
 			}
 			if uncharged := in + out - int(c.kernel); uncharged > ConnMemory-IdleConnMemory {
-				t.Errorf("of %d bytes %d are charged", in+out, c.kernel)
+				t.Errorf("only %d of %d bytes are charged", c.kernel, in+out)
 			}
 		}
 	})
 }
 
-// requests returns the number of answers that the loop has counted.
+// requests is answers, from the test's goroutine.
 func (s service) requests() (n uint64) {
 	s.do(func() { n = s.answers() })
 	return n
@@ -93,33 +93,33 @@ func TestHalfClosedClientThatAcknowledgesNothingIsReset(t *testing.T) {
 	s := start(t, nil)
 	s.halfCloseUnacknowledged(t)
 	s.await(t, acknowledging, 1)
-	s.advance(acknowledgingTimeout) // from this look on the write time-out counts
+	s.advance(acknowledgingTimeout) // WriteTimeout counts from this check on
 	for passed := acknowledgingTimeout; passed < s.config.WriteTimeout; passed += acknowledgingTimeout {
 		s.advance(acknowledgingTimeout)
 	}
 	if n := s.count(acknowledging); n != 1 {
-		t.Fatal("it was closed before its time")
+		t.Fatal("the connection was closed before WriteTimeout")
 	}
 	s.advance(acknowledgingTimeout)
 	if n := s.count(acknowledging); n != 0 {
-		t.Error("it is still open")
+		t.Error("the connection is still open after WriteTimeout")
 	}
-	eventually(t, "it is not counted", func() bool { return s.config.Counters.Stats().Stalled == 1 })
+	eventually(t, "the reset was not counted", func() bool { return s.config.Counters.Stats().Stalled == 1 })
 }
 
-// TestUnacknowledgedAnswersOfHalfClosedClientsAreBounded: the kernel keeps answers for
-// no more of these clients than MaxLingering.
+// TestUnacknowledgedAnswersOfHalfClosedClientsAreBounded: the kernel keeps answers for at
+// most MaxLingering of these clients.
 func TestUnacknowledgedAnswersOfHalfClosedClientsAreBounded(t *testing.T) {
 	s := start(t, func(c *Config) { c.MaxConns = 8 })
 	most := MaxLingering(8)
 	for range most + 5 {
 		s.halfCloseUnacknowledged(t)
-		eventually(t, "it is not closed", func() bool { return s.count(idle) == 0 })
+		eventually(t, "the connection still serves", func() bool { return s.count(idle) == 0 })
 	}
 	s.await(t, acknowledging, most)
-	eventually(t, "the others are not reset", func() bool { return s.config.Counters.Stats().Evicted == 5 })
+	eventually(t, "the other connections were not reset", func() bool { return s.config.Counters.Stats().Evicted == 5 })
 
-	// A client that acknowledges gets its answers however many do not.
+	// A client that acknowledges gets its answers nevertheless.
 	for range 3 {
 		c := s.dial(t)
 		c.send("hi\n")

@@ -11,7 +11,7 @@ import (
 	"nowd/reactor"
 )
 
-// maxRun is how much CPU time an event may take, whatever has arrived.
+// maxRun is the maximum CPU time of one event.
 const maxRun = time.Millisecond
 
 // threadTime returns the CPU time of the calling thread.
@@ -23,22 +23,22 @@ func threadTime(t *testing.T) time.Duration {
 	return time.Duration(now.Nano())
 }
 
-// wantBoundedRuns checks the median, since a thread's time has that of interrupts in it.
+// wantBoundedRuns checks the median, since a thread's CPU time includes interrupts.
 func wantBoundedRuns(t *testing.T, what string, runs []time.Duration) {
 	t.Helper()
 	slices.Sort(runs)
 	if median := runs[len(runs)/2]; median > maxRun {
-		t.Errorf("%s: the median is %v, want %v at most", what, median, maxRun)
+		t.Errorf("%s: median CPU time %v, want at most %v", what, median, maxRun)
 	} else {
-		t.Logf("%s: median %v, longest %v of %d", what, median, runs[len(runs)-1], len(runs))
+		t.Logf("%s: CPU time of %d events: median %v, maximum %v", what, len(runs), median, runs[len(runs)-1])
 	}
 }
 
-// TestEventOfAConnectionIsBounded: the client has sent more than one read takes, and
-// goes on to read, so that the kernel takes every answer.
+// TestEventOfAConnectionIsBounded: the client has sent more than readSize bytes, and reads
+// its answers, so that the send buffer is never full.
 func TestEventOfAConnectionIsBounded(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector takes CPU time of its own")
+		t.Skip("the race detector uses CPU time")
 	}
 	for name, request := range map[string]string{"empty lines": "\n", "json": "json\n", "HTTP": "GET / HTTP/1.1\r\n\r\n"} {
 		s := start(t, nil)
@@ -75,11 +75,11 @@ func TestEventOfAConnectionIsBounded(t *testing.T) {
 	}
 }
 
-// TestEventOfAListenerIsBounded: at the cap, where each connection that could make room
-// has just asked for a thousand answers.
+// TestEventOfAListenerIsBounded: the server is at the cap, and each connection that it
+// could evict has just sent readSize requests.
 func TestEventOfAListenerIsBounded(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector takes CPU time of its own")
+		t.Skip("the race detector uses CPU time")
 	}
 	const conns = 64
 	var runs []time.Duration

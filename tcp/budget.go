@@ -6,35 +6,36 @@ import (
 	"nowd/socket"
 )
 
-// What a process needs for its connections, in bytes: see MaxMemory.
+// Memory of a process with connections, in bytes: see MaxMemory.
 const (
 	// Budget is the memory that all servers of a process together may hold for
-	// connections that are not idle: unfinished heads and lines, answers that clients
-	// do not read, and requests that are not read yet.
+	// connections that are not idle: partial heads and lines, unread answers, and
+	// requests that the server has not read yet.
 	Budget = 8 << 20
 
 	// IdleConnMemory is the memory of an idle connection: the kernel's structures
 	// (about 2 kB) and nowd's (about 0.4 kB).
 	IdleConnMemory = 2560
 
-	// ConnMemory is the most memory of one connection that is charged to no budget. To
-	// that of an idle one come a page that the kernel sets apart while the last answer
-	// is under way, and what the client has sent since its socket was read last.
+	// ConnMemory is the maximum memory of one connection that is not charged to a
+	// budget: that of an idle one, a page that the kernel reserves while the last answer
+	// is in flight, and unread input.
 	ConnMemory = IdleConnMemory + page + socket.MaxInput
 
 	// BaseMemory is the memory of a process without connections.
 	BaseMemory = 12 << 20
 
-	// minServerBudget lets a server of many serve a few clients that read slowly.
+	// minServerBudget is enough for a few slow readers. It applies to a process with many
+	// servers.
 	minServerBudget = 256 << 10
 )
 
-// ServerBudget returns the share of Budget that each of so many servers gets.
+// ServerBudget returns the budget in bytes of each server, in a process with this many.
 func ServerBudget(servers int) int { return max(Budget/max(1, servers), minServerBudget) }
 
-// MaxMemory is an upper bound on the memory in bytes that a process takes with
-// maxConns connections of whatever behaviour, in each of its TCP protocols, on a
-// number of loops. It includes what the kernel keeps for them.
+// MaxMemory returns an upper bound on the memory in bytes of a process with protocols TCP
+// protocols and loops loops, each protocol with maxConns connections of any behaviour. It
+// includes the kernel's memory for them.
 func MaxMemory(maxConns, protocols, loops int) int {
 	servers := protocols * loops
 	conns := protocols*maxConns + servers*MaxLingering(maxConns/max(1, loops))
@@ -42,33 +43,33 @@ func MaxMemory(maxConns, protocols, loops int) int {
 }
 
 const (
-	// page is what the kernel sets apart for a socket at least, if there is anything
-	// in its queues. It belongs to ConnMemory.
+	// page is the minimum that the kernel reserves for a socket with anything in its
+	// queues. It is part of ConnMemory.
 	page = 4 << 10
 
-	// measureAfter is the number of bytes of answers after which a connection's
-	// socket is measured again. So many fit into a page with what belongs to them.
+	// measureAfter is the number of bytes of answers after which a connection's socket
+	// is measured again. That many fit into a page with their overhead.
 	measureAfter = 2 << 10
 
-	// leastWrite is the number of bytes that a write counts for at least. The kernel
-	// takes about 860 bytes for the shortest, until the client acknowledges it. Eight
-	// fit into ConnMemory, since nothing is unread while answers are written. To measure
-	// after each four costs 1 % more CPU time per answer.
+	// leastWrite is the minimum number of bytes that a write counts for. The kernel
+	// uses about 860 bytes for the shortest write until the client acknowledges it.
+	// Eight of these fit into ConnMemory, since no input is unread while answers are
+	// written. Measuring after every four instead costs 1 % more CPU time per answer.
 	leastWrite = measureAfter / 8
 
-	// heapFactor is the memory that a byte on the heap costs: the garbage collector
-	// lets it grow to twice what is used.
+	// heapFactor is the memory per byte on the heap: the garbage collector lets the heap
+	// grow to twice the live data.
 	heapFactor = 2
 
-	// maxResets bounds the connections that are measured or reset at a time.
+	// maxResets is the maximum number of connections that shrink measures or resets.
 	maxResets = 8
 
 	numClasses = 8
 )
 
-// charges are the connections for which a server holds memory, by how much: those
-// of class n hold up to 512<<n bytes, those of the last one any number. In a class
-// they are in the order of their last progress.
+// charges holds the connections that have memory charged to a server, in classes by
+// amount. Class n holds those with up to 512<<n bytes, the last class those with any
+// more. A class is in the order of the connections' last progress.
 type charges struct {
 	total   int
 	classes [numClasses]struct {
@@ -77,18 +78,18 @@ type charges struct {
 	}
 }
 
-// charge is a connection's part of the budget.
+// charge is the memory charged for a connection.
 type charge struct {
-	held       int32 // bytes that are charged; if not 0, the connection is in a class
-	kernel     int32 // the kernel's part of them
+	held       int32 // bytes charged; if not 0, the connection is in a class
+	kernel     int32 // the kernel's part of held
 	unmeasured int32 // bytes of answers since the socket was measured
-	lower      *conn // in its class: made progress before
-	upper      *conn // in its class: made progress afterwards
+	lower      *conn // predecessor in its class
+	upper      *conn // successor in its class
 }
 
 func classOf(held int32) int { return min(bits.Len32(uint32(held-1)>>9), numClasses-1) }
 
-// add adds c, as the last to have made progress.
+// add adds c to the end of its class.
 func (l *charges) add(c *conn) {
 	k := &l.classes[classOf(c.held)]
 	c.lower, c.upper = k.tail, nil
@@ -102,7 +103,7 @@ func (l *charges) add(c *conn) {
 	l.total += int(c.held)
 }
 
-// remove removes c, which is in its class.
+// remove removes c. It must be in its class.
 func (l *charges) remove(c *conn) {
 	k := &l.classes[classOf(c.held)]
 	if c.lower != nil {
@@ -120,8 +121,8 @@ func (l *charges) remove(c *conn) {
 	l.total -= int(c.held)
 }
 
-// largest returns the connection that has made no progress for the longest time, of
-// the class that holds the most.
+// largest returns the connection that has made no progress for the longest time, in the
+// class with the largest sum.
 func (l *charges) largest() *conn {
 	most := &l.classes[0]
 	for i := range l.classes {
@@ -132,9 +133,9 @@ func (l *charges) largest() *conn {
 	return most.head
 }
 
-// account charges c for what it holds now. progress says whether its client has got
-// an answer, or a part of one. If that is over the budget, connections are reset,
-// perhaps this one.
+// account charges c for the memory that it holds now. progress says whether its client
+// has got an answer, or a part of one. If the server is over its budget, account resets
+// connections, possibly c.
 func (c *conn) account(progress bool) {
 	if c.state == writing || c.kernel > 0 || c.unmeasured >= measureAfter {
 		c.measure()
@@ -145,7 +146,7 @@ func (c *conn) account(progress bool) {
 	}
 }
 
-// measure asks for the kernel's part of what c holds.
+// measure updates the kernel's part of what c holds.
 func (c *conn) measure() {
 	in, out := socket.Memory(int(c.fd))
 	if c.state == writing { // nothing is read, so the client can fill the queue
@@ -154,7 +155,7 @@ func (c *conn) measure() {
 	c.kernel, c.unmeasured = int32(max(0, in+out-page)), 0
 }
 
-// recount brings the charge for c up to date.
+// recount updates the charge for c.
 func (c *conn) recount(progress bool) {
 	l := &c.server.charges
 	held := int32(heapFactor*(cap(c.unparsed)+cap(c.unsent))) + c.kernel
@@ -175,8 +176,8 @@ func (c *conn) recount(progress bool) {
 	}
 }
 
-// shrink resets connections until the server is within its budget. One that holds
-// less than was thought is spared.
+// shrink resets connections until the server is within its budget. It spares a connection
+// that holds less than at its last measurement.
 func (s *Server) shrink() {
 	for range maxResets {
 		if s.charges.total <= s.config.Budget {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestConnectionsOverTheBudgetAreReset: of clients that send half a head the first
-// are reset; another one is answered all the while.
+// TestConnectionsOverTheBudgetAreReset: of many clients that send half a head, the server
+// resets the oldest. An honest client is answered throughout.
 func TestConnectionsOverTheBudgetAreReset(t *testing.T) {
 	const budget, size = 256 << 10, 6 << 10
 	s := start(t, func(c *Config) { c.Budget = budget })
@@ -15,10 +15,10 @@ func TestConnectionsOverTheBudgetAreReset(t *testing.T) {
 		s.dial(t).send("GET / HTTP/1.1\r\nX: " + strings.Repeat("x", size))
 		honest.nothingElse()
 	}
-	eventually(t, "none is reset", func() bool { return s.config.Counters.Stats().OverBudget >= 100-budget/size })
+	eventually(t, "too few connections were reset", func() bool { return s.config.Counters.Stats().OverBudget >= 100-budget/size })
 	s.do(func() {
 		if s.charges.total > budget || s.lists[partialHead].len == 0 {
-			t.Errorf("%d bytes are charged for %d heads, want %d at most", s.charges.total, s.lists[partialHead].len, budget)
+			t.Errorf("%d bytes are charged for %d partial heads, want at most %d for at least 1", s.charges.total, s.lists[partialHead].len, budget)
 		}
 	})
 	honest.nothingElse()
@@ -26,9 +26,9 @@ func TestConnectionsOverTheBudgetAreReset(t *testing.T) {
 
 func TestMemoryFigureIsThatOfTheDocuments(t *testing.T) {
 	if ConnMemory != 14848 || MaxMemory(4000, 1, 1) != 12<<20+4500*14848+8<<20 {
-		t.Errorf("%d for a connection, %d for 4000", ConnMemory, MaxMemory(4000, 1, 1))
+		t.Errorf("ConnMemory %d, MaxMemory for 4000 connections %d: update the documents", ConnMemory, MaxMemory(4000, 1, 1))
 	}
 	if ServerBudget(4) != Budget/4 || ServerBudget(1000) != minServerBudget {
-		t.Error("the budget is not divided")
+		t.Errorf("budgets of 4 and 1000 servers: %d, %d", ServerBudget(4), ServerBudget(1000))
 	}
 }

@@ -7,18 +7,17 @@ import (
 	"nowd/socket"
 )
 
-// maxDrainReads is the greatest number of reads from one connection in one event at
+// maxDrainReads is the maximum number of reads from one connection in one event at
 // shutdown.
 const maxDrainReads = 16
 
-// drain answers what the client had sent by the time of Shutdown, and then closes the
-// connection. It bounds its work: if the client has sent much, it answers a part, and
-// Ready calls it again.
+// drain answers the input that had arrived at Shutdown, and then closes the connection.
+// It reads at most maxDrainReads times; Ready calls it again for the rest.
 func (c *conn) drain() {
 	for n := 0; n < maxDrainReads || c.owed == 0; n++ {
 		in, ok := c.receive()
 		if !ok {
-			if c.waitsForInput() { // nothing more comes: a partial line is a request
+			if c.waitsForInput() { // no more input: a partial line is a request
 				c.timedOut = true
 				c.serve(c.unparsed)
 			}
@@ -33,10 +32,10 @@ func (c *conn) drain() {
 	}
 }
 
-// lingeringClose half-closes the connection: the client gets the end of file after
-// the last answer. What the client still sends is read and discarded until it closes
-// its side, or until a time-out (see lingerTimeOut). If the server closed at once,
-// the kernel would send a reset, which can overtake the last answer.
+// lingeringClose half-closes the connection: the client gets the end of file after the
+// last answer. Further input is read and discarded until the client closes its side, or
+// until a timeout (see lingerTimeOut). If the server closed at once, further input would
+// make the kernel send a reset, which can overtake the last answer.
 func (c *conn) lingeringClose() {
 	if c.eof {
 		c.closeAcknowledged()
@@ -50,20 +49,20 @@ func (c *conn) lingeringClose() {
 	c.linger(lingering)
 }
 
-// closeAcknowledged closes a connection whose client has half-closed, when the client
-// has acknowledged all. If the server closed it earlier, the kernel would keep the
-// answers all the same, and no limit would count them.
+// closeAcknowledged closes a connection whose client has half-closed, once the client has
+// acknowledged everything. If the server closed it earlier, the kernel would still keep
+// the answers, and no limit would count them.
 func (c *conn) closeAcknowledged() {
 	if socket.Unsent(int(c.fd)) == 0 || unix.Shutdown(int(c.fd), unix.SHUT_WR) != nil {
 		c.close()
 		return
 	}
-	// Both sides are closed, which the kernel would report in every wait.
+	// The kernel would report a connection with both sides half-closed in every wait.
 	_ = c.server.loop.Remove(int(c.fd))
 	c.linger(acknowledging)
 }
 
-// linger moves a connection that serves no more to a state.
+// linger moves c to state lingering or acknowledging.
 func (c *conn) linger(st state) {
 	c.unparsed, c.unsent, c.unacked = nil, nil, 0
 	c.enter(st, false)
@@ -73,8 +72,8 @@ func (c *conn) linger(st state) {
 	c.server.capLingering()
 }
 
-// discard reads what the client of a lingering connection still sends, until the
-// client half-closes.
+// discard reads and discards input of a lingering connection. At the end of file it calls
+// closeAcknowledged.
 func (c *conn) discard() {
 	n, err := socket.Read(int(c.fd), c.server.in)
 	switch {
@@ -92,8 +91,8 @@ func (c *conn) fail() {
 	c.close()
 }
 
-// reset closes a connection with a reset, so that the kernel drops the answers that
-// the client did not read, and counts it.
+// reset closes a connection with a reset and adds 1 to counter. The kernel then drops the
+// unacknowledged answers.
 func (c *conn) reset(counter int) {
 	c.server.config.Counters.add(counter)
 	_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
@@ -106,8 +105,8 @@ func (c *conn) close() {
 	c.release()
 }
 
-// release closes the descriptor of c, which is not registered any more, and gives c
-// back to the server.
+// release closes the descriptor of c and makes c available for reuse. c must not be
+// registered.
 func (c *conn) release() {
 	s := c.server
 	_ = unix.Close(int(c.fd))

@@ -13,9 +13,9 @@ import (
 	"nowd/socket"
 )
 
-func TestShutdownAnswersHoweverMuchHasArrived(t *testing.T) {
+func TestShutdownAnswersPipelinedRequests(t *testing.T) {
 	s := start(t, nil)
-	const n = 400 // as many as a window holds
+	const n = 400 // as many as fit into a window
 	c := s.dial(t)
 	c.send("hi\n")
 	c.line()
@@ -35,9 +35,9 @@ func TestShutdownAnswersHoweverMuchHasArrived(t *testing.T) {
 	<-stopped
 }
 
-// TestShutdownWaitsForRoom: clients that wait to be accepted, and for whose
-// answers there is no room at once, get all of them.
-func TestShutdownWaitsForRoom(t *testing.T) {
+// TestShutdownWaitsForFullSendBuffers: clients in the accept queue, whose answers do not
+// fit into the send buffers, get all their answers.
+func TestShutdownWaitsForFullSendBuffers(t *testing.T) {
 	s := start(t, func(c *Config) { c.MaxConns = 20 })
 	s.do(func() {
 		for fd := range s.listeners {
@@ -65,7 +65,7 @@ func TestShutdownWaitsForRoom(t *testing.T) {
 		reading.Go(func() {
 			b, err := io.ReadAll(c)
 			if n := bytes.Count(b, []byte("}\n")); n != each || err != nil {
-				t.Errorf("%d answers, %v", n, err)
+				t.Errorf("%d answers, want %d; error %v", n, each, err)
 			}
 			_ = c.Close()
 		})
@@ -74,8 +74,8 @@ func TestShutdownWaitsForRoom(t *testing.T) {
 	<-stopped
 }
 
-// TestLastAnswerIsNotLostToAReset: the client still sends when the server
-// closes, and reads only then.
+// TestLastAnswerIsNotLostToAReset: the client sends more after the request to which the
+// server answers and closes, and reads only then.
 func TestLastAnswerIsNotLostToAReset(t *testing.T) {
 	s := start(t, nil)
 	for range 50 {
@@ -112,7 +112,7 @@ func TestShutdownAnswersWhatHasArrived(t *testing.T) {
 	for i, c := range cs {
 		c.send([]string{"", "unix", "unix\n", "unix\nunix"}[i%4])
 	}
-	var late []client // not even accepted yet
+	var late []client // in the accept queue
 	for range 20 {
 		c := s.dial(t)
 		c.send("unix\n")
@@ -134,11 +134,11 @@ func TestShutdownAnswersWhatHasArrived(t *testing.T) {
 	}
 	<-stopped
 	if _, err := net.Dial("tcp", s.at.String()); err == nil {
-		t.Error("still listening")
+		t.Error("the listener is still open")
 	}
 }
 
-func TestResetsAndAbortsCostNothing(t *testing.T) {
+func TestResetsLeaveNoConnectionOpen(t *testing.T) {
 	s := start(t, nil)
 	for i := range 300 {
 		c := s.dial(t)
@@ -153,11 +153,11 @@ func TestResetsAndAbortsCostNothing(t *testing.T) {
 		}
 		_ = c.Close()
 	}
-	eventually(t, "connections are left open", func() bool { st := s.config.Counters.Stats(); return st.Open == 0 && st.Accepted == 300 })
+	eventually(t, "connections are still open", func() bool { st := s.config.Counters.Stats(); return st.Open == 0 && st.Accepted == 300 })
 }
 
-// TestShutdownWaitsForClientThatReadsLate: it takes longer than a linger to read what
-// it is owed, and goes on to send.
+// TestShutdownWaitsForClientThatReadsLate: the client takes several times lingeringTimeout
+// to read its answers, and sends more meanwhile.
 func TestShutdownWaitsForClientThatReadsLate(t *testing.T) {
 	s := start(t, nil)
 	c := s.dial(t)
@@ -166,7 +166,7 @@ func TestShutdownWaitsForClientThatReadsLate(t *testing.T) {
 	}
 	c.send("json\n")
 	c.line()
-	const n = 60 // whose answers the sockets hold, but not the client's alone
+	const n = 60 // the answers fit into both sockets together, but not into the client's alone
 	stopped := make(chan struct{})
 	s.held(func() {
 		c.send(strings.Repeat("json\n", n))
@@ -176,34 +176,34 @@ func TestShutdownWaitsForClientThatReadsLate(t *testing.T) {
 	got := 0
 	for range 5 {
 		s.advance(lingeringTimeout)
-		_, _ = io.WriteString(c.TCPConn, "hi\n") // in vain, but no reason to reset
+		_, _ = io.WriteString(c.TCPConn, "hi\n") // the server discards it and must not reset
 		c.line()
 		got++
 	}
 	b, err := io.ReadAll(c)
 	if got += bytes.Count(b, []byte("}\n")); got != n || err != nil {
-		t.Errorf("%d answers and %v, want %d and the end", got, err, n)
+		t.Errorf("%d answers and %v, want %d and end of file", got, err, n)
 	}
 	_ = c.Close()
 	<-stopped
 }
 
-// TestShutdownOwesWhatHadArrived: a client that never stops to ask does not hold it
-// up.
+// TestShutdownOwesWhatHadArrived: a client that never stops asking does not delay
+// Shutdown.
 func TestShutdownOwesWhatHadArrived(t *testing.T) {
 	s := start(t, nil)
 	c := s.dial(t)
 	c.send("unix\n")
 	c.line()
 	stopped := make(chan struct{})
-	// In one function, so that the connection's own event does not come in between.
+	// In one function, so that the connection handles no event in between.
 	s.do(func() {
 		c.send("unix\nunix\n")
 		k := s.lists[idle].head
 		k.awaitUnread(t, 10)
 		s.draining = true
 		k.owed = int32(socket.Unread(int(k.fd)))
-		c.send("unix\n") // after that
+		c.send("unix\n") // after the beginning of Shutdown
 		k.awaitUnread(t, 15)
 		k.drain()
 		s.Shutdown(func() { close(stopped) })
@@ -216,7 +216,7 @@ func TestShutdownOwesWhatHadArrived(t *testing.T) {
 	s.wantAnswers(t, 3)
 }
 
-// TestShutdownEndsLongLivedConnections: as an end, and not as a reset.
+// TestShutdownEndsLongLivedConnections: clients get the end of file, not a reset.
 func TestShutdownEndsLongLivedConnections(t *testing.T) {
 	s := start(t, nil)
 	var cs []client

@@ -12,18 +12,18 @@ import (
 )
 
 // conn is the handler of one connection. While it waits for a request it holds no
-// buffer: the server lends it one for as long as it handles an event.
+// buffer: the server lends it buffers while it handles an event.
 type conn struct {
 	server     *Server
 	prev, next *conn         // in the list of its state
-	source     uint64        // its client's key in Sources; 0 if there are none
-	entered    time.Duration // when its time-out started, on the loop's clock
-	unparsed   []byte        // input that has been read and not been answered
-	unsent     []byte        // the rest of an answer that was sent in part
+	source     uint64        // its client's key in Sources; 0 without Sources
+	entered    time.Duration // when its timeout started, on the loop's clock
+	unparsed   []byte        // input that was read and is not answered yet
+	unsent     []byte        // the rest of a partly sent answer
 	fd         int32         // -1 once the connection is closed
-	unacked    int32         // in states writing, lingering and acknowledging: the bytes that the client had not acknowledged when last asked
-	owed       int32         // after Shutdown: the bytes of input that had arrived by then and are not read yet
-	lingered   int32         // in states lingering and acknowledging: the number of time-outs since the client last acknowledged some
+	unacked    int32         // in states writing, lingering and acknowledging: bytes that the client had not acknowledged at the last check
+	owed       int32         // after Shutdown: bytes of input that had arrived by then and are not read yet
+	lingered   int32         // in states lingering and acknowledging: number of timeouts since the client last acknowledged bytes
 	state      state
 	eof        bool // the client has half-closed
 	charge
@@ -35,18 +35,18 @@ var _ reactor.Handler = (*conn)(nil)
 // progress is how far a connection's input has been answered.
 type progress struct {
 	framer
-	asked   bool // there was a request
-	closing bool // the last answer has been made
+	asked   bool // the client has sent a request
+	closing bool // the last answer is made: close when it is sent
 }
 
-// Ready reads and turns to PollOut, or answers and turns to PollIn, unless the socket
-// is full. While answers wait until the socket is writable nothing is read.
+// Ready reads and changes the interest to PollOut, or answers and changes it to PollIn.
+// While the send buffer is full, the interest stays PollOut, and nothing is read.
 func (c *conn) Ready(fd int, ev reactor.Events) reactor.Events {
 	s := c.server
 	switch {
 	case c.state == lingering:
 		c.discard()
-	case c.state == queued: // its interest is empty, so that is an error
+	case c.state == queued: // its interest is empty, so the event is an error
 		c.fail()
 	case ev&reactor.PollOut == 0 && c.state != writing:
 		if in, ok := c.receive(); ok {
@@ -55,7 +55,7 @@ func (c *conn) Ready(fd int, ev reactor.Events) reactor.Events {
 		}
 	default:
 		in := c.unparsed
-		if s.receivedBy == c { // in the turn before this one
+		if s.receivedBy == c { // the loop's previous call has read it
 			in = s.received
 		}
 		s.received, s.receivedBy = nil, nil
@@ -67,7 +67,7 @@ func (c *conn) Ready(fd int, ev reactor.Events) reactor.Events {
 	return ev
 }
 
-// Removed closes the connection, which the loop has removed.
+// Removed closes the connection after the loop has removed it.
 func (c *conn) Removed(fd int, why error) {
 	if !errors.Is(why, reactor.ErrClosed) {
 		c.server.config.Counters.add(counterFailed)
@@ -80,9 +80,9 @@ func (c *conn) waitsForInput() bool {
 	return c.fd >= 0 && c.state.forInput()
 }
 
-// receive reads once. It returns the unparsed input, the new bytes included, in the
-// server's buffer. It reports false if nothing was read, or if the connection had to
-// be closed.
+// receive reads once. It returns the unparsed input including the new bytes, in the
+// server's buffer. It reports false if there was nothing to read, or if an error closed
+// the connection.
 func (c *conn) receive() ([]byte, bool) {
 	s := c.server
 	n, size := copy(s.in, c.unparsed), readSize
@@ -99,7 +99,7 @@ func (c *conn) receive() ([]byte, bool) {
 		}
 		return nil, false
 	}
-	if m == readSize { // there may be more
+	if m == readSize { // the socket may hold more
 		c.unmeasured = measureAfter
 	}
 	if s.draining {
@@ -109,15 +109,15 @@ func (c *conn) receive() ([]byte, bool) {
 	return s.in[:n+m], true
 }
 
-// atEOF reports whether the client has half-closed and all that it sent is read.
+// atEOF reports whether the client has half-closed and all its input is read.
 func atEOF(fd int) bool {
 	n, _, err := unix.Recvfrom(fd, make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	return n == 0 && err == nil
 }
 
-// serve answers the requests in the input in, as far as the kernel takes the answers,
-// and keeps the rest of in. Answers that the kernel does not take are not kept: they
-// are made again when the socket is writable, with the time of then.
+// serve answers the requests in the input in, until the send buffer is full, and keeps
+// the unanswered rest of in. Of the answers it keeps only the rest of a partly sent one.
+// It makes the others again when the socket is writable, with the current time.
 func (c *conn) serve(in []byte) {
 	s := c.server
 	for wrote := false; ; wrote = true {
@@ -145,34 +145,35 @@ func (c *conn) serve(in []byte) {
 	}
 }
 
-// checkpoint is a point in the output at which an answer ends.
+// checkpoint marks the end of an answer in the output.
 type checkpoint struct {
-	out, in  int32          // where it is in the output, and the input that is answered there
-	outcome  answer.Outcome // of the answer that ends there
-	progress                // of the connection, once the output up to there is sent
+	out, in  int32          // offset in the output, and bytes of input answered up to there
+	outcome  answer.Outcome // of the answer that ends here
+	progress                // the connection's progress once the output up to here is sent
 }
 
-// appendAnswers appends the answers to the requests in in, until the output is about
-// writeChunk long, and sets a checkpoint where each ends. The first checkpoint is
-// where the answers begin. It returns the last frame of the input. All answers carry
-// the same time, since they leave together, so an answer in the form of the one
-// before is a copy.
+// appendAnswers appends answers to the requests in in, until the output is about
+// writeChunk long. It returns the output and the last frame of the input. It sets a
+// checkpoint at the end of each answer; the first checkpoint is where the answers begin.
+// All answers carry the same time, since they leave together. So an answer in the same
+// form as its predecessor is a copy of it.
 func (c *conn) appendAnswers(out, in []byte) ([]byte, frame) {
 	s := c.server
 	s.checkpoints = append(s.checkpoints[:0], checkpoint{out: int32(len(out)), progress: c.progress})
 	now := s.config.Clock.Now()
-	at, f := 0, frame{kind: line}
+	var at, size int
+	f := frame{kind: line}
 	var before []byte // the last answer to a line; its form is formBefore
 	var formBefore answer.Form
 	for len(out) < writeChunk && !c.closing {
-		f = c.nextFrame(in[at:], c.eof)
+		f, size = c.nextFrame(in[at:], c.eof)
 		if f.kind == incomplete {
 			if !c.eof || c.asked {
 				break
 			}
-			f = frame{kind: line} // it has half-closed and asked nothing: it gets one answer
+			f = frame{kind: line} // half-closed without a request: answer once
 		}
-		at += f.size
+		at += size
 		if f.kind == skipped {
 			last := &s.checkpoints[len(s.checkpoints)-1]
 			last.in, last.progress = int32(at), c.progress
@@ -202,10 +203,10 @@ func (c *conn) appendAnswers(out, in []byte) ([]byte, frame) {
 	return out, f
 }
 
-// commit takes note that the kernel took the first n bytes of out. It counts the
-// answers of which it took at least a part, takes the connection's progress back to
-// the last of these, keeps what is unsent of that one, and returns how many bytes of
-// the input are answered.
+// commit records that the kernel accepted the first n bytes of out. It counts the answers
+// that are sent at least in part, and sets the connection's progress back to the end of
+// the last of these. It keeps the unsent rest of that answer. It returns the number of
+// input bytes that are answered.
 func (c *conn) commit(out []byte, n int) (in int) {
 	s := c.server
 	i := len(s.checkpoints) - 1
@@ -226,9 +227,9 @@ func (c *conn) commit(out []byte, n int) (in int) {
 	return int(p.in)
 }
 
-// allSent has a connection whose answers are all with the kernel wait for more input,
-// or closes it. in is the beginning of its next request, or empty, and wait the state
-// to wait in. wrote says whether there were any answers.
+// allSent is called when the kernel has accepted all answers. It makes the connection wait
+// for more input, in state wait, or closes it. in is the beginning of the next request, or
+// empty. wrote says whether any answer was sent.
 func (c *conn) allSent(in []byte, wait state, wrote bool) {
 	switch {
 	case c.closing, c.eof:
@@ -243,18 +244,18 @@ func (c *conn) allSent(in []byte, wait state, wrote bool) {
 	}
 }
 
-// keepUnparsed keeps a copy of in, which is to be answered later.
+// keepUnparsed keeps a copy of in, to be answered later.
 func (c *conn) keepUnparsed(in []byte) {
 	if c.unparsed = append(c.unparsed[:0], in...); len(in) == 0 {
 		c.unparsed = nil
 	}
 }
 
-// waitUntilWritable has c wait until the client has read some of its answers.
-// progress says whether the kernel has just taken some.
+// waitUntilWritable makes c wait until the client has read some of its answers. progress
+// says whether the kernel has just accepted some bytes.
 func (c *conn) waitUntilWritable(progress bool) {
-	// What was acknowledged since then must not be forgotten unless the time-out starts
-	// anew.
+	// Update unacked only when the timeout restarts. Otherwise writeTimeOut would miss
+	// what the client has acknowledged in the meantime.
 	if progress || c.state != writing {
 		c.unacked = int32(socket.Unsent(int(c.fd)))
 	}
@@ -263,8 +264,8 @@ func (c *conn) waitUntilWritable(progress bool) {
 	c.account(progress)
 }
 
-// serveFirst sends the answer of a server-first protocol and closes the connection.
-// A new connection has room for it.
+// serveFirst sends the answer of a server-first protocol and closes the connection. The
+// answer fits into the send buffer of a new connection.
 func (c *conn) serveFirst() {
 	s := c.server
 	b, outcome := s.config.ServerFirst.Append(s.out[:0], s.config.Clock.Now())
@@ -273,7 +274,7 @@ func (c *conn) serveFirst() {
 		c.close()
 		return
 	}
-	if n, _ := socket.Write(int(c.fd), b); n < len(b) { // the client has reset it already
+	if n, _ := socket.Write(int(c.fd), b); n < len(b) { // the client has already reset it
 		c.fail()
 		return
 	}

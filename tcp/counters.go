@@ -15,41 +15,41 @@ const (
 	counterStalled
 	counterOverBudget
 	counterFailed
-	counterOutcomes // one for each outcome of a request
+	counterOutcomes // the first of answer.NumOutcomes
 	numCounters     = counterOutcomes + answer.NumOutcomes
 )
 
-// Counters counts what the server of one loop does.
+// Counters counts the work of the server of one loop.
 type Counters struct{ c *reactor.Counters }
 
 // NewCounters returns counters that l publishes.
 func NewCounters(l *reactor.Loop) *Counters { return &Counters{l.NewCounters(numCounters)} }
 
-// add adds 1 to a counter. It is for the loop's goroutine.
+// add adds 1 to a counter. Only the loop's goroutine may call it.
 func (c *Counters) add(counter int) { c.c.Add(counter, 1) }
 
-// addOutcome counts the outcome of a request. It is for the loop's goroutine.
+// addOutcome counts the outcome of a request. Only the loop's goroutine may call it.
 func (c *Counters) addOutcome(o answer.Outcome) { c.add(counterOutcomes + int(o)) }
 
-// Stats is what a server has done, as of its loop's last wait.
+// Stats is a snapshot of the counters, as of the loop's last wait.
 type Stats struct {
 	Accepted     uint64                  // connections accepted
-	Open         uint64                  // of these, connections that are open
-	Answers      [answer.NumForms]uint64 // by their form
+	Open         uint64                  // connections open now
+	Answers      [answer.NumForms]uint64 // answers sent, by form
 	HTTPErrors   uint64                  // HTTP answers without a time
 	AcceptErrors uint64                  // errors of accept(2)
 
 	// Connections that the server closed, by reason.
-	Refused    uint64 // over a limit, or no descriptor: closed when they were accepted
-	Evicted    uint64 // at the cap: they made room for others
-	Idle       uint64 // the client sent nothing for too long
-	Stalled    uint64 // the client read nothing for too long
-	OverBudget uint64 // reset, because connections held more memory than the budget
-	Failed     uint64 // reset, or another error of the socket
+	Refused    uint64 // refused: over a limit, or no descriptor
+	Evicted    uint64 // evicted: at the connection cap, for a descriptor, or too many were lingering
+	Idle       uint64 // the client sent nothing for IdleTimeout
+	Stalled    uint64 // the client read nothing for WriteTimeout
+	OverBudget uint64 // reset: the server was over its memory budget
+	Failed     uint64 // the client reset it, or the socket had another error
 	Untrusted  uint64 // the clock is not trusted
 }
 
-// Stats returns the current counts. It may be called from any goroutine.
+// Stats returns a snapshot. It may be called from any goroutine.
 func (c *Counters) Stats() Stats {
 	load := func(counter int) uint64 { return c.c.Load(counter) }
 	s := Stats{

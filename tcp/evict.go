@@ -7,26 +7,25 @@ import (
 )
 
 const (
-	// maxEvictReads is the greatest number of connections that are read from in search
-	// of one whose client has sent nothing in the meantime.
+	// maxEvictReads is the maximum number of connections that makeRoom reads from to find
+	// one whose client has sent nothing since.
 	maxEvictReads = 8
 
-	// maxLooks is the greatest number of lingering connections that are looked at in
-	// search of one whose client has acknowledged all.
+	// maxLooks is the maximum number of lingering connections that capLingering checks to
+	// find one whose client has acknowledged everything.
 	maxLooks = 8
 
-	// newcomerGrace is how long a client has at the cap to ask after it has connected,
-	// and to send the rest of a request after its beginning: a lost packet is sent
-	// again in that time. For a partial line it is half of its time-out.
+	// newcomerGrace is how long an unfinished connection is safe from eviction: the time
+	// that a client has, at the cap, to send its first request or the rest of one. A lost
+	// packet is retransmitted within it. For a partial line it is half the timeout.
 	newcomerGrace = 250 * time.Millisecond
 
-	// answeredGrace is how long a client that was answered keeps its place while others
-	// are unfinished.
+	// answeredGrace is how long an idle connection is safe from eviction while other
+	// connections are unfinished.
 	answeredGrace = 30 * time.Second
 )
 
-// canAdmit reports whether there are fewer connections than the cap allows, or one
-// can be evicted.
+// canAdmit reports whether the server is below the cap, or can evict a connection.
 func (s *Server) canAdmit() bool {
 	if !s.atCap() {
 		return true
@@ -35,23 +34,24 @@ func (s *Server) canAdmit() bool {
 	return c != nil
 }
 
-// atCap reports whether the cap allows no more connections.
+// atCap reports whether the server has MaxConns active connections.
 func (s *Server) atCap() bool { return s.active() >= s.config.MaxConns }
 
-// active returns the number of connections that count for the cap: the open ones
-// that neither are queued nor linger.
+// active returns the number of connections that count for the cap: all open ones except
+// those queued, lingering or acknowledging.
 func (s *Server) active() int { return s.conns() - s.beyondCap() }
 
-// victim returns the connection to evict at the cap. It is the one that has been
-// unfinished for the longest time, and for longer than its grace. If there is none, it
-// is the one that has been idle for the longest time since its last answer; but as
-// long as others are unfinished, only if that is longer than answeredGrace. Otherwise
-// victim returns nil, and how long it takes until the next grace ends, or 0 if every
-// connection has unsent answers.
+// victim returns the connection to evict at the cap:
 //
-// So a client that connects and asks nothing, or never ends its request, cannot take
-// the place of one that asks now and then, nor that of a newcomer that has yet to ask:
-// the next newcomers wait to be accepted.
+//   - the one unfinished for the longest time, if longer than its grace;
+//   - otherwise the one idle for the longest time, but while others are unfinished, only
+//     if it has been idle for longer than answeredGrace;
+//   - otherwise nil, and the time until the next grace ends, or 0 if every connection has
+//     unsent answers.
+//
+// So clients that connect and never complete a request displace neither a client that
+// asks now and then nor a newcomer that has yet to ask. Further newcomers wait in the
+// accept queue.
 func (s *Server) victim() (*conn, time.Duration) {
 	now := s.loop.Now()
 	var oldest *conn
@@ -80,9 +80,9 @@ func (s *Server) victim() (*conn, time.Duration) {
 	return nil, wait
 }
 
-// makeRoom evicts a connection if there are as many as the cap allows, and reports
-// whether there is room then. A connection whose client has sent a request that was
-// not read yet is answered and not evicted.
+// makeRoom evicts a connection if the server is at the cap, and reports whether the
+// server is below it then. A connection with an unread request is answered instead of
+// evicted.
 func (s *Server) makeRoom() bool {
 	handled := 0 // bytes of input
 	for reads := 0; s.atCap(); reads++ {
@@ -134,14 +134,13 @@ func (s *Server) resumeIfRoom() {
 	}
 }
 
-// MaxLingering returns the greatest number of connections that may be open beyond a
-// cap of maxConns because they linger or are queued.
+// MaxLingering returns the maximum number of lingering, acknowledging and queued
+// connections together, for a cap of maxConns. They do not count for the cap.
 func MaxLingering(maxConns int) int { return max(16, maxConns/8) }
 
-// capLingering ends the connections beyond MaxLingering that are queued or serve no
-// more: those that are queued first, then those whose clients have half-closed, and of
-// these the oldest. At shutdown there may be more: all connections linger at once, and
-// for no longer than their time-out.
+// capLingering ends connections until MaxLingering holds: queued ones first, then
+// acknowledging ones, then lingering ones, in each state the oldest first. The bound does
+// not hold at shutdown: all connections linger at once then, until their timeout.
 func (s *Server) capLingering() {
 	for s.beyondCap() > MaxLingering(s.config.MaxConns) && !s.draining {
 		if c := s.lists[queued].head; c != nil {
@@ -157,7 +156,7 @@ func (s *Server) capLingering() {
 }
 
 // acknowledged returns the oldest connection in the list whose client has acknowledged
-// all, if it is among the first maxLooks; otherwise the oldest one.
+// everything, if it is among the first maxLooks. Otherwise it returns the oldest one.
 func (l *list) acknowledged() *conn {
 	c := l.head
 	for n := 0; c != nil && n < maxLooks; n++ {
@@ -169,9 +168,9 @@ func (l *list) acknowledged() *conn {
 	return l.head
 }
 
-// end closes a connection that serves no more. If its client has not acknowledged all,
-// the connection is reset, so that the kernel drops the answers, which no limit would
-// count any more.
+// end closes a lingering or acknowledging connection. If its client has not acknowledged
+// everything, end resets it. Otherwise the kernel would keep the answers, and no limit
+// would count them.
 func (c *conn) end() {
 	if socket.Unsent(int(c.fd)) > 0 {
 		c.reset(counterEvicted)

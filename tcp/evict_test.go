@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestLongestIdleConnectionMakesRoom(t *testing.T) {
-	s := start(t, func(c *Config) { c.MaxConns = 3; c.IdleTimeout = 8 * time.Millisecond * 1000 })
+func TestLongestIdleConnectionIsEvicted(t *testing.T) {
+	s := start(t, func(c *Config) { c.MaxConns = 3; c.IdleTimeout = 8 * time.Second })
 	var cs []client
 	for range 3 {
 		c := s.dial(t)
@@ -29,11 +29,11 @@ func TestLongestIdleConnectionMakesRoom(t *testing.T) {
 		}
 		cs[1].end()
 		cs = append(cs[:1], append(cs[2:], c)...)
-		eventually(t, "evictions are not counted right", func() bool { return s.config.Counters.Stats().Evicted == uint64(i+1) })
+		eventually(t, "the eviction was not counted", func() bool { return s.config.Counters.Stats().Evicted == uint64(i+1) })
 	}
 }
 
-func TestClientsThatHaveAskedAreAnsweredBeforeTheyMakeRoom(t *testing.T) {
+func TestUnreadRequestIsAnsweredBeforeEviction(t *testing.T) {
 	s := start(t, func(c *Config) { c.MaxConns = 4 })
 	var cs []client
 	s.held(func() {
@@ -50,20 +50,20 @@ func TestClientsThatHaveAskedAreAnsweredBeforeTheyMakeRoom(t *testing.T) {
 	}
 }
 
-// Who waits to be accepted because nobody could make room comes in as soon as
-// somebody can: not only when a connection is closed.
-func TestClientWaitsNoLongerThanUntilRoomCanBeMade(t *testing.T) {
+// TestAcceptingResumesWhenAConnectionCanBeEvicted: it does not have to wait until a
+// connection is closed.
+func TestAcceptingResumesWhenAConnectionCanBeEvicted(t *testing.T) {
 	s := start(t, func(c *Config) { c.MaxConns, c.Framing = 1, Line })
 	slow := s.dial(t)
-	const n = 100_000 // of whose answers no queue holds all
+	const n = 100_000 // more answers than the sockets hold
 	go func() { _, _ = slow.Write(bytes.Repeat([]byte("json\n"), n)) }()
-	eventually(t, "the server never had to wait for its client", func() (waits bool) {
+	eventually(t, "the send buffer never filled", func() (waits bool) {
 		s.do(func() { waits = s.lists[writing].len == 1 })
 		return waits
 	})
 	other := s.dial(t)
 	other.send("unix\n")
-	eventually(t, "the listener is not paused", func() (paused bool) {
+	eventually(t, "accepting was not paused", func() (paused bool) {
 		s.do(func() { paused = s.acceptPaused })
 		return paused
 	})
@@ -75,9 +75,8 @@ func TestClientWaitsNoLongerThanUntilRoomCanBeMade(t *testing.T) {
 	}
 }
 
-// TestHalfARequestDoesNotOutlastAClientThatAsks: nine of ten places are held by heads
-// without an end. A client asks 30 ms after it has connected, and another newcomer
-// connects in between.
+// TestHalfARequestDoesNotOutlastAClientThatAsks: nine of ten connections have sent half a
+// head. A client connects and asks 30 ms later; another newcomer connects in between.
 func TestHalfARequestDoesNotOutlastAClientThatAsks(t *testing.T) {
 	const places = 10
 	s := start(t, func(c *Config) { c.MaxConns = places })
@@ -86,7 +85,7 @@ func TestHalfARequestDoesNotOutlastAClientThatAsks(t *testing.T) {
 		c := s.dial(t)
 		c.send(request)
 		accepted++
-		eventually(t, "it is not accepted", func() (ok bool) {
+		eventually(t, "the connection was not accepted", func() (ok bool) {
 			s.do(func() { ok = s.config.Counters.c.Current(counterAccepted) == accepted })
 			return ok
 		})
@@ -108,21 +107,21 @@ func TestHalfARequestDoesNotOutlastAClientThatAsks(t *testing.T) {
 			t.Errorf("client %d: %q, %v", i, got, err)
 		}
 		_ = honest.Close()
-		eventually(t, "it is not closed", func() (ok bool) {
+		eventually(t, "the connection was not closed", func() (ok bool) {
 			s.do(func() { ok = s.active() < places })
 			return ok
 		})
 	}
 }
 
-// TestNewcomerHasAMomentToAsk: while all others are newcomers as well, the next one
-// waits to be accepted.
+// TestNewcomerHasAMomentToAsk: if all connections are newcomers, the next client waits in
+// the accept queue.
 func TestNewcomerHasAMomentToAsk(t *testing.T) {
 	s := start(t, func(c *Config) { c.MaxConns = 2 })
 	first, second := s.dial(t), s.dial(t)
 	s.await(t, asking, 2)
 	third := s.dial(t)
-	eventually(t, "accepting is not paused", func() (paused bool) {
+	eventually(t, "accepting was not paused", func() (paused bool) {
 		s.do(func() { paused = s.acceptPaused })
 		return paused
 	})
@@ -139,7 +138,7 @@ func TestNewcomerHasAMomentToAsk(t *testing.T) {
 	second.nothingElse()
 }
 
-// attacker is a client that takes a place, and takes another when it is closed.
+// attacker is a client that holds a connection, and reconnects when it is closed.
 type attacker struct {
 	fd   int
 	kind int
@@ -155,15 +154,15 @@ func (s service) connectTo(t *testing.T) int {
 	return fd
 }
 
-// ended reports whether the server has closed a connection, and reads at most n bytes.
+// ended reads at most n bytes and reports whether the server has closed the connection.
 func ended(fd, n int) bool {
 	got, err := unix.Read(fd, make([]byte, n))
 	return got == 0 && err == nil || err != nil && !errors.Is(err, unix.EAGAIN)
 }
 
-// TestHonestClientsAreAnsweredAtTheCap: 220 attackers want the 200 places. Of new
-// clients that ask 30 ms after they have connected 99 % are answered within a second,
-// and none that stays and asks every other second is closed.
+// TestHonestClientsAreAnsweredAtTheCap: 220 attackers compete for 200 connections. Of the
+// new clients, which ask 30 ms after they connect, 99 % are answered within a second. No
+// client that stays and asks every two seconds is closed.
 func TestHonestClientsAreAnsweredAtTheCap(t *testing.T) {
 	const (
 		tick      = 10 * time.Millisecond
@@ -244,15 +243,15 @@ func TestHonestClientsAreAnsweredAtTheCap(t *testing.T) {
 	for _, c := range stay {
 		c.nothingElse()
 	}
-	t.Logf("%d of %d new clients are answered; %+v", answered, asked, s.config.Counters.Stats())
+	t.Logf("%d of %d new clients were answered; %+v", answered, asked, s.config.Counters.Stats())
 	if answered < asked*99/100 {
-		t.Errorf("%d of %d new clients are answered", answered, asked)
+		t.Errorf("%d of %d new clients were answered, want 99 %%", answered, asked)
 	}
 }
 
-// TestRoomIsMadeWhateverTheLastEventHandled: what evictions handled in a listener's
-// last event does not count at shutdown, nor for a connection that leaves its queue.
-func TestRoomIsMadeWhateverTheLastEventHandled(t *testing.T) {
+// TestEvictReadLimitsListenerEventsOnly: the input that evictions handled in a listener's
+// last event limits neither the evictions of Shutdown nor those for queued connections.
+func TestEvictReadLimitsListenerEventsOnly(t *testing.T) {
 	const conns = 4
 	s := start(t, func(c *Config) { c.MaxConns = conns })
 	for range conns {
@@ -263,7 +262,7 @@ func TestRoomIsMadeWhateverTheLastEventHandled(t *testing.T) {
 	s.do(func() {
 		s.evictRead = readSize
 		if !s.makeRoom() {
-			t.Error("no room was made, though every connection may be evicted")
+			t.Error("nothing was evicted, though every connection may be")
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"nowd/reactor"
 )
 
-// inputs are what clients send, good and bad.
+// inputs are valid and invalid client inputs.
 var inputs = []string{
 	"", "\n", "hi", "hi\n", "unix\nunixms\r\nUNIXNS \n\n", "json\nbound\nhelp\nrfc3339\n", "a\nb", "G", "GE\nHEA", "GET\n", "GETTY\nunix\n",
 	"GET / HTTP/1.1\r\n\r\n", "HEAD /unix HTTP/1.0\n\nunix\n", "unix\nGET /json?x HTTP/1.1\r\nHost: x\r\n\r\nunix", "GET /nothing HTTP/1.1\n\r\n", "GET / HTTP/1.1\r\nHost", "GET unix\n\n",
@@ -20,9 +20,9 @@ var inputs = []string{
 	"GET /" + strings.Repeat("x", answer.MaxHead-5), "GET /" + strings.Repeat("x", answer.MaxHead-5) + "\n\n", "GET /" + strings.Repeat("x", answer.MaxHead-18) + " HTTP/1.1\n\n", strings.Repeat("json\n", 100), strings.Repeat("\x00 \t\xff\n", 300),
 }
 
-// still returns a server without a loop that runs, whose clock stands, and what
-// it says.
-func still(t testing.TB) (*Server, time.Time) {
+// stopped returns a server whose loop does not run, and the time at which its clock stands
+// still.
+func stopped(t testing.TB) (*Server, time.Time) {
 	l, err := reactor.New(reactor.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -35,26 +35,26 @@ func still(t testing.TB) (*Server, time.Time) {
 	return s, now
 }
 
-// taking is a connection to a kernel that takes of what is written to it only
-// as much as takes says, in turn, and all when that is used up.
-type taking struct {
+// partialWriter is a connection on which each write accepts at most the next of limits
+// bytes. After the last limit, writes accept everything.
+type partialWriter struct {
 	conn
-	takes []byte
-	taken []byte
+	limits  []byte
+	written []byte
 }
 
-// more answers what has come, after what was left of what came before.
-func (c *taking) more(b []byte) {
+// receive answers the unparsed input followed by b.
+func (c *partialWriter) receive(b []byte) {
 	in := append(c.unparsed, b...)
 	for {
 		s := c.server
 		out, last := c.appendAnswers(append(s.out[:0], c.unsent...), in)
 		n := len(out)
-		if len(c.takes) > 0 {
-			n = min(n, int(c.takes[0]))
-			c.takes = c.takes[1:]
+		if len(c.limits) > 0 {
+			n = min(n, int(c.limits[0]))
+			c.limits = c.limits[1:]
 		}
-		c.taken = append(c.taken, out[:n]...)
+		c.written = append(c.written, out[:n]...)
 		in = in[c.commit(out, n):]
 		if n == len(out) && (last.kind == incomplete || c.closing) {
 			c.unparsed = bytes.Clone(in)
@@ -63,20 +63,20 @@ func (c *taking) more(b []byte) {
 	}
 }
 
-// FuzzStream has a connection get an input in pieces, and rid of its answers in
-// others: that changes nothing of what is owed. It goes without sockets.
+// FuzzStream splits a connection's input and its output at arbitrary points. The client
+// gets the same answers as without splits. It uses no sockets.
 func FuzzStream(f *testing.F) {
 	for i, in := range inputs {
 		f.Add([]byte(in), []byte{1, 7, 200, 0, 3}, []byte{1, 0, 30, 2}, byte(i), i%3 > 0)
 		f.Add([]byte(in), []byte{255, 255, 255, 255, 255, 255, 255, 255}, []byte{}, byte(i+1), i%2 > 0)
 	}
-	s, now := still(f)
-	f.Fuzz(func(t *testing.T, in, cuts, takes []byte, kind byte, eof bool) {
+	s, now := stopped(f)
+	f.Fuzz(func(t *testing.T, in, cuts, limits []byte, kind byte, eof bool) {
 		p := patience(kind) % numPatiences
 		if p != lines {
-			in = append([]byte("\n"), in...) // from now on a client may be at a line's beginning
+			in = append([]byte("\n"), in...) // sets sawLine: from now on, partial lines wait for their rest
 		}
-		c := &taking{conn: conn{server: s, progress: progress{framer: framer{framing: framingOf(p)}}}, takes: takes}
+		c := &partialWriter{conn: conn{server: s, progress: progress{framer: framer{framing: framingOf(p)}}}, limits: limits}
 		due := &ledger{patience: p, text: s.config.Text}
 		for len(in) > 0 && !c.closing {
 			size := readSize
@@ -86,22 +86,22 @@ func FuzzStream(f *testing.F) {
 			b := in[:min(size, len(in))]
 			in = in[len(b):]
 			due.send(b)
-			c.more(b)
+			c.receive(b)
 			if p == eager && len(b)%2 == 0 && !c.closing { // a pause
 				due.pause()
 				c.timedOut = len(c.unparsed) > 0 && !isHead(c.unparsed)
-				c.more(nil)
+				c.receive(nil)
 			}
 			if len(c.unparsed) > max(maxLine, answer.MaxHead) {
-				t.Fatalf("it keeps %d bytes", len(c.unparsed))
+				t.Fatalf("the connection keeps %d bytes of input", len(c.unparsed))
 			}
 		}
 		if eof && !c.closing {
 			due.end()
 			c.eof = true
-			c.more(nil)
+			c.receive(nil)
 		}
-		got := c.taken
+		got := c.written
 		for i, d := range due.dues {
 			n, err := d.check(got, true, now, now)
 			if err != nil {
@@ -110,7 +110,7 @@ func FuzzStream(f *testing.F) {
 			got = got[n:]
 		}
 		if len(got) > 0 {
-			t.Fatalf("more than the %d answers that are owed: %q", len(due.dues), got)
+			t.Fatalf("output after the %d answers owed: %q", len(due.dues), got)
 		}
 	})
 }
@@ -122,7 +122,7 @@ func framingOf(p patience) Framing {
 	return Burst
 }
 
-// FuzzFramingNames: a name that is accepted is what is shown again.
+// FuzzFramingNames: String returns the name that UnmarshalText accepted.
 func FuzzFramingNames(f *testing.F) {
 	for _, s := range []string{"burst", "line", "", "Line", "burst\n", "lines"} {
 		f.Add([]byte(s))
@@ -139,8 +139,8 @@ func FuzzFramingNames(f *testing.F) {
 	})
 }
 
-// TestModelTellsWrongAnswers: the check would see them.
-func TestModelTellsWrongAnswers(t *testing.T) {
+// TestModelRejectsWrongAnswers tests the model itself.
+func TestModelRejectsWrongAnswers(t *testing.T) {
 	now := time.Date(2026, 11, 20, 17, 17, 42, 813729123, time.UTC)
 	for form, wrong := range map[answer.Form][]string{
 		answer.DateTime: {"2026-11-20 17:17:43.813729\n", "2026-11-20 17:17:42.81372\n", "1795195062\n", "\n"},

@@ -20,26 +20,26 @@ import (
 	"nowd/socket"
 )
 
-// giveUp is how long a test waits for something before it fails. It bounds a test that
-// hangs, and nothing else: a busy machine takes its time.
+// giveUp is how long a test waits for a condition before it fails. It is long, so that a
+// busy machine fails no test: it only ends tests that hang.
 const giveUp = 5 * time.Minute
 
-// fakeClock is a loop's clock that stands still until a test moves it.
+// fakeClock is a loop's clock that stands still until a test advances it.
 type fakeClock struct{ atomic.Int64 }
 
 func (c *fakeClock) now() time.Duration { return time.Duration(c.Load()) }
 
 func (c *fakeClock) move(d time.Duration) { c.Add(int64(d)) }
 
-// service is a server on a loop of its own.
+// service is a server on its own loop.
 type service struct {
 	*Server
 	at    netip.AddrPort
-	clock *fakeClock // the loop's; nil for the host's
+	clock *fakeClock // the loop's clock; nil for the host's
 }
 
-// start returns a service whose time stands still: only advance lets a time-out
-// pass, however long the machine pauses.
+// start returns a service whose clock stands still: timeouts pass only in advance, however
+// long the machine pauses.
 func start(t testing.TB, change func(*Config)) service {
 	t.Helper()
 	return startWithClock(t, new(fakeClock), change)
@@ -93,12 +93,12 @@ func startWithClock(t testing.TB, now *fakeClock, change func(*Config)) service 
 			t.Errorf("%d panics", n)
 		}
 		_ = l.Close()
-		for c := s.lists[acknowledging].head; c != nil; c = s.lists[acknowledging].head { // which no loop knows of
+		for c := s.lists[acknowledging].head; c != nil; c = s.lists[acknowledging].head { // these are not registered
 			c.release()
 		}
-		s.spare.Close() // Shutdown does, but not every test calls it
+		s.spare.Close() // Shutdown does too, but not every test calls it
 		if n := s.conns(); n != 0 {
-			t.Errorf("%d connections are left after Close", n)
+			t.Errorf("%d connections are open after Close", n)
 		}
 		if n := s.charges.total; n != 0 {
 			t.Errorf("%d bytes are charged after Close", n)
@@ -114,7 +114,7 @@ func (s service) do(f func()) {
 	<-done
 }
 
-// held runs f while the loop does nothing, as on a busy host.
+// held runs f while the loop is blocked, as on a busy host.
 func (s service) held(f func()) {
 	held, release := make(chan struct{}), make(chan struct{})
 	s.loop.Post(func() { close(held); <-release })
@@ -123,10 +123,10 @@ func (s service) held(f func()) {
 	close(release)
 }
 
-// advance moves the loop's clock by d, and waits until the loop has run the timers
-// that are due.
+// advance moves the loop's clock by d, and waits until the loop has run the timers that
+// are due.
 func (s service) advance(d time.Duration) {
-	s.do(func() {}) // what is being handled belongs to the time before
+	s.do(func() {}) // wait for handlers that run at the old time
 	s.clock.move(d)
 	done := make(chan struct{})
 	s.loop.Post(func() { s.loop.After(0, func() { close(done) }) })
@@ -136,7 +136,7 @@ func (s service) advance(d time.Duration) {
 // await waits until n connections are in a state.
 func (s service) await(t testing.TB, st state, n int) {
 	t.Helper()
-	eventually(t, "no connection came to its state", func() bool { return s.count(st) == n })
+	eventually(t, "the number of connections in the state is not as wanted", func() bool { return s.count(st) == n })
 }
 
 // count returns the number of connections in a state.
@@ -145,11 +145,11 @@ func (s service) count(st state) (n int) {
 	return n
 }
 
-// awaitClosed waits until no connection is open. Time passes meanwhile, for clients that
-// have half-closed and have yet to acknowledge their answers.
+// awaitClosed waits until no connection is open. It advances the clock, since connections
+// in state acknowledging close on a timeout.
 func (s service) awaitClosed(t testing.TB) {
 	t.Helper()
-	eventually(t, "connections are left open", func() bool {
+	eventually(t, "connections are still open", func() bool {
 		s.advance(acknowledgingTimeout)
 		return s.config.Counters.Stats().Open == 0
 	})
@@ -165,8 +165,8 @@ func (s service) wantAnswers(t testing.TB, n uint64) {
 	}
 }
 
-// answers returns the number of answers that the server has counted. It is for the
-// loop's goroutine.
+// answers returns the number of answers that the server has counted. Only the loop's
+// goroutine may call it.
 func (s *Server) answers() (n uint64) {
 	for o := range answer.NumOutcomes {
 		n += s.config.Counters.c.Current(counterOutcomes + o)
@@ -174,11 +174,10 @@ func (s *Server) answers() (n uint64) {
 	return n
 }
 
-// awaitUnread waits until n bytes that the server has not read are at c. The loop is
-// held.
+// awaitUnread waits until c's socket holds n unread bytes. The loop must be blocked.
 func (c *conn) awaitUnread(t testing.TB, n int) {
 	t.Helper()
-	eventually(t, "what was sent did not arrive", func() bool {
+	eventually(t, "the client's bytes did not arrive", func() bool {
 		got, _, err := unix.Recvfrom(int(c.fd), make([]byte, n+1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 		return err == nil && got == n
 	})
@@ -226,12 +225,12 @@ func (c client) line() string {
 func (c client) end() {
 	c.t.Helper()
 	if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
-		c.t.Fatalf("%q, %v; want the end", b, err)
+		c.t.Fatalf("%q, %v; want end of file", b, err)
 	}
 }
 
-// nothingElse checks that no answer is under way and no input unparsed: the next
-// answer is the one to the next request.
+// nothingElse checks that there is no unread answer and no unparsed input: the next answer
+// is that to the next request.
 func (c client) nothingElse() {
 	c.t.Helper()
 	c.send("unixms\n")

@@ -15,55 +15,54 @@ import (
 	"nowd/answer"
 )
 
-// What follows is a second, plain account of what a client is owed, against
-// which the server is held. It looks at all of a client's input from its
-// beginning, has no state but the input, and knows nothing of buffers, reads and
-// writes.
+// This file is a model of the server: a second, simple implementation of which answers a
+// client must get for its input. It knows nothing of buffers, reads and writes. The tests
+// compare the server with it.
 
-// due is an answer that a client is owed.
+// due is an answer that a client must get.
 type due struct {
 	form answer.Form // unless it is an HTTP error
-	code int         // of one over HTTP, otherwise 0
-	bare bool        // it is one to HEAD, without a body
-	end  int         // of the bytes that ask for it, in the client's input
+	code int         // HTTP status; 0 for text
+	bare bool        // an answer to HEAD, without a body
+	end  int         // offset in the input at which its request ends
 }
 
 // patience says what a client's pauses mean.
 type patience int
 
 const (
-	lines   patience = iota // nothing: whole lines only are requests
-	patient                 // nothing, since the server waits longer than any of them
-	eager                   // that what has been sent is a request
+	lines   patience = iota // nothing: only whole lines are requests
+	patient                 // nothing: the server's timeout is longer than any pause
+	eager                   // the input before a pause is a request
 	numPatiences
 )
 
-// ledger is what a client is owed for what it has sent by now.
+// ledger holds the answers that a client must get for its input so far.
 type ledger struct {
 	patience
 	text     *answer.Text
-	left     []byte // what may be the beginning of a request
+	left     []byte // unparsed input
 	at       int    // where left begins in the input
-	skipping bool   // what comes belongs to a line that is too long
-	closed   bool   // nothing more counts
+	skipping bool   // left begins within a line that is too long
+	closed   bool   // the rest of the input is ignored
 	dues     []due
 }
 
-// send enters what the client sends.
+// send records that the client sends b.
 func (l *ledger) send(b []byte) {
 	l.left = append(l.left, b...)
 	for l.next() {
 	}
 }
 
-// pause enters that the client waits for the answers to what it has sent.
+// pause records that the client waits for answers.
 func (l *ledger) pause() {
 	if l.patience == eager && len(l.left) > 0 && !isHead(l.left) && !l.skipping && !l.closed {
 		l.owe(due{form: l.text.Form(l.left)}, len(l.left))
 	}
 }
 
-// end enters that the client half-closes.
+// end records that the client half-closes.
 func (l *ledger) end() {
 	if len(l.left) > 0 && !l.skipping && !l.closed {
 		if isHead(l.left) {
@@ -77,7 +76,7 @@ func (l *ledger) end() {
 	}
 }
 
-// next enters the first request in left, and reports whether there is one.
+// next parses the beginning of left, and reports whether there may be more to parse.
 func (l *ledger) next() bool {
 	line, _, whole := bytes.Cut(l.left, []byte("\n"))
 	switch {
@@ -146,7 +145,7 @@ func (l *ledger) answerTo(head []byte) (answer.Form, int) {
 	return 0, http.StatusNotFound
 }
 
-// owe enters an answer to the first size bytes of left.
+// owe adds an answer to the first size bytes of left.
 func (l *ledger) owe(d due, size int) {
 	d.end = l.at + size
 	l.dues = append(l.dues, d)
@@ -162,12 +161,11 @@ func isHead(b []byte) bool {
 	return bytes.HasPrefix(b, []byte("GET ")) || bytes.HasPrefix(b, []byte("HEAD "))
 }
 
-// errTooFew is the error of a check that what has come may be the beginning of
-// an answer.
-var errTooFew = errors.New("not all of an answer")
+// errTooFew means that the bytes received may be the beginning of an answer.
+var errTooFew = errors.New("incomplete answer")
 
-// check checks that b begins with the answer d, as of a time from early to late,
-// and returns its length. eof says that nothing comes after b.
+// check checks that b begins with the answer d, with a time from early to late, and
+// returns its length. eof says that b is the end of the output.
 func (d due) check(b []byte, eof bool, early, late time.Time) (int, error) {
 	if d.code != 0 {
 		if !eof {
@@ -201,9 +199,9 @@ func (d due) checkHTTP(b []byte, early, late time.Time) error {
 	case err != nil:
 		return fmt.Errorf("%q: %w", b, err)
 	case r.StatusCode != d.code || !r.Close || in.Buffered() > 0 || d.bare != (len(body) == 0):
-		return fmt.Errorf("%q: want a %d alone", b, d.code)
+		return fmt.Errorf("%q: want one response with status %d", b, d.code)
 	case !d.bare && r.ContentLength != int64(len(body)):
-		return fmt.Errorf("%q: a length of %d", b, r.ContentLength)
+		return fmt.Errorf("%q: Content-Length %d, want %d", b, r.ContentLength, len(body))
 	case !within(date, time.Second, early, late):
 		return fmt.Errorf("%q: want a date from %v to %v", b, early, late)
 	case d.code == http.StatusOK && !d.bare:
@@ -212,8 +210,7 @@ func (d due) checkHTTP(b []byte, early, late time.Time) error {
 	return nil
 }
 
-// checkText checks an answer in text, without its newline, for its form and its
-// time.
+// checkText checks the form and the time of a text answer without its newline.
 func checkText(form answer.Form, s string, early, late time.Time) error {
 	at, unit, err := timeOf(form, s)
 	if err != nil {
@@ -225,8 +222,8 @@ func checkText(form answer.Form, s string, early, late time.Time) error {
 	return nil
 }
 
-// timeOf returns the time that an answer gives, and what it is cut to: 0 if it
-// gives none.
+// timeOf parses an answer. It returns its time and the unit that the time is truncated to,
+// or 0 for an answer without a time.
 func timeOf(form answer.Form, s string) (at time.Time, unit time.Duration, err error) {
 	switch form {
 	case answer.DateTime:
@@ -239,7 +236,7 @@ func timeOf(form answer.Form, s string) (at time.Time, unit time.Duration, err e
 		unit = map[answer.Form]time.Duration{answer.Unix: time.Second, answer.UnixMS: time.Millisecond, answer.UnixUS: time.Microsecond, answer.UnixNS: 1}[form]
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err == nil && len(s) != len(strconv.FormatInt(time.Now().UnixNano()/int64(unit), 10)) {
-			err = errors.New("another unit")
+			err = errors.New("wrong unit")
 		}
 		return time.Unix(0, n*int64(unit)), unit, err
 	case answer.Bound:
@@ -256,18 +253,18 @@ func timeOf(form answer.Form, s string) (at time.Time, unit time.Duration, err e
 		}
 		err = json.Unmarshal([]byte(s), &j)
 		if err == nil && j.Time.UnixNano() != j.NS {
-			err = errors.New("two times that differ")
+			err = errors.New("time and unix_ns differ")
 		}
 		return j.Time, time.Nanosecond, err
 	default:
 		if s != strings.Join(answer.Words(), " ") {
-			err = errors.New("not the words")
+			err = errors.New("not the list of words")
 		}
 		return at, 0, err
 	}
 }
 
-// within reports whether at, which was cut to a unit, is from early to late.
+// within reports whether at, truncated to unit, may be a time from early to late.
 func within(at time.Time, unit time.Duration, early, late time.Time) bool {
 	return at.Add(unit).After(early.Round(0)) && !at.After(late.Round(0))
 }

@@ -6,18 +6,18 @@ import (
 	"nowd/reactor"
 )
 
-// queuedTimeout is how long a connection over the limit of its source waits for the
-// place of another. It is much longer than a loop takes to read an end that has
-// arrived.
+// queuedTimeout is how long a connection over the limit of its source waits before it is
+// refused. A loop reads an end of file that has arrived in much less time.
 const queuedTimeout = 250 * time.Millisecond
 
-// queue has a connection over the limit of its source wait until another one of that
-// source is closed. The client may have closed one just before it connected anew, and
-// the loop that has it may not have read the end yet. If none is closed in time, the
-// queued connection is refused. Meanwhile nothing is read from it.
+// queue makes a connection over the limit of its source wait until another connection of
+// that source is closed. The client may have closed one just before it reconnected, and
+// the loop of that connection may not have read the end of file yet. If none is closed
+// within queuedTimeout, the queued connection is refused. Nothing is read from a queued
+// connection.
 //
-// Queued connections are beyond the cap, like lingering ones, and MaxLingering bounds
-// the number of both together.
+// Queued connections do not count for the cap, like lingering ones. MaxLingering bounds
+// both together.
 func (s *Server) queue(fd int, source uint64) {
 	if s.draining || s.beyondCap() >= MaxLingering(s.config.MaxConns) {
 		s.refuse(fd, counterRefused)
@@ -27,7 +27,7 @@ func (s *Server) queue(fd int, source uint64) {
 	w := &waiter{source: source}
 	w.granted = func() {
 		s.loop.Post(func() {
-			if s.waiters[c] == w { // otherwise it was closed, and gave the place back
+			if s.waiters[c] == w { // otherwise it was closed, which released the place
 				delete(s.waiters, c)
 				c.dequeue()
 			}
@@ -42,7 +42,7 @@ func (s *Server) queue(fd int, source uint64) {
 	s.register(c, 0)
 }
 
-// dequeue serves a queued connection, which has a place of its source now.
+// dequeue starts to serve a queued connection whose source is below its limit again.
 func (c *conn) dequeue() {
 	s := c.server
 	if !s.hasRoom() {
@@ -54,7 +54,7 @@ func (c *conn) dequeue() {
 	c.begin()
 }
 
-// refuseQueued closes a queued connection, and counts it.
+// refuseQueued closes a queued connection and counts it as refused.
 func (c *conn) refuseQueued() {
 	c.server.config.Counters.add(counterRefused)
 	c.close()
@@ -65,7 +65,7 @@ func (s *Server) beyondCap() int {
 	return s.lists[queued].len + s.lists[lingering].len + s.lists[acknowledging].len
 }
 
-// releaseSource gives up a connection's place of its source, or its wait for one.
+// releaseSource subtracts c from its source's connections, or ends its wait.
 func (s *Server) releaseSource(c *conn) {
 	if w := s.waiters[c]; w != nil {
 		delete(s.waiters, c)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestClientThatReconnectsAtOnceIsNotRefused: another loop has the connection that the
-// client closed, and has not read its end yet.
+// TestClientThatReconnectsAtOnceIsNotRefused: the closed connection is on another loop,
+// which has not read its end of file yet.
 func TestClientThatReconnectsAtOnceIsNotRefused(t *testing.T) {
 	sources := NewSources(1)
 	var loops []service
@@ -30,18 +30,17 @@ func TestClientThatReconnectsAtOnceIsNotRefused(t *testing.T) {
 	}
 	for _, s := range loops {
 		if n := s.config.Counters.Stats().Refused; n != 0 {
-			t.Errorf("%d refused", n)
+			t.Errorf("%d connections were refused", n)
 		}
 	}
 }
 
-// Whoever has waited the longest gets the place that comes free; a place that is not
-// used any more goes on to the next.
-func TestPlacesAreGivenInOrder(t *testing.T) {
+// TestWaitersAreGrantedInOrder: release grants the oldest waiter that has not withdrawn.
+func TestWaitersAreGrantedInOrder(t *testing.T) {
 	s := NewSources(2)
-	for _, want := range []bool{true, true, false} {
+	for i, want := range []bool{true, true, false} {
 		if s.acquire(1) != want {
-			t.Fatal("not two for each")
+			t.Fatalf("acquire %d: want %v", i, want)
 		}
 	}
 	var granted []int
@@ -49,32 +48,32 @@ func TestPlacesAreGivenInOrder(t *testing.T) {
 	for i := range 2 {
 		waiters = append(waiters, &waiter{source: 1, granted: func() { granted = append(granted, i) }})
 		if !s.await(waiters[i]) {
-			t.Fatalf("%d may not wait", i)
+			t.Fatalf("waiter %d was refused", i)
 		}
 	}
 	if s.await(&waiter{source: 1}) {
-		t.Error("more wait than there are places")
+		t.Error("more waiters than the limit")
 	}
 	s.release(1)
 	if s.acquire(1) || !slices.Equal(granted, []int{0}) || s.withdraw(waiters[0]) {
-		t.Errorf("%v have a place", granted)
+		t.Errorf("granted %v, want [0]", granted)
 	}
 	if !s.withdraw(waiters[1]) {
-		t.Error("it no longer waits")
+		t.Error("waiter 1 does not wait")
 	}
 	s.release(1) // the second of the first two
 	if !s.await(&waiter{source: 1, granted: func() { granted = append(granted, 2) }}) || !slices.Equal(granted, []int{0, 2}) {
-		t.Errorf("%v have a place", granted)
+		t.Errorf("granted %v, want [0 2]", granted)
 	}
 	s.release(1)
 	s.release(1)
-	if len(s.open)+len(s.waiting) != 0 {
-		t.Errorf("%d are remembered", len(s.open)+len(s.waiting))
+	if n := len(s.open) + len(s.waiting); n != 0 {
+		t.Errorf("%d sources are still stored", n)
 	}
 }
 
-// TestQueueIsBounded: with the queue full, connections are refused at once. What
-// lingers comes first.
+// TestQueueIsBounded: if the queue is full, connections are refused at once. Lingering
+// connections displace queued ones.
 func TestQueueIsBounded(t *testing.T) {
 	const limit = 20
 	s := start(t, func(c *Config) { c.MaxConns, c.Sources = 2*limit, NewSources(limit) })
@@ -89,18 +88,18 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 	s.await(t, queued, bound)
 	if more := s.from(t, "127.0.0.1"); served(t, more) {
-		t.Error("served beyond the cap")
+		t.Error("a connection beyond the queue's bound was served")
 	}
 	s.await(t, queued, bound)
-	for _, c := range held[:3] { // which then linger
+	for _, c := range held[:3] { // these linger after the answer
 		if _, err := c.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.await(t, lingering, 3)
 	s.await(t, queued, bound-3)
-	eventually(t, "refusals are not counted", func() bool { return s.config.Counters.Stats().Refused == 4 })
-	for _, c := range held { // each place goes to one that is queued, as far as there are any
+	eventually(t, "refusals were not counted", func() bool { return s.config.Counters.Stats().Refused == 4 })
+	for _, c := range held { // queued connections take their places
 		_ = c.Close()
 	}
 	s.await(t, asking, bound-3)
@@ -109,7 +108,7 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 }
 
-func TestQueuedConnectionThatIsResetGivesUpItsWait(t *testing.T) {
+func TestResetQueuedConnectionLeavesTheQueue(t *testing.T) {
 	s := start(t, func(c *Config) { c.Sources = NewSources(1) })
 	held := s.dial(t)
 	s.await(t, asking, 1)
@@ -129,11 +128,11 @@ func TestQueuedConnectionThatIsResetGivesUpItsWait(t *testing.T) {
 	_ = held.Close()
 	s.await(t, asking, 0)
 	if c := s.from(t, "127.0.0.1"); !served(t, c) {
-		t.Error("its place is lost")
+		t.Error("the next connection was not served")
 	}
 }
 
-func TestShutdownRefusesWhatIsQueued(t *testing.T) {
+func TestShutdownRefusesQueuedConnections(t *testing.T) {
 	s := start(t, func(c *Config) { c.Sources = NewSources(1) })
 	held, second := s.dial(t), s.dial(t)
 	s.await(t, queued, 1)

@@ -14,40 +14,40 @@ import (
 	"nowd/answer"
 )
 
-// step is something that a client does: send, in pieces of cut bytes at the
-// most, and then perhaps wait for all the answers that it is owed.
+// step is one action of a client: it sends data in writes of at most cut bytes, and then
+// perhaps waits for all outstanding answers.
 type step struct {
 	data []byte
 	cut  int
-	deaf bool // it does not read while it sends, unless it cannot go on otherwise
+	deaf bool // does not read while it sends, unless the send buffer is full
 	wait bool
 }
 
-// farewell is what a client does in the end.
+// farewell is how a client ends its connection.
 type farewell uint8
 
 const (
-	halfClose farewell = iota // and read to the end
-	reset                     // RST, or what a local socket has in its place
-	leave                     // close, answers unread or not
+	halfClose farewell = iota // half-close, and read to the end of file
+	reset                     // RST, or a local socket's equivalent
+	leave                     // close, even with unread answers
 	numFarewells
 )
 
-// script is what a client does.
+// script is the behaviour of a client.
 type script struct {
 	steps []step
 	end   farewell
-	local bool // over a local socket, which has the buffers that it is given, and no timers
-	tight bool // the buffers are small
+	local bool // uses a local socket, which has fixed buffers and no timers
+	tight bool // uses small buffers
 }
 
 const (
-	mostInput = 20 << 10 // of a script
-	mostDue   = 600      // requests of it, about
+	mostInput = 20 << 10 // maximum bytes of input in a script
+	mostDue   = 600      // maximum requests in a script, approximately
 )
 
-// read makes a script of any bytes.
-func read(p patience, b []byte) script {
+// decode makes a script from arbitrary bytes.
+func decode(p patience, b []byte) script {
 	next := func() byte {
 		if len(b) == 0 {
 			return 0
@@ -62,7 +62,7 @@ func read(p patience, b []byte) script {
 	var deaf bool
 	sent, asked := 0, 0
 	flush := func(cut int, wait bool) {
-		if p == eager { // what belongs together is sent together, or it would not
+		if p == eager { // a request must arrive in one piece, and a pause ends it
 			cut, wait = mostInput, true
 		}
 		s.steps = append(s.steps, step{data, cut, deaf, wait})
@@ -70,7 +70,7 @@ func read(p patience, b []byte) script {
 	}
 	add := func(b ...byte) { request, data, sent = b, append(data, b...), sent+len(b) }
 	if p == patient {
-		add('\n') // from now on what has no end may be the beginning of a line
+		add('\n') // sets sawLine: from now on, partial lines wait for their rest
 	}
 	for len(b) > 0 && sent < mostInput && asked < mostDue {
 		asked++
@@ -99,11 +99,11 @@ func read(p patience, b []byte) script {
 		case 11:
 			deaf = !deaf
 		case 12:
-			add(fill(op, 1+int(next())%8)...) // and no end of a line yet
+			add(fill(op, 1+int(next())%8)...) // a partial line
 		case 13:
 			add([]byte("GE")...)
 		case 14:
-			if op/16%4 == 0 { // most scripts are to go on
+			if op/16%4 == 0 { // rarely, since an HTTP answer ends the script
 				add(heads[int(next())%len(heads)]...)
 			}
 		case 15:
@@ -117,7 +117,7 @@ func read(p patience, b []byte) script {
 	return s
 }
 
-// fill returns n bytes that are no word.
+// fill returns n bytes that are not a word of the protocol.
 func fill(op byte, n int) []byte {
 	return []byte(strings.Repeat(string([]byte{"xyz\x00"[op/16%4]}), n))
 }
@@ -127,19 +127,19 @@ var heads = [][]byte{
 	[]byte("GET /nothing HTTP/1.1\r\n\r\n"), []byte("HEAD nothing\r\n\r\n"), []byte("GET /bound HTTP/1.1\r\nHost"), []byte("GET /" + strings.Repeat("x", answer.MaxHead) + "\r\n"),
 }
 
-// player is the client that plays a script.
+// player is a client that plays a script.
 type player struct {
 	fd     int
 	ledger ledger
 	sent   []stamp
-	size   int // of what is sent
-	got    []byte
-	checks int // answers that have come
+	size   int    // bytes sent
+	got    []byte // bytes received and not checked yet
+	checks int    // answers checked
 	eof    bool
-	late   time.Time // then it gives up
+	late   time.Time // when the player gives up
 }
 
-// stamp says when the byte before an offset of the input was not sent yet.
+// stamp says that the input from the previous stamp's end up to end was sent after at.
 type stamp struct {
 	end int
 	at  time.Time
@@ -202,18 +202,18 @@ func (c *player) write(st step) error {
 	return nil
 }
 
-// await reads until every answer has come that is owed, and at the end nothing
-// more.
+// await reads until every outstanding answer has arrived. At the end of the script it also
+// waits for the end of file.
 func (c *player) await(end bool) error {
 	for {
 		if err := c.readAll(); err != nil {
 			return err
 		}
 		all := c.checks == len(c.ledger.dues)
-		closing := c.checks == len(c.ledger.dues)-1 && c.ledger.closed // its last answer is checked at the end
+		closing := c.checks == len(c.ledger.dues)-1 && c.ledger.closed // the last answer can only be checked at the end of file
 		switch {
 		case c.eof && !all:
-			return fmt.Errorf("the end after %d of %d answers and %q", c.checks, len(c.ledger.dues), c.got)
+			return fmt.Errorf("end of file after %d of %d answers and %q", c.checks, len(c.ledger.dues), c.got)
 		case c.eof, !end && (all || closing):
 			return nil
 		}
@@ -223,7 +223,7 @@ func (c *player) await(end bool) error {
 	}
 }
 
-// readAll reads what there is, and checks the answers that are whole.
+// readAll reads what has arrived, and checks the complete answers.
 func (c *player) readAll() error {
 	var b [4096]byte
 	for !c.eof {
@@ -232,7 +232,7 @@ func (c *player) readAll() error {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("read, after %d of %d answers: %w", c.checks, len(c.ledger.dues), err)
+			return fmt.Errorf("read after %d of %d answers: %w", c.checks, len(c.ledger.dues), err)
 		}
 		c.eof = n == 0
 		c.got = append(c.got, b[:n]...)
@@ -257,7 +257,7 @@ func (c *player) check() error {
 		c.got = c.got[n:]
 	}
 	if len(c.got) > 0 {
-		return fmt.Errorf("more than the %d answers that are owed: %q", c.checks, c.got)
+		return fmt.Errorf("output after the %d answers owed: %q", c.checks, c.got)
 	}
 	return nil
 }
@@ -273,20 +273,20 @@ func (c *player) poll(events int16) error {
 		case err != nil && !errors.Is(err, unix.EINTR):
 			return fmt.Errorf("poll: %w", err)
 		case d <= 0:
-			return fmt.Errorf("nothing happens after %d of %d answers, %d bytes and %q", c.checks, len(c.ledger.dues), c.size, c.got)
+			return fmt.Errorf("timeout after %d of %d answers, %d bytes sent and %q received", c.checks, len(c.ledger.dues), c.size, c.got)
 		}
 	}
 }
 
-// stage is where scripts are played: a service for each patience.
+// stage is the servers that scripts are played against, one for each patience.
 type stage [numPatiences]service
 
 func newStage(t testing.TB) (st stage) {
 	for p := range numPatiences {
-		// In real time, since an eager client waits for it.
+		// In real time, since the pauses of eager clients are real.
 		st[p] = startWithClock(t, nil, func(c *Config) { c.Framing = framingOf(p) })
 		st[p].do(func() {
-			// Time makes no difference, but where it does.
+			// No timeout may pass during a test, except that of eager clients' pauses.
 			s := st[p].Server
 			s.lists[partialLine].timeout = time.Minute
 			s.lists[lingering].timeout = time.Minute
@@ -300,7 +300,7 @@ func newStage(t testing.TB) (st stage) {
 	return st
 }
 
-// connect opens a non-blocking connection to s.
+// connect opens a non-blocking connection to s for a script.
 func (s service) connect(c script) (int, error) {
 	const small = 2048
 	if c.local {
@@ -322,10 +322,10 @@ func (s service) connect(c script) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	if !c.tight { // what is sent together is to leave together
+	if !c.tight { // large enough that one write sends a whole step
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 8*mostInput)
 	} else {
-		// With segments that are as small, or the kernel waits for more room.
+		// With small segments too, or the kernel would wait for more buffer space.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, small)
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_MAXSEG, 256)
 	}
@@ -340,8 +340,8 @@ func (s service) connect(c script) (int, error) {
 	return fd, nil
 }
 
-// play plays some scripts at the same time, and then looks whether the service
-// is as it was.
+// play plays scripts concurrently. Then it checks that no connection is open and that the
+// counted answers are those owed.
 func (st stage) play(t *testing.T, p patience, scripts []script) {
 	s := st[p]
 	var before uint64
@@ -374,12 +374,12 @@ func (st stage) play(t *testing.T, p patience, scripts []script) {
 		s.do(func() { open, got = s.conns(), s.answers()-before })
 		if open == 0 {
 			if exact && got != due {
-				t.Errorf("%d answers are counted, %d were owed", got, due)
+				t.Errorf("%d answers counted, %d owed", got, due)
 			}
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d connections are left open", open)
+			t.Fatalf("%d connections are still open", open)
 		}
 	}
 	if n := s.loop.Stats().Panics; n > 0 {
@@ -387,9 +387,9 @@ func (st stage) play(t *testing.T, p patience, scripts []script) {
 	}
 }
 
-// TestOwedAnswersArriveInOrderAndNothingElse plays scripts made at random, of
-// splits, pipelines, stalls, pauses, half-closes and resets. The seeds are
-// fixed, so a round that fails can be looked at again.
+// TestOwedAnswersArriveInOrderAndNothingElse plays random scripts of splits, pipelines,
+// stalls, pauses, half-closes and resets. The seeds are fixed, so that a failed round can
+// be repeated.
 func TestOwedAnswersArriveInOrderAndNothingElse(t *testing.T) {
 	st := newStage(t)
 	rounds := 40
@@ -405,15 +405,15 @@ func TestOwedAnswersArriveInOrderAndNothingElse(t *testing.T) {
 			for i := range b {
 				b[i] = byte(r.Uint32())
 			}
-			scripts[i] = read(p, b)
+			scripts[i] = decode(p, b)
 		}
 		if st.play(t, p, scripts); t.Failed() {
-			t.Fatalf("in round %d", i)
+			t.Fatalf("round %d failed", i)
 		}
 	}
 }
 
-// FuzzConnections plays scripts that are made of the input, several at a time.
+// FuzzConnections decodes scripts from the input and plays them concurrently.
 func FuzzConnections(f *testing.F) {
 	for i := range 12 {
 		r := rand.New(rand.NewPCG(uint64(i), 868))
@@ -429,7 +429,7 @@ func FuzzConnections(f *testing.F) {
 		scripts := make([]script, 1+clients%8)
 		for i := range scripts {
 			n := len(b) / (len(scripts) - i)
-			scripts[i], b = read(p, b[:n]), b[n:]
+			scripts[i], b = decode(p, b[:n]), b[n:]
 		}
 		st.play(t, p, scripts)
 	})

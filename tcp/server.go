@@ -1,15 +1,19 @@
-// Package tcp answers requests on connections: lines of text, what a client sends
-// before it pauses, or HTTP. A Server serves the connections of one event loop.
+// Package tcp answers requests on connections: lines of text, bursts of text without a
+// newline, or HTTP. A Server serves the connections of one event loop.
 //
-// A request takes this way. A listener is ready, and the connection is accepted
-// (accept.go). If its source has too many connections (sources.go), it waits for one
-// of them to end (queue.go); if there are too many of all sources, one is evicted
-// (evict.go). What a connection holds is charged to a budget (budget.go). The
-// connection is ready, its input is read, and its handler turns to PollOut; in that
-// turn the input is divided into requests (framing.go), the clock is read, and the
-// answers are made and written together (conn.go). If the kernel takes them all, the
-// handler turns back to PollIn. What a connection waits for is its state (state.go),
-// which times out (timeout.go) or ends in its close (close.go).
+// How a connection is handled: when a listener is ready, the server accepts the
+// connection (accept.go). If the connection's source is over its limit (sources.go), the
+// connection waits until another of that source is closed (queue.go). If the server is at
+// its connection cap, it evicts a connection (evict.go). A memory budget bounds what
+// connections hold (budget.go).
+//
+// When the connection is readable, the server reads its input and changes the interest to
+// PollOut. The loop then calls it again: it divides the input into requests (framing.go),
+// reads the clock, makes the answers, and writes them together (conn.go). If the kernel
+// accepts them all, it changes the interest back to PollIn.
+//
+// A connection's state is what it waits for (state.go). Each state has a timeout
+// (timeout.go). A connection ends with a lingering close, a close or a reset (close.go).
 package tcp
 
 import (
@@ -29,11 +33,11 @@ import (
 type Config struct {
 	Clock        *clock.Clock
 	Text         *answer.Text  // answers requests
-	ServerFirst  ServerFirst   // if not nil, it answers instead of Text, without a request
+	ServerFirst  ServerFirst   // if not nil, used instead of Text; it answers without a request
 	Framing      Framing       // how input is divided into requests
-	MaxConns     int           // the greatest number of connections; at the cap one makes room: see victim
-	Budget       int           // bytes that connections may hold beyond ConnMemory each: see ServerBudget; 0 for no limit
-	Sources      *Sources      // the limit for each source; nil for none
+	MaxConns     int           // the connection cap; at the cap, a connection is evicted: see victim
+	Budget       int           // bytes that connections may hold beyond ConnMemory each, 0 for no limit: see ServerBudget
+	Sources      *Sources      // the connection limit of each source; nil for none
 	IdleTimeout  time.Duration // how long a client may send nothing
 	WriteTimeout time.Duration // how long a client may read nothing, or leave an HTTP head incomplete
 	NoDelay      bool          // TCP_NODELAY of tcp(7)
@@ -41,53 +45,52 @@ type Config struct {
 	Counters     *Counters
 }
 
-// ServerFirst is a server-first protocol, such as daytime (RFC 867) and time (RFC
-// 868): the server sends its answer when it has accepted the connection, and
-// closes.
+// ServerFirst is a server-first protocol, such as daytime (RFC 867) or time (RFC 868):
+// the server accepts a connection, sends its answer at once, and closes.
 type ServerFirst interface {
-	// Append appends the answer as of now. If the outcome is no answer, it appends
-	// nothing, and the connection is closed.
+	// Append appends the answer for the time now to b. If the outcome is not an answer,
+	// Append appends nothing, and the server closes the connection.
 	Append(b []byte, now time.Time) ([]byte, answer.Outcome)
 }
 
 const (
-	// readSize is the greatest number of bytes read in one event.
+	// readSize is the maximum number of bytes read in one event.
 	readSize = 2 << 10
 
-	// writeChunk is the length in bytes at which a write is full: no answer is
-	// appended any more. It bounds the age of the first answer's time, and the work
-	// that is lost when a client does not read.
+	// writeChunk is the length in bytes at which no more answers are appended to a
+	// write. It bounds the age of the first answer's time, and the work lost when a
+	// client does not read.
 	writeChunk = 8 << 10
 
 	partialLineTimeout = 50 * time.Millisecond
 	lingeringTimeout   = time.Second
 
-	// acknowledgingTimeout is the time between two looks whether a client has
-	// acknowledged all. The loop's poller does not report it.
+	// acknowledgingTimeout is how often the server checks whether a client has
+	// acknowledged everything. Pollers do not report that.
 	acknowledgingTimeout = 100 * time.Millisecond
 )
 
-// Server serves the connections of one loop. Its methods belong to the loop's
-// goroutine.
+// Server serves the connections of one loop. Only the loop's goroutine may call its
+// methods.
 type Server struct {
 	config    Config
 	loop      *reactor.Loop
 	listeners map[int]listener // by descriptor
 
 	lists     [numStates]list   // the open connections, by state
-	charges   charges           // for what open connections hold
-	idleSlack time.Duration     // how much later than IdleTimeout an idle connection may be closed
-	waiters   map[*conn]*waiter // the queued connections' places in Sources
-	free      *conn             // closed connections to use again, linked by next
+	charges   charges           // the memory of open connections
+	idleSlack time.Duration     // an idle connection may be closed this much later than IdleTimeout
+	waiters   map[*conn]*waiter // the queued connections' waits in Sources
+	free      *conn             // closed connections to reuse, linked by next
 
 	timer   *reactor.Timer // calls checkTimeouts
-	timerAt time.Duration  // what timer is set to, on the loop's clock; 0 if it is not set
+	timerAt time.Duration  // when timer fires, on the loop's clock; 0 if it is not set
 
 	acceptPaused bool
-	acceptErrors int            // in a row
+	acceptErrors int            // consecutive
 	evictRead    int            // bytes of input that evictions have handled in the listener's current event
-	noRoom       bool           // accepting pauses until a connection can be evicted
-	roomTimer    *reactor.Timer // tries again
+	noRoom       bool           // accepting is paused until a connection can be evicted
+	roomTimer    *reactor.Timer // calls resumeIfRoom
 	spare        *socket.Spare
 
 	draining  bool   // Shutdown was called
@@ -95,8 +98,8 @@ type Server struct {
 
 	// Buffers, lent to the connection whose event is being handled.
 	in          []byte
-	received    []byte // what a connection has just read, for the turn in which it answers it
-	receivedBy  *conn  // that connection
+	received    []byte // unparsed input of receivedBy, to answer when the loop calls it again
+	receivedBy  *conn  // the connection that received belongs to
 	out         []byte
 	checkpoints []checkpoint
 }
@@ -108,8 +111,8 @@ func NewServer(loop *reactor.Loop, c Config) *Server {
 		loop:      loop,
 		listeners: make(map[int]listener),
 		waiters:   make(map[*conn]*waiter),
-		// A connection does not move in the list of idle ones for each request,
-		// which would touch its neighbours' memory, but once in this time.
+		// Moving a connection in the idle list touches its neighbours' memory. So it
+		// does not move for each request, but at most once in idleSlack.
 		idleSlack: min(time.Second, c.IdleTimeout/8),
 		spare:     socket.NewSpare(),
 		in:        make([]byte, answer.MaxHead+readSize),
@@ -126,9 +129,9 @@ func NewServer(loop *reactor.Loop, c Config) *Server {
 	return s
 }
 
-// Listen accepts connections from fd, a non-blocking listening socket. The server
-// owns fd from now on: on an error it is closed. If the listener fails later, the
-// server closes it and calls onFailure.
+// Listen accepts connections from fd, a non-blocking listening socket. It takes ownership
+// of fd and closes it on error. If the listener fails later, the server closes it and
+// calls onFailure.
 func (s *Server) Listen(fd int, onFailure func(why error)) error {
 	l := listener{s, onFailure}
 	err := s.loop.Add(fd, s.acceptInterest(), l)
@@ -156,11 +159,10 @@ func (s *Server) Unlisten(fd int) {
 	}
 }
 
-// Shutdown accepts the connections that are in the accept queues, closes the
-// listeners, answers what has arrived from clients by now, and closes the
-// connections, each with an end of file. What clients send from now on is discarded.
-// It calls onDrained when the last one is closed. It waits for clients that are slow
-// to read.
+// Shutdown drains the server. It refuses queued connections, accepts those in the accept
+// queues, closes the listeners, answers the input that has arrived, and half-closes each
+// connection. Input that arrives later is discarded. The server waits for clients that
+// read slowly, and calls onDrained when the last connection is closed.
 func (s *Server) Shutdown(onDrained func()) {
 	s.draining, s.onDrained = true, onDrained
 	for s.lists[queued].head != nil {
@@ -176,14 +178,14 @@ func (s *Server) Shutdown(onDrained func()) {
 		s.drainAcceptQueue(fd)
 		s.Unlisten(fd)
 	}
-	var conns []*conn // since draining changes the lists
+	var conns []*conn // a copy, since draining changes the lists
 	for _, st := range waitingForInput {
 		for c := s.lists[st].head; c != nil; c = c.next {
 			conns = append(conns, c)
 		}
 	}
 	for _, c := range conns {
-		if c.waitsForInput() { // and was not reset for the sake of another
+		if c.waitsForInput() { // draining another one may have reset it
 			c.drain()
 		}
 	}
@@ -199,7 +201,8 @@ func (s *Server) conns() int {
 	return n
 }
 
-// connClosed is called after connections have been closed.
+// connClosed updates the number of open connections after a close. It may complete
+// Shutdown or resume accepting.
 func (s *Server) connClosed() {
 	n := s.conns()
 	s.config.Counters.c.Set(counterOpen, uint64(n))

@@ -40,8 +40,8 @@ func TestEachLineGetsOneAnswerInOrder(t *testing.T) {
 	})
 }
 
-// TestBurstWithoutNewlineIsARequest is the client of the original servers: it
-// sends some words, waits for the answer, and does so again.
+// TestBurstWithoutNewlineIsARequest: a client sends bytes without a newline, waits for the
+// answer, and repeats.
 func TestBurstWithoutNewlineIsARequest(t *testing.T) {
 	s := start(t, nil)
 	c := s.dial(t)
@@ -61,7 +61,7 @@ func TestLineFramingTakesWholeLinesOnly(t *testing.T) {
 	s := start(t, func(c *Config) { c.Framing = Line })
 	c := s.dial(t)
 	c.send("un")
-	eventually(t, "it is not read", func() (read bool) {
+	eventually(t, "the server did not read", func() (read bool) {
 		s.do(func() { c := s.lists[asking].head; read = c != nil && string(c.unparsed) == "un" })
 		return read
 	})
@@ -74,19 +74,19 @@ func TestLineFramingTakesWholeLinesOnly(t *testing.T) {
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	c.end() // half a line is no request
+	c.end() // a partial line is not a request
 	c = s.dial(t)
 	c.send("un")
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.line(); !isTime(got) { // it has asked nothing, so it gets the time
+	if got := c.line(); !isTime(got) { // without any request, a client gets one answer
 		t.Errorf("%q", got)
 	}
 	c.end()
 }
 
-func TestHalfClosingClientGetsWhatItIsOwed(t *testing.T) {
+func TestHalfClosingClientGetsAllAnswers(t *testing.T) {
 	s := start(t, nil)
 	for req, want := range map[string]int{"": 1, "\n": 1, "hi": 1, "hi\n": 1, "a\nb": 2, "a\nb\n": 2, strings.Repeat("x\n", 1000): 1000, "GE": 1} {
 		c := s.dial(t)
@@ -142,10 +142,10 @@ func TestPipelinedRequestsAreAnsweredTogether(t *testing.T) {
 	s.wantAnswers(t, n+1)
 }
 
-// TestClientThatDoesNotReadHoldsBackItsOwnRequestsOnly: answers that the kernel
-// does not take wait, nothing is read meanwhile, and none is lost or cut.
+// TestClientThatDoesNotReadHoldsBackItsOwnRequestsOnly: while its send buffer is full, the
+// server reads nothing from this client. It loses and truncates no answer.
 func TestClientThatDoesNotReadHoldsBackItsOwnRequestsOnly(t *testing.T) {
-	// Whole lines, so that it makes no difference when the client is held up in one.
+	// With Framing Line, since the client may block in the middle of a line.
 	s := start(t, func(c *Config) { c.Framing = Line })
 	c := s.dial(t)
 	const n = 400000
@@ -161,8 +161,8 @@ func TestClientThatDoesNotReadHoldsBackItsOwnRequestsOnly(t *testing.T) {
 		}
 		sent <- w.Flush()
 	}()
-	// It blocks when the queues of both sides are full.
-	eventually(t, "the server read on", func() bool {
+	// The client blocks when the queues of both sides are full.
+	eventually(t, "the send buffer never filled", func() bool {
 		var waits bool
 		s.do(func() { waits = s.lists[writing].len == 1 })
 		return waits
@@ -174,7 +174,7 @@ func TestClientThatDoesNotReadHoldsBackItsOwnRequestsOnly(t *testing.T) {
 	}
 	s.do(func() {
 		if c := s.lists[writing].head; c != nil && (cap(c.unparsed) > 4*readSize || cap(c.unsent) > answer.MaxHTTP) {
-			t.Errorf("it holds %d and %d bytes", cap(c.unparsed), cap(c.unsent))
+			t.Errorf("the connection holds %d bytes of input and %d of output", cap(c.unparsed), cap(c.unsent))
 		}
 	})
 	for i := range n {
@@ -202,7 +202,7 @@ func TestClientThatDoesNotReadHoldsBackItsOwnRequestsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.nothingElse()
-	eventually(t, "answers are not counted right", func() bool {
+	eventually(t, "the answers were not counted", func() bool {
 		var sum uint64
 		for _, k := range s.config.Counters.Stats().Answers {
 			sum += k
@@ -232,8 +232,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-// unparsed returns the length of the input that waits for the rest of its line or
-// head, of all connections together.
+// unparsed returns the total length of partial lines and heads of all connections.
 func (s service) unparsed() (n int) {
 	s.do(func() {
 		for _, st := range waitingForInput {
@@ -253,10 +252,10 @@ func TestHTTPHeads(t *testing.T) {
 		half       bool
 	}{
 		{"byte by byte", "HTTP/1.1 200", strings.Split("GET /unix HTTP/1.1\r\nHost: x\r\n\r\n", ""), false},
-		{"as long as can be", "HTTP/1.1 200", []string{"GET / HTTP/1.1\r\nX: ", strings.Repeat("x", answer.MaxHead-23), "\r\n\r\n"}, false},
+		{"maximum length", "HTTP/1.1 200", []string{"GET / HTTP/1.1\r\nX: ", strings.Repeat("x", answer.MaxHead-23), "\r\n\r\n"}, false},
 		{"too long", "HTTP/1.1 431", []string{"GET / HTTP/1.1\r\nX: ", strings.Repeat("x", answer.MaxHead-22), "\r\n\r\n"}, false},
 		{"never ends", "HTTP/1.1 431", []string{"GET /" + strings.Repeat("x", 3*answer.MaxHead)}, false},
-		{"half-closed in its midst", "HTTP/1.1 400", []string{"GET / HTTP/1.1\r\nHost:"}, true},
+		{"half-closed in the head", "HTTP/1.1 400", []string{"GET / HTTP/1.1\r\nHost:"}, true},
 		{"stalls", "HTTP/1.1 408", []string{"GET / HTTP/1.1\r\nHost:"}, false},
 		{"after a line", "1", []string{"unix\nGET /unix HTTP/1.1\r\n\r\n"}, false},
 	} {
@@ -264,11 +263,11 @@ func TestHTTPHeads(t *testing.T) {
 		sent := 0
 		for i, part := range c.parts {
 			if i > 0 {
-				// The part before is read by itself.
-				eventually(t, "it is not read", func() bool { return s.count(lingering) > 0 || s.unparsed() == sent })
+				// Wait, so that the server reads each part separately.
+				eventually(t, "the server did not read", func() bool { return s.count(lingering) > 0 || s.unparsed() == sent })
 			}
 			if _, err := io.WriteString(k.TCPConn, part); err != nil {
-				break // it was answered before all was sent
+				break // the server has already answered
 			}
 			sent += len(part)
 		}
@@ -285,7 +284,7 @@ func TestHTTPHeads(t *testing.T) {
 			t.Errorf("%s: %.100q, %v", c.name, b, err)
 		}
 		_ = k.Close()
-		eventually(t, "it is not closed", func() bool { return s.count(lingering) == 0 })
+		eventually(t, "the connection was not closed", func() bool { return s.count(lingering) == 0 })
 	}
 }
 
@@ -314,8 +313,8 @@ func TestRequestAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Its second read ends in the midst of the line behind.
-func TestLineBehindALongOneIsNotCutWhereAReadEnds(t *testing.T) {
+// TestLineAfterALongLineIsNotCut: a read ends within the line that follows the long one.
+func TestLineAfterALongLineIsNotCut(t *testing.T) {
 	s := start(t, nil)
 	c := s.dial(t)
 	const n = 2

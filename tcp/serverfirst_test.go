@@ -24,29 +24,29 @@ func TestServerFirstAnswersAtOnceAndCloses(t *testing.T) {
 	s := start(t, func(c *Config) { c.ServerFirst = hello{} })
 	for range 100 {
 		c := s.dial(t)
-		c.send("what a client says makes no difference\n")
+		c.send("ignored\n")
 		if got, err := io.ReadAll(c); err != nil || string(got) != "hello\r\n" {
 			t.Fatalf("%q, %v", got, err)
 		}
 		_ = c.Close()
 	}
-	eventually(t, "connections stay open, or answers are not counted", func() bool {
+	eventually(t, "connections are still open, or answers were not counted", func() bool {
 		st := s.config.Counters.Stats()
 		return st.Open == 0 && st.Answers[answer.DaytimeForm] == 100
 	})
 }
 
-func TestServerFirstWithoutAnAnswerCloses(t *testing.T) {
+func TestServerFirstClosesIfTheClockIsNotTrusted(t *testing.T) {
 	s := start(t, func(c *Config) { c.ServerFirst = silent{} })
 	c := s.dial(t)
 	c.end()
-	eventually(t, "not counted", func() bool { return s.config.Counters.Stats().Untrusted == 1 })
+	eventually(t, "the close was not counted", func() bool { return s.config.Counters.Stats().Untrusted == 1 })
 	if n := s.config.Counters.Stats().Answers; n != [answer.NumForms]uint64{} {
 		t.Errorf("%v answers", n)
 	}
 }
 
-func TestLingeringConnectionsAreFew(t *testing.T) {
+func TestNumberOfLingeringConnectionsIsBounded(t *testing.T) {
 	s := start(t, func(c *Config) { c.ServerFirst, c.MaxConns = hello{}, 8 })
 	for range 100 {
 		c := s.dial(t)
@@ -55,6 +55,6 @@ func TestLingeringConnectionsAreFew(t *testing.T) {
 		}
 	}
 	if n := s.config.Counters.Stats().Open; n > uint64(MaxLingering(8)+1) {
-		t.Errorf("%d connections are open", n)
+		t.Errorf("%d connections are open, want at most %d", n, MaxLingering(8)+1)
 	}
 }

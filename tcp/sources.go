@@ -5,29 +5,29 @@ import (
 	"sync"
 )
 
-// Sources limits the connections of each source. The servers of all loops share it,
-// because a client's connections are spread over them. It is used when a connection
-// is accepted and closed, not for a request. It is safe for concurrent use.
+// Sources limits the number of connections per source. The servers of all loops share
+// it, because a client's connections are spread over the loops. Servers use it when they
+// accept and close a connection, not for a request. It is safe for concurrent use.
 type Sources struct {
 	limit   int
 	mu      sync.Mutex
-	open    map[uint64]int       // connections by guard.Source
-	waiting map[uint64][]*waiter // connections over the limit, likewise; the oldest first
+	open    map[uint64]int       // number of connections, by guard.Source
+	waiting map[uint64][]*waiter // connections over the limit, by guard.Source; oldest first
 }
 
-// waiter is a connection that waits for the place of another of its source.
+// waiter is a connection that waits until its source is below the limit.
 type waiter struct {
 	source  uint64
-	granted func() // called once, when the connection gets the place; on any goroutine, under the lock
+	granted func() // called once, when the connection may be served; on any goroutine, with the lock held
 }
 
-// NewSources returns a Sources that allows each source limit connections.
+// NewSources returns a Sources that allows limit connections per source.
 func NewSources(limit int) *Sources {
 	return &Sources{limit: limit, open: make(map[uint64]int), waiting: make(map[uint64][]*waiter)}
 }
 
-// acquire counts one more connection of source, and reports false if it would be
-// over the limit.
+// acquire adds one to the connections of source. If source is at the limit, it changes
+// nothing and reports false.
 func (s *Sources) acquire(source uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -38,9 +38,10 @@ func (s *Sources) acquire(source uint64) bool {
 	return true
 }
 
-// await gives w a place of its source as soon as one is released, at once if that was
-// since acquire failed; earlier waiters come first. It reports false if as many wait
-// already as a source may have connections.
+// await makes w wait until its source is below the limit, and then counts it and calls
+// granted. Waiters are granted in order. If a connection was released since acquire
+// failed, w is granted at once. If limit waiters of the source wait already, await
+// reports false.
 func (s *Sources) await(w *waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,7 +57,7 @@ func (s *Sources) await(w *waiter) bool {
 	return true
 }
 
-// withdraw ends the wait of w. It reports false if w was granted a place.
+// withdraw ends the wait of w. It reports false if w was already granted.
 func (s *Sources) withdraw(w *waiter) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,8 +68,8 @@ func (s *Sources) withdraw(w *waiter) bool {
 	return i >= 0
 }
 
-// release counts one connection of source less, or gives its place to one that
-// waits.
+// release subtracts one from the connections of source, or grants the oldest waiter in
+// its place.
 func (s *Sources) release(source uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,56 +11,57 @@ import "time"
 //	            ├─ request ────────────────────────────▶ answering ──┤
 //	            ├─ part of a line ─▶ partialLine ─┐       ▲     ▲    │
 //	            └─ part of a head ─▶ partialHead ─┤       │     │    │
-//	                        the rest, or time-out └───────┘     │    │
+//	                         the rest, or timeout └───────┘     │    │
 //	                                                            │    │
 //	                                           writable again ──┤    │
 //	                                                         writing ◀┤ socket full
 //	                                                            │    │
-//	                                                   time-out └─▶ closed (reset)
+//	                                                    timeout └─▶ closed (reset)
 //	                                                                 │
-//	  HTTP, server-first, eviction, idle time-out, shutdown ─▶ lingering
+//	   HTTP, server-first, eviction, idle timeout, shutdown ─▶ lingering
 //	                                                                 │
 //	                 the client has half-closed ─▶ acknowledging ◀───┤
 //	                                                    └────────────┴─▶ closed
 //
-// Answering is no state: it takes one turn of the loop. If a client that half-closes
-// has acknowledged all, its connection is closed at once.
+// Answering is not a state: it happens within one call of the loop. If a client
+// half-closes and has acknowledged everything, its connection is closed at once.
 //
-// A time-out belongs to a state and is the same for all connections. So a list of
-// the connections in a state, in the order in which they entered it, is also in
-// the order in which they time out, and no connection needs a timer of its own.
+// All connections in a state have the same timeout. So a list of them in the order in
+// which they entered the state is also in the order of their timeouts, and no connection
+// needs its own timer.
 type state uint8
 
+// The states, by what a connection waits for.
 const (
-	queued        state = iota // for a place of its source, which has as many connections as it may
-	asking                     // for the client's first request; with Framing Line, for the rest of any line
+	queued        state = iota // until its source is below its connection limit
+	asking                     // for the client's first request; with Framing Line, also for the rest of any partial line
 	idle                       // for another request
-	partialLine                // for the end of a line whose beginning has been read
-	partialHead                // for the end of an HTTP head whose beginning has been read
-	writing                    // until the socket is writable again
-	lingering                  // until the client closes: the server has half-closed (lingering close)
-	acknowledging              // until the client has acknowledged all: both have half-closed
+	partialLine                // for the rest of a partial line
+	partialHead                // for the rest of an HTTP head
+	writing                    // until the socket is writable
+	lingering                  // until the client closes; the server has half-closed
+	acknowledging              // until the client has acknowledged everything; both sides have half-closed
 	numStates
 )
 
-// forInput reports whether the server waits for its client to send.
+// forInput reports whether a connection in this state waits for its client to send.
 func (st state) forInput() bool { return st >= asking && st < writing }
 
-// waitingForInput are the states in which the server waits for its client to send.
+// waitingForInput lists the states for which forInput holds.
 var waitingForInput = [...]state{asking, idle, partialHead, partialLine}
 
-// unfinished are those of them in which the client has got nothing for what it has
-// sent last, or has sent nothing yet.
+// unfinished lists the states in which the client has sent nothing yet, or has sent part
+// of a request and got no answer to it.
 var unfinished = [...]state{asking, partialHead, partialLine}
 
-// list is the list of the connections in one state, linked through the connections.
+// list is a linked list of the connections in one state, in the order of their timeouts.
 type list struct {
 	head, tail *conn
 	len        int
 	timeout    time.Duration
 }
 
-// push appends c, whose time-out starts now.
+// push appends c and starts its timeout.
 func (l *list) push(c *conn, now time.Duration) {
 	c.entered, c.prev, c.next = now, l.tail, nil
 	if l.tail != nil {
@@ -72,7 +73,7 @@ func (l *list) push(c *conn, now time.Duration) {
 	l.len++
 }
 
-// remove removes c, which is in the list.
+// remove removes c. It must be in the list.
 func (l *list) remove(c *conn) {
 	if c.prev != nil {
 		c.prev.next = c.next

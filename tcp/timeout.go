@@ -6,8 +6,7 @@ import (
 	"nowd/socket"
 )
 
-// setTimer has checkTimeouts called at a time on the loop's clock, unless it will be
-// called earlier.
+// setTimer makes the loop call checkTimeouts at a time on its clock, or earlier.
 func (s *Server) setTimer(at time.Duration) {
 	if s.timerAt != 0 && s.timerAt <= at {
 		return
@@ -20,8 +19,7 @@ func (s *Server) setTimer(at time.Duration) {
 	}
 }
 
-// checkTimeouts handles the connections that have been in their state for as long as
-// they may.
+// checkTimeouts handles the connections whose timeouts have passed.
 func (s *Server) checkTimeouts() {
 	s.timerAt = 0
 	now := s.loop.Now()
@@ -38,8 +36,8 @@ func (s *Server) checkTimeouts() {
 	}
 }
 
-// enter moves c to a state. If c is in that state already, its time-out starts anew
-// only if restart is set.
+// enter moves c to state st. If c is already in st, enter restarts its timeout only if
+// restart is set.
 func (c *conn) enter(st state, restart bool) {
 	s := c.server
 	now := s.loop.Now()
@@ -51,19 +49,19 @@ func (c *conn) enter(st state, restart bool) {
 	c.state = st
 	s.lists[st].push(c, now)
 	s.setTimer(now + s.lists[st].timeout)
-	if s.noRoom && before != st { // perhaps c can be evicted now
+	if s.noRoom && before != st { // it may be possible to evict c now
 		s.resumeIfRoom()
 	}
 }
 
-// restartTimeout starts the time-out of c's state anew.
+// restartTimeout restarts the timeout of c's state.
 func (c *conn) restartTimeout() {
 	l := &c.server.lists[c.state]
 	l.remove(c)
 	l.push(c, c.server.loop.Now())
 }
 
-// timeOut handles the time-out of c's state.
+// timeOut handles the timeout of c's state.
 func (c *conn) timeOut() {
 	switch c.state {
 	case queued:
@@ -79,11 +77,10 @@ func (c *conn) timeOut() {
 	}
 }
 
-// inputTimeOut closes an idle connection, or takes a partial line or head for all
-// that will come.
+// inputTimeOut closes an idle connection, or answers a partial line or head as it is.
 func (c *conn) inputTimeOut() {
 	s := c.server
-	// The loop may be late: the input that c waits for may have arrived.
+	// The loop may be late: input may have arrived before the timeout.
 	st, entered := c.state, c.entered
 	if in, ok := c.receive(); ok {
 		c.serve(in)
@@ -99,12 +96,12 @@ func (c *conn) inputTimeOut() {
 	}
 }
 
-// lingerTimeOut closes a lingering connection whose client had acknowledged all one
-// time-out ago: the client is not about to send any more. While the client goes on to
-// acknowledge, the connection lingers on: if it were closed, what the client still
-// sends would make the kernel reset it, and drop the answers.
+// lingerTimeOut closes a lingering connection if the client had acknowledged everything
+// one timeout ago: such a client is unlikely to send more. While the client still
+// acknowledges answers, the connection lingers on. If the server closed it, further input
+// would make the kernel reset it and drop the answers.
 func (c *conn) lingerTimeOut() {
-	n := int32(socket.Unsent(int(c.fd))) // with the end of file
+	n := int32(socket.Unsent(int(c.fd))) // includes the end of file
 	if n == 0 && c.unacked == 0 {
 		c.close()
 		return
@@ -112,20 +109,20 @@ func (c *conn) lingerTimeOut() {
 	c.awaitAcknowledgement(n)
 }
 
-// acknowledgeTimeOut closes a connection whose client has half-closed and acknowledged
-// all.
+// acknowledgeTimeOut closes a connection whose client has half-closed, once the client
+// has acknowledged everything.
 func (c *conn) acknowledgeTimeOut() {
 	n := int32(socket.Unsent(int(c.fd)))
-	if n == 0 || socket.TakeError(int(c.fd)) != nil { // no loop reports that the client has reset it
+	if n == 0 || socket.TakeError(int(c.fd)) != nil { // it is not registered, so the loop does not report a reset
 		c.close()
 		return
 	}
 	c.awaitAcknowledgement(n)
 }
 
-// awaitAcknowledgement starts the time-out of c's state anew, unless the client has
-// acknowledged nothing for the write time-out: then the connection is reset. n is the
-// number of bytes that are left to acknowledge.
+// awaitAcknowledgement restarts the timeout of c's state. But if the client has
+// acknowledged nothing for WriteTimeout, it resets the connection. n is the number of
+// unacknowledged bytes.
 func (c *conn) awaitAcknowledgement(n int32) {
 	s := c.server
 	if c.unacked == 0 || n < c.unacked {
@@ -137,10 +134,10 @@ func (c *conn) awaitAcknowledgement(n int32) {
 	c.restartTimeout()
 }
 
-// writeTimeOut closes a connection whose client does not read.
+// writeTimeOut resets a connection whose client does not read.
 func (c *conn) writeTimeOut() {
-	// A socket becomes writable only when much of its buffer is free. So a client
-	// that reads slowly is recognised by the bytes that it has acknowledged.
+	// A socket becomes writable only when much of its buffer is free. A client that reads
+	// slowly has acknowledged bytes before that.
 	if n := int32(socket.Unsent(int(c.fd))); n < c.unacked {
 		c.unacked = n
 		c.enter(writing, true)

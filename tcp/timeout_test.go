@@ -32,7 +32,7 @@ func TestPartialLineIsARequestAfterItsTimeout(t *testing.T) {
 	c.line()
 	s.await(t, partialLine, 1)
 	s.advance(partialLineTimeout - 1)
-	s.wantAnswers(t, 1) // it may have been half a line
+	s.wantAnswers(t, 1) // the partial line is not answered yet
 	s.advance(1)
 	s.wantAnswers(t, 2)
 	if got := c.line(); !isUnix(got) {
@@ -61,7 +61,7 @@ func TestPartialLineIsNotCutBecauseTheLoopIsLate(t *testing.T) {
 
 func TestIdleClientIsClosed(t *testing.T) {
 	s := start(t, func(c *Config) { c.IdleTimeout = 200 * time.Millisecond })
-	const slack = 25 * time.Millisecond // an eighth
+	const slack = 25 * time.Millisecond // an eighth of IdleTimeout: see idleSlack
 	quiet, busy := s.dial(t), s.dial(t)
 	for _, c := range []client{quiet, busy} {
 		c.send("hi\n")
@@ -80,11 +80,11 @@ func TestIdleClientIsClosed(t *testing.T) {
 	if n := s.count(idle); n != 1 {
 		t.Errorf("%d connections are idle, want 1", n)
 	}
-	eventually(t, "it is not counted", func() bool { return s.config.Counters.Stats().Idle == 1 })
+	eventually(t, "the close was not counted", func() bool { return s.config.Counters.Stats().Idle == 1 })
 	busy.nothingElse()
 }
 
-// TestTimeoutsAreNotOfTheWallClock: each reading of the wall clock is in another year.
+// TestTimeoutsAreNotOfTheWallClock: each reading of the wall clock is in a different year.
 func TestTimeoutsAreNotOfTheWallClock(t *testing.T) {
 	year := 0
 	wild := clock.New(clock.Config{Now: func() time.Time {
@@ -116,7 +116,7 @@ func TestTimeoutsAreNotOfTheWallClock(t *testing.T) {
 	asked.end()
 }
 
-func TestIdleClientThatHasAskedIsAnsweredHoweverLateTheLoopIs(t *testing.T) {
+func TestIdleClientIsAnsweredIfTheLoopIsLate(t *testing.T) {
 	s := start(t, func(c *Config) { c.IdleTimeout = 300 * time.Millisecond })
 	c := s.dial(t)
 	c.send("hi\n")
@@ -148,10 +148,10 @@ func requestMuch(t *testing.T, s service) client {
 	return c
 }
 
-// awaitStalled lets write time-outs pass until the client counts as stalled. The
-// kernel may go on to take some answers for a while.
+// awaitStalled advances the clock by write timeouts until the client counts as stalled. The
+// kernel may still accept answers for a while.
 func awaitStalled(t *testing.T, s service) {
-	eventually(t, "it was not closed", func() bool {
+	eventually(t, "the connection was not closed", func() bool {
 		s.advance(s.config.WriteTimeout)
 		st := s.config.Counters.Stats()
 		return st.Stalled == 1 && st.Open == 0
@@ -164,14 +164,14 @@ func TestClientThatDoesNotReadIsClosed(t *testing.T) {
 	awaitStalled(t, s)
 }
 
-func TestClientThatReadsSlowlyIsNotTakenForOneThatDoesNot(t *testing.T) {
+func TestClientThatReadsSlowlyIsNotClosed(t *testing.T) {
 	s := start(t, nil)
 	c := requestMuch(t, s)
 	b := make([]byte, 32<<10)
 	for round := range 10 {
-		// It reads until its kernel acknowledges some bytes, and then the connection
-		// times out at once, before it is handled again.
-		eventually(t, "nothing is acknowledged", func() (ok bool) {
+		// The client reads until its kernel acknowledges some bytes. Then the connection
+		// times out before the server handles another event of it.
+		eventually(t, "no bytes were acknowledged", func() (ok bool) {
 			if _, err := io.ReadFull(c.TCPConn, b); err != nil {
 				t.Fatalf("round %d: %v", round, err)
 			}
@@ -198,16 +198,16 @@ func TestLingeringIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.await(t, lingering, 1) // the client does not close its side
-	eventually(t, "the end is not acknowledged", func() (ok bool) {
+	eventually(t, "the end of file was not acknowledged", func() (ok bool) {
 		s.do(func() { ok = socket.Unsent(int(s.lists[lingering].head.fd)) == 0 })
 		return ok
 	})
 	s.advance(lingeringTimeout - 1)
 	if n := s.count(lingering); n != 1 {
-		t.Errorf("closed before its time")
+		t.Error("closed before lingeringTimeout")
 	}
 	s.advance(1)
 	if n := s.count(lingering); n != 0 {
-		t.Errorf("it lingers on")
+		t.Error("still open after lingeringTimeout")
 	}
 }

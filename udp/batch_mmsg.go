@@ -12,20 +12,20 @@ import (
 	"nowd/socket"
 )
 
-// batch is the memory for a batch of datagrams and their replies, laid out for
-// recvmmsg(2) and sendmmsg(2). Its headers point into it, so it is allocated on
-// the heap and never copied.
+// batch holds received datagrams and their replies, laid out for recvmmsg(2) and
+// sendmmsg(2). Its headers point into it, so it must be on the heap and must not be
+// copied.
 type batch struct {
 	pending []pendingReply
 
-	// Indexed by slot: a received datagram's place.
+	// Indexed by slot, one for each received datagram.
 	in        [receiveBatch]socket.Mmsghdr
 	inVec     [receiveBatch]unix.Iovec
-	names     [receiveBatch]unix.RawSockaddrInet6 // an IPv4 address fits in
+	names     [receiveBatch]unix.RawSockaddrInet6 // source addresses; large enough for IPv4 too
 	control   [receiveBatch]controlBuffer
 	requests  [receiveBatch][MaxRequest]byte
 	ancillary [receiveBatch]ancillary
-	filled    int // the slots that the last receive filled
+	filled    int // number of slots that the last receive filled
 
 	// Indexed by reply.
 	out     [sendBatch]socket.Mmsghdr
@@ -51,10 +51,10 @@ func newBatch() *batch {
 	return b
 }
 
-// receive receives datagrams into the slots from 0 on, and returns their number.
-// It returns EAGAIN if there is none.
+// receive fills the slots from 0 on with datagrams and returns their number. It
+// returns EAGAIN if none has arrived.
 func (b *batch) receive(fd int) (int, error) {
-	// The kernel has overwritten the lengths of the slots that it filled last.
+	// The last call overwrote the lengths of the slots that it filled.
 	for i := range b.filled {
 		b.in[i].Namelen = unix.SizeofSockaddrInet6
 		b.in[i].SetControllen(maxControl)
@@ -67,7 +67,7 @@ func (b *batch) receive(fd int) (int, error) {
 	return n, err
 }
 
-// source returns the address that a datagram claims to come from.
+// source returns a datagram's source address, which may be spoofed.
 func (b *batch) source(slot int) netip.AddrPort {
 	sa := &b.names[slot]
 	port := uint16(sa.Port>>8 | sa.Port<<8)
@@ -77,16 +77,15 @@ func (b *batch) source(slot int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), port)
 }
 
-// request returns the first MaxRequest bytes of a datagram, and the length of the
-// whole datagram.
+// request returns the first MaxRequest bytes of a datagram, and its full length.
 func (b *batch) request(slot int) ([]byte, int) {
 	size := int(b.in[slot].Len)
 	return b.requests[slot][:min(size, MaxRequest)], size
 }
 
-// setReply makes data reply i. It goes to the source of a slot's datagram, from the
-// address that the datagram was sent to; if that is unknown, source is the control
-// message that says where from.
+// setReply makes data reply i, to the datagram in slot. The reply leaves from the
+// address that the datagram was sent to. If that is unknown, the control message source
+// sets the address.
 func (b *batch) setReply(i, slot int, data, source []byte) {
 	in, out := &b.in[slot], &b.out[i]
 	b.outVec[i].SetLen(len(data))
@@ -98,16 +97,16 @@ func (b *batch) setReply(i, slot int, data, source []byte) {
 	out.SetControllen(len(source))
 }
 
-// send sends the first n replies and returns how many the kernel took. If these are
-// fewer than n, the error is that of the first one that it did not take.
+// send sends the first n replies and returns how many the kernel accepted. If fewer
+// than n, the error is that of the first reply that it did not accept.
 func (b *batch) send(fd, n int) (sent int, err error) {
 	for sent < n {
-		took, err := socket.Sendmmsg(fd, b.out[sent:n], 0)
+		accepted, err := socket.Sendmmsg(fd, b.out[sent:n], 0)
 		if err != nil {
 			return sent, err
 		}
-		// A call that takes fewer than all returns no error; the next one does.
-		sent += took
+		// After a partial send, the next call returns the error.
+		sent += accepted
 	}
 	return sent, nil
 }

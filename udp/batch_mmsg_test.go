@@ -12,12 +12,12 @@ import (
 	"nowd/reactor"
 )
 
-const batchAllocates, lengthsTold = false, true
+const batchAllocates, reportsLength = false, true
 
-// startFilling returns a server on a pair of local sockets, whose queues fill up as
-// no loopback's do, and the other socket. Local sockets have no addresses, so the
-// slots are given one.
-func startFilling(t *testing.T) (*Server, int) {
+// startOnLocalSocket returns a server on one of a pair of local sockets, and the other
+// socket. Unlike sockets on loopback, local ones have queues that fill up. They have no
+// addresses, so the slots get one here.
+func startOnLocalSocket(t *testing.T) (*Server, int) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -35,8 +35,8 @@ func startFilling(t *testing.T) (*Server, int) {
 	return s, fds[1]
 }
 
-func TestCloseCountsRepliesWithoutRoomAsSendErrors(t *testing.T) {
-	s, peer := startFilling(t)
+func TestCloseCountsUnsentRepliesAsSendErrors(t *testing.T) {
+	s, peer := startOnLocalSocket(t)
 	pending := 0
 	eventually(t, "the socket never filled", func() bool {
 		for {
@@ -52,18 +52,19 @@ func TestCloseCountsRepliesWithoutRoomAsSendErrors(t *testing.T) {
 	s.loop.Post(func() { pending = len(s.batch.pending); s.Close(); close(closed) })
 	<-closed
 	var st Stats
-	eventually(t, "the pending replies are not counted", func() bool {
+	eventually(t, "the unsent replies were not counted", func() bool {
 		st = s.config.Counters.Stats()
 		return st.SendErrors > 0
 	})
 	if pending == 0 || st.SendErrors != uint64(pending) || st.Requests != st.Answers[answer.DateTime]+st.SendErrors {
-		t.Errorf("%d replies were pending, counted are %+v", pending, st)
+		t.Errorf("%d replies were pending; counters: %+v", pending, st)
 	}
 }
 
-// TestAnswersWaitForRoom: a full socket holds back requests, and loses no answer.
-func TestAnswersWaitForRoom(t *testing.T) {
-	s, peer := startFilling(t)
+// TestFullSocketDelaysAnswers: while the send buffer is full, the server reads no
+// requests. It loses no answer.
+func TestFullSocketDelaysAnswers(t *testing.T) {
+	s, peer := startOnLocalSocket(t)
 	const requests = 200
 	sent, got := 0, 0
 	var b [64]byte
@@ -74,21 +75,21 @@ func TestAnswersWaitForRoom(t *testing.T) {
 		}
 		return err == nil
 	}
-	// Nothing is read until no more can be sent: the answers have filled one
-	// queue, and the requests that wait for it the other.
+	// The client reads nothing until both queues are full: one of answers, and one of
+	// requests that wait for them.
 	eventually(t, "the socket never filled", func() bool {
 		for send() {
 		}
 		return s.config.Counters.Stats().Requests > 0 && sent > int(s.config.Counters.Stats().Answers[answer.DateTime])
 	})
-	eventually(t, "answers are missing", func() bool {
+	eventually(t, "not every request was answered", func() bool {
 		for {
 			n, err := unix.Read(peer, b[:])
 			if err != nil {
 				break
 			}
 			if got++; !isTime(string(b[:n])) {
-				t.Fatalf("%q", b[:n])
+				t.Fatalf("answer %q, want a time", b[:n])
 			}
 		}
 		if sent < requests {
@@ -97,12 +98,12 @@ func TestAnswersWaitForRoom(t *testing.T) {
 		return sent >= requests && got == sent
 	})
 	if st := s.config.Counters.Stats(); st.SendErrors != 0 || st.ReceiveErrors != 0 || st.Drops != [guard.NumVerdicts]uint64{} || st.NoRequest+st.Untrusted != 0 {
-		t.Errorf("%+v", st)
+		t.Errorf("unexpected errors or drops: %+v", st)
 	}
 }
 
-// BenchmarkReadingToCall is what lies between the reading of the clock for as
-// many answers as leave together and the system call that sends them.
+// BenchmarkReadingToCall measures the time from reading the clock for sendBatch answers
+// to the system call that sends them.
 func BenchmarkReadingToCall(b *testing.B) {
 	s := server(b, 3333)
 	for slot := range sendBatch {
@@ -111,7 +112,7 @@ func BenchmarkReadingToCall(b *testing.B) {
 	}
 	for b.Loop() {
 		if s.makeReplies() != sendBatch {
-			b.Fatal("not all get a reply")
+			b.Fatal("not every datagram got a reply")
 		}
 	}
 }

@@ -10,12 +10,12 @@ import (
 	"nowd/answer"
 )
 
-// batch is the memory for a batch of datagrams and their replies. This version is
-// for systems whose calls receive and send one datagram at a time.
+// batch holds received datagrams and their replies, for systems whose calls receive and
+// send one datagram at a time.
 type batch struct {
 	pending []pendingReply
 
-	// Indexed by slot: a received datagram's place.
+	// Indexed by slot, one for each received datagram.
 	in        [receiveBatch]datagram
 	ancillary [receiveBatch]ancillary
 
@@ -33,8 +33,8 @@ type datagram struct {
 
 func newBatch() *batch { return &batch{pending: make([]pendingReply, 0, receiveBatch)} }
 
-// receive receives datagrams into the slots from 0 on, and returns their number.
-// It returns EAGAIN if there is none.
+// receive fills the slots from 0 on with datagrams and returns their number. It
+// returns EAGAIN if none has arrived.
 func (b *batch) receive(fd int) (int, error) {
 	for i := range b.in {
 		d := &b.in[i]
@@ -47,14 +47,14 @@ func (b *batch) receive(fd int) (int, error) {
 		}
 		d.size, d.from = n, from
 		if flags&unix.MSG_TRUNC != 0 {
-			d.size++ // it is longer, by an unknown number of bytes
+			d.size++ // a lower bound: the kernel does not report the full length
 		}
 		b.ancillary[i] = readControl(d.control.bytes()[:control])
 	}
 	return receiveBatch, nil
 }
 
-// source returns the address that a datagram claims to come from.
+// source returns a datagram's source address, which may be spoofed.
 func (b *batch) source(slot int) netip.AddrPort {
 	switch sa := b.in[slot].from.(type) {
 	case *unix.SockaddrInet4:
@@ -65,16 +65,16 @@ func (b *batch) source(slot int) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// request returns the first MaxRequest bytes of a datagram, and the length of the
-// whole datagram, or a lower bound above MaxRequest.
+// request returns the first MaxRequest bytes of a datagram, and its full length. If the
+// datagram is longer than MaxRequest, the length is a lower bound, above MaxRequest.
 func (b *batch) request(slot int) ([]byte, int) {
 	d := &b.in[slot]
 	return d.data[:min(d.size, MaxRequest)], d.size
 }
 
-// setReply makes data, which stands in replyBuffer(i), reply i. It goes to the
-// source of a slot's datagram, from the address that the datagram was sent to; if
-// that is unknown, source is the control message that says where from.
+// setReply makes data, the contents of replyBuffer(i), reply i, to the datagram in slot.
+// The reply leaves from the address that the datagram was sent to. If that is unknown,
+// the control message source sets the address.
 func (b *batch) setReply(i, slot int, data, source []byte) {
 	b.lengths[i] = len(data)
 	if a := &b.ancillary[slot]; a.pktinfo == nil {
@@ -82,8 +82,8 @@ func (b *batch) setReply(i, slot int, data, source []byte) {
 	}
 }
 
-// send sends the first n replies and returns how many the kernel took. If these are
-// fewer than n, the error is that of the first one that it did not take.
+// send sends the first n replies and returns how many the kernel accepted. If fewer
+// than n, the error is that of the first reply that it did not accept.
 func (b *batch) send(fd, n int) (sent int, err error) {
 	for i, p := range b.pending[:n] {
 		if err := unix.Sendmsg(fd, b.replies[i][:b.lengths[i]], b.ancillary[p.slot].pktinfo, b.in[p.slot].from, 0); err != nil {

@@ -2,4 +2,4 @@
 
 package udp
 
-const batchAllocates, lengthsTold = true, false
+const batchAllocates, reportsLength = true, false

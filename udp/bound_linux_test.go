@@ -11,15 +11,15 @@ import (
 	"nowd/reactor"
 )
 
-// maxRun is how much CPU time an event may take, whatever has arrived.
+// maxRun is the maximum CPU time of one event.
 const maxRun = time.Millisecond
 
 // TestEventOfASocketIsBounded: more datagrams have arrived than a batch holds, and each
-// asks for the longest answer. The median counts, since a thread's time has that of
-// interrupts in it.
+// asks for the longest answer. The test checks the median, since a thread's CPU time
+// includes interrupts.
 func TestEventOfASocketIsBounded(t *testing.T) {
 	if raceEnabled {
-		t.Skip("the race detector takes CPU time of its own")
+		t.Skip("the race detector uses CPU time")
 	}
 	at, s := start(t, "127.0.0.1:0")
 	client := dial(t, at)
@@ -44,9 +44,9 @@ func TestEventOfASocketIsBounded(t *testing.T) {
 	}
 	slices.Sort(runs)
 	if median := runs[len(runs)/2]; median > maxRun {
-		t.Errorf("the median is %v, want %v at most", median, maxRun)
+		t.Errorf("median CPU time %v, want at most %v", median, maxRun)
 	} else {
-		t.Logf("median %v, longest %v of %d", median, runs[len(runs)-1], len(runs))
+		t.Logf("CPU time of %d events: median %v, maximum %v", len(runs), median, runs[len(runs)-1])
 	}
 }
 

@@ -11,12 +11,13 @@ import (
 	"nowd/socket"
 )
 
-// enablePktinfo has the kernel tell the destination address of each datagram (IP_PKTINFO
-// of ip(7), IPV6_RECVPKTINFO of ipv6(7)), if the socket is bound to all addresses.
+// enablePktinfo enables control messages with the destination address of each datagram
+// (IP_PKTINFO of ip(7), IPV6_RECVPKTINFO of ipv6(7)). A socket bound to one address does
+// not need them.
 func enablePktinfo(fd int) error {
 	at, err := socket.Addr(fd)
 	if err != nil || !at.Addr().IsUnspecified() {
-		return err // a socket that is bound to one address answers from it
+		return err
 	}
 	name, level, opt := "IP_PKTINFO", unix.IPPROTO_IP, unix.IP_PKTINFO
 	if at.Addr().Is6() {
@@ -28,18 +29,18 @@ func enablePktinfo(fd int) error {
 	return nil
 }
 
-// ancillary is what the control messages of a received datagram say: recvmsg(2).
+// ancillary is the contents of a received datagram's control messages: recvmsg(2).
 type ancillary struct {
-	// pktinfo is the control message that makes the reply leave from the address
-	// that the datagram was sent to. If it is nil, the kernel chooses an address.
+	// pktinfo is the control message that makes the reply leave from the address that the
+	// datagram was sent to. If nil, the kernel chooses the address.
 	pktinfo   []byte
 	multicast bool      // whether the datagram was sent to a multicast or broadcast address
 	received  time.Time // the kernel's receive timestamp; zero if there is none
 }
 
-// readControl reads the control messages of a datagram. It turns the one that tells
-// the destination address into the one for the reply, in place. control begins
-// where a controlBuffer does.
+// readControl reads the control messages of a datagram. It rewrites the one with the
+// destination address in place, for use with the reply. control must be aligned like a
+// controlBuffer.
 func readControl(control []byte) (a ancillary) {
 	for len(control) >= unix.SizeofCmsghdr {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
@@ -56,15 +57,15 @@ func readControl(control []byte) (a ancillary) {
 func (a *ancillary) read(h *unix.Cmsghdr, message []byte) {
 	switch {
 	case is(h, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo):
-		// Spec_dst is the local address of the datagram. In a control message to
-		// send it is the source address. Ifindex 0 leaves the interface to routing.
+		// Spec_dst is the local address on receive and the source address on send.
+		// Ifindex 0 leaves the choice of the interface to routing.
 		info := (*unix.Inet4Pktinfo)(unsafe.Pointer(&message[unix.CmsgLen(0)]))
 		info.Ifindex = 0
 		a.pktinfo, a.multicast = message, info.Addr != info.Spec_dst
 	case is(h, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo):
 		info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&message[unix.CmsgLen(0)]))
 		addr := netip.AddrFrom16(info.Addr)
-		if !addr.IsLinkLocalUnicast() { // which means nothing without its interface
+		if !addr.IsLinkLocalUnicast() { // a link-local address needs its interface
 			info.Ifindex = 0
 		}
 		a.pktinfo, a.multicast = message, addr.IsMulticast()
@@ -73,8 +74,8 @@ func (a *ancillary) read(h *unix.Cmsghdr, message []byte) {
 	}
 }
 
-// is reports whether a control message has this level and type, and data of at
-// least size bytes.
+// is reports whether a control message has this level and type, and at least size bytes
+// of data.
 func is(h *unix.Cmsghdr, level, kind, size int) bool {
 	return int(h.Level) == level && int(h.Type) == kind && int(h.Len) >= unix.CmsgLen(size)
 }

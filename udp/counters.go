@@ -12,36 +12,36 @@ const (
 	counterReceiveErrors
 	counterOverflows
 	counterReplacements
-	counterOutcomes                                        // one for each outcome of the dialect
-	counterVerdicts = counterOutcomes + answer.NumOutcomes // one for each verdict of the guard
+	counterOutcomes                                        // the first of answer.NumOutcomes
+	counterVerdicts = counterOutcomes + answer.NumOutcomes // the first of guard.NumVerdicts
 	numCounters     = counterVerdicts + guard.NumVerdicts
 )
 
-// Counters counts what the servers of one dialect do on one loop.
+// Counters counts the work of all servers of one dialect on one loop.
 type Counters struct{ c *reactor.Counters }
 
 // NewCounters returns counters that l publishes.
 func NewCounters(l *reactor.Loop) *Counters { return &Counters{l.NewCounters(numCounters)} }
 
-// add adds n to a counter. It is for the loop's goroutine.
+// add adds n to a counter. Only the loop's goroutine may call it.
 func (c *Counters) add(counter int, n uint64) { c.c.Add(counter, n) }
 
-// Stats is what the servers of one dialect have done on one loop, as of the loop's
-// last wait. Each request is counted once more, as an answer or a drop.
+// Stats is a snapshot of the counters, as of the loop's last wait. Each request is also
+// counted once as an answer or a drop.
 type Stats struct {
 	Requests   uint64                    // datagrams received
-	Answers    [answer.NumForms]uint64   // by their form
-	Drops      [guard.NumVerdicts]uint64 // by the guard's verdict
-	NoRequest  uint64                    // drops of what is no request in the dialect
-	Untrusted  uint64                    // drops because the clock is not trusted
-	SendErrors uint64                    // drops because the kernel did not take the answer
+	Answers    [answer.NumForms]uint64   // answers sent, by form
+	Drops      [guard.NumVerdicts]uint64 // datagrams that the guard dropped, by verdict
+	NoRequest  uint64                    // drops: not a request in this dialect
+	Untrusted  uint64                    // drops: the clock is not trusted
+	SendErrors uint64                    // drops: the kernel did not accept the answer
 
-	ReceiveErrors uint64 // errors in receiving
-	Overflows     uint64 // datagrams that the kernel dropped because the receive buffer was full; they are no requests
-	Replacements  uint64 // times that a fresh socket sent because a send buffer stayed full
+	ReceiveErrors uint64 // errors of receive calls
+	Overflows     uint64 // datagrams that the kernel dropped because the receive buffer was full; not counted in Requests
+	Replacements  uint64 // times that another socket took over sending because a send buffer stayed full
 }
 
-// Stats returns the current counts. It may be called from any goroutine.
+// Stats returns a snapshot. It may be called from any goroutine.
 func (c *Counters) Stats() Stats {
 	load := func(counter int) uint64 { return c.c.Load(counter) }
 	s := Stats{

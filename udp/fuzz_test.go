@@ -20,8 +20,8 @@ func message(level, kind int, data []byte) []byte {
 	return b
 }
 
-// FuzzControl: whatever the control messages are, the one for the reply is one of
-// them, whole and with its address unchanged. Nothing else is written to.
+// FuzzControl: for any control messages, pktinfo is one of them, complete and with its
+// address unchanged. readControl changes nothing else.
 func FuzzControl(f *testing.F) {
 	v4 := message(unix.IPPROTO_IP, unix.IP_PKTINFO, []byte{1, 0, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1})
 	v6 := func(addr string) []byte {
@@ -35,7 +35,7 @@ func FuzzControl(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var buffers [2]controlBuffer // the second one is what lies behind the first
+		var buffers [2]controlBuffer // the second one detects writes past the first
 		memory := unsafe.Slice(unsafe.SliceData(buffers[0].bytes()), 2*maxControl)
 		for i := range memory {
 			memory[i] = 0x5a
@@ -45,36 +45,36 @@ func FuzzControl(f *testing.F) {
 		before := bytes.Clone(memory[:])
 		got := readControl(control)
 		if !bytes.Equal(memory[n:], before[n:]) {
-			t.Fatalf("%x: memory behind it is written to", control)
+			t.Fatalf("%x: readControl wrote past the end", control)
 		}
 		if got.pktinfo == nil {
 			if got.multicast || !bytes.Equal(control, before[:n]) {
-				t.Fatalf("%x: changed to %x, and there is none for the reply", before[:n], control)
+				t.Fatalf("%x: changed to %x without a pktinfo message", before[:n], control)
 			}
 			return
 		}
 		at := int(uintptr(unsafe.Pointer(&got.pktinfo[0])) - uintptr(unsafe.Pointer(&control[0])))
 		if at < 0 || at+len(got.pktinfo) > n {
-			t.Fatalf("%x: the one for the reply is not of it", before[:n])
+			t.Fatalf("%x: pktinfo is outside the buffer", before[:n])
 		}
 		was, h := before[at:at+len(got.pktinfo)], (*unix.Cmsghdr)(unsafe.Pointer(&got.pktinfo[0]))
 		if int(h.Len) != len(got.pktinfo) {
-			t.Fatalf("%x: a length of %d", got.pktinfo, h.Len)
+			t.Fatalf("%x: header length %d, want %d", got.pktinfo, h.Len, len(got.pktinfo))
 		}
 		data, old := got.pktinfo[unix.CmsgLen(0):], was[unix.CmsgLen(0):]
 		switch {
 		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO:
 			if !bytes.Equal(data[4:], old[4:]) || binary.NativeEndian.Uint32(data) != 0 || got.multicast == bytes.Equal(data[4:8], data[8:12]) {
-				t.Errorf("%x made of %x, multicast: %v", data, old, got.multicast)
+				t.Errorf("%x rewritten from %x, multicast: %v", data, old, got.multicast)
 			}
 		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_PKTINFO:
 			addr := netip.AddrFrom16([16]byte(data))
 			index := binary.NativeEndian.Uint32(data[16:])
 			if addr.IsLinkLocalUnicast() && index != binary.NativeEndian.Uint32(old[16:]) || !addr.IsLinkLocalUnicast() && index != 0 || !bytes.Equal(data[:16], old[:16]) || got.multicast != addr.IsMulticast() {
-				t.Errorf("%x made of %x, multicast: %v", data, old, got.multicast)
+				t.Errorf("%x rewritten from %x, multicast: %v", data, old, got.multicast)
 			}
 		default:
-			t.Errorf("%x is for the reply", got.pktinfo)
+			t.Errorf("pktinfo is %x, neither IP_PKTINFO nor IPV6_PKTINFO", got.pktinfo)
 		}
 	})
 }

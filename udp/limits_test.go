@@ -17,9 +17,9 @@ import (
 	"nowd/socket"
 )
 
-// Many hosts would answer at once, to one address, which need not be that of
-// who asked.
-func TestDatagramToManyIsNotAnswered(t *testing.T) {
+// TestMulticastDatagramIsNotAnswered: many hosts would answer one datagram, and its source
+// may be spoofed.
+func TestMulticastDatagramIsNotAnswered(t *testing.T) {
 	at, s := start(t, "0.0.0.0:0")
 	c, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {
@@ -27,7 +27,8 @@ func TestDatagramToManyIsNotAnswered(t *testing.T) {
 	}
 	defer unix.Close(c)
 	lo, group := [4]byte{127, 0, 0, 1}, [4]byte{239, 255, 77, 77}
-	// A socket that has all addresses gets what any on the host has joined.
+	// A socket bound to all addresses receives the groups that any socket on the host
+	// has joined.
 	if err := unix.SetsockoptIPMreq(c, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreq{Multiaddr: group, Interface: lo}); err != nil {
 		t.Fatal(err)
 	}
@@ -37,24 +38,24 @@ func TestDatagramToManyIsNotAnswered(t *testing.T) {
 	if err := unix.Sendto(c, []byte("hi"), 0, &unix.SockaddrInet4{Port: int(at.Port()), Addr: group}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the datagram did not arrive, or was not dropped", func() bool { return s.config.Counters.Stats().Drops[guard.DestAddr] == 1 })
+	eventually(t, "the datagram was not dropped", func() bool { return s.config.Counters.Stats().Drops[guard.DestAddr] == 1 })
 	if got := ask(t, dial(t, netip.AddrPortFrom(netip.AddrFrom4(lo), at.Port())), "hi"); !isTime(got) {
-		t.Errorf("to one: %q", got)
+		t.Errorf("answer to unicast: %q, want a time", got)
 	}
 }
 
 func TestOverflowOfTheReceiveBufferIsCounted(t *testing.T) {
 	for name, c := range map[string]struct{ size, sent int }{
-		"many short": {2, 5000}, // a buffer has room for less than half of these
+		"many short": {2, 5000}, // less than half of them fit into the buffer
 		"few long":   {60000, 300},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if c.size > MaxRequest && !lengthsTold {
-				t.Skip("how long a datagram is that does not fit is not told here")
+			if c.size > MaxRequest && !reportsLength {
+				t.Skip("this system does not report the length of a truncated datagram")
 			}
 			at, s := start(t, "127.0.0.1:0")
 			if _, err := socket.Drops(s.fd); err != nil {
-				t.Skipf("this system does not tell: %v", err)
+				t.Skipf("this system does not report drops: %v", err)
 			}
 			client := dial(t, at)
 			release := hold(s)
@@ -64,7 +65,7 @@ func TestOverflowOfTheReceiveBufferIsCounted(t *testing.T) {
 				}
 			}
 			release()
-			eventually(t, "not all are accounted for", func() bool {
+			eventually(t, "requests and overflows do not add up", func() bool {
 				st := s.config.Counters.Stats()
 				return st.Overflows > 0 && st.Requests+st.Overflows == uint64(c.sent)
 			})
@@ -72,7 +73,8 @@ func TestOverflowOfTheReceiveBufferIsCounted(t *testing.T) {
 	}
 }
 
-// A socket that is shut down says so for ever.
+// TestSocketThatIsShutDownIsGivenUp: the poller would report a socket that was shut down
+// in every wait.
 func TestSocketThatIsShutDownIsGivenUp(t *testing.T) {
 	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
 	if err != nil {
@@ -91,47 +93,48 @@ func TestSocketThatIsShutDownIsGivenUp(t *testing.T) {
 	select {
 	case <-failed:
 	case <-time.After(5 * time.Second):
-		t.Fatalf("it is kept; %d turns of the loop", s.loop.Stats().Turns)
+		t.Fatalf("the socket is still open after %d turns of the loop", s.loop.Stats().Turns)
 	}
 }
 
-// mistrusting is a dialect whose clock is never good enough.
-type mistrusting struct{}
+// untrusted is a dialect whose clock is never trusted.
+type untrusted struct{}
 
-func (mistrusting) AppendDatagram(b, _ []byte, _ int, _, _ time.Time) ([]byte, answer.Outcome) {
+func (untrusted) AppendDatagram(b, _ []byte, _ int, _, _ time.Time) ([]byte, answer.Outcome) {
 	return b, answer.Untrusted
 }
 
-func TestClockThatIsNotTrustedIsNoFaultOfTheRequest(t *testing.T) {
+func TestUntrustedClockIsNotCountedAsABadRequest(t *testing.T) {
 	at, s := start(t, "127.0.0.1:0")
-	s.loop.Post(func() { s.config.Dialect = mistrusting{} })
+	s.loop.Post(func() { s.config.Dialect = untrusted{} })
 	if _, err := dial(t, at).Write([]byte("hi")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the drop is not counted", func() bool {
+	eventually(t, "the drop was not counted", func() bool {
 		st := s.config.Counters.Stats()
 		return st.Untrusted == 1 && st.NoRequest == 0
 	})
 }
 
-// told is a dialect that says how it was called.
-type told struct {
+// recorder is a dialect that records its calls.
+type recorder struct {
 	requests chan [2]time.Time // received, now
-	kisses   chan string
+	kisses   chan string       // requests
 }
 
-func (d told) AppendDatagram(b, req []byte, size int, received, now time.Time) ([]byte, answer.Outcome) {
+func (d recorder) AppendDatagram(b, req []byte, size int, received, now time.Time) ([]byte, answer.Outcome) {
 	d.requests <- [2]time.Time{received, now}
 	return append(b, "answer"...), answer.Answered(answer.DateTime)
 }
 
-func (d told) AppendKiss(b, req []byte, size int) ([]byte, answer.Outcome) {
+func (d recorder) AppendKiss(b, req []byte, size int) ([]byte, answer.Outcome) {
 	d.kisses <- string(req)
 	return append(b, "less"...), answer.Answered(answer.KissForm)
 }
 
-// startTold serves with a dialect that tells.
-func startTold(t *testing.T, clock func() time.Duration, change func(*Config)) (net.Conn, told, *Server) {
+// startRecording starts a server with a recorder, and returns a client, the recorder and
+// the server.
+func startRecording(t *testing.T, clock func() time.Duration, change func(*Config)) (net.Conn, recorder, *Server) {
 	t.Helper()
 	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
 	if err != nil {
@@ -141,7 +144,7 @@ func startTold(t *testing.T, clock func() time.Duration, change func(*Config)) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := told{make(chan [2]time.Time, 1000), make(chan string, 1000)}
+	d := recorder{make(chan [2]time.Time, 1000), make(chan string, 1000)}
 	made := serverWithClock(t, at.Port(), clock)
 	made.config.Dialect = d
 	change(&made.config)
@@ -153,8 +156,8 @@ func startTold(t *testing.T, clock func() time.Duration, change func(*Config)) (
 	return dial(t, at), d, s
 }
 
-func TestTimestampIsOfTheKernelsReceipt(t *testing.T) {
-	c, d, _ := startTold(t, nil, func(c *Config) { c.Timestamps = true })
+func TestReceiveTimeIsTheKernelsTimestamp(t *testing.T) {
+	c, d, _ := startRecording(t, nil, func(c *Config) { c.Timestamps = true })
 	for range 10 {
 		before := time.Now()
 		ask(t, c, "hi")
@@ -165,26 +168,26 @@ func TestTimestampIsOfTheKernelsReceipt(t *testing.T) {
 			t.Errorf("asked at %v, received at %v, answered at %v, got at %v", before, received, now, after)
 		}
 		if _, err := socket.Drops(0); !errors.Is(err, unix.ENOTSUP) && received.Equal(now) {
-			t.Error("the kernel did not tell")
+			t.Error("the receive time is not the kernel's")
 		}
 	}
 }
 
-// fakeClock is a loop's clock, which a test moves.
+// fakeClock is a loop's clock that the test advances.
 type fakeClock struct{ atomic.Int64 }
 
 func (c *fakeClock) now() time.Duration { return time.Duration(c.Load()) }
 
 func TestOneKissIsSentInAnInterval(t *testing.T) {
 	var clock fakeClock
-	c, d, s := startTold(t, clock.now, func(c *Config) {
+	c, d, s := startRecording(t, clock.now, func(c *Config) {
 		c.Guard = guard.New(guard.Config{IsAnswer: answer.IsAnswer, Sources: guard.NewSources(guard.Limits{PerSecond: 1, Burst: 1, LongestRun: 1000})})
 	})
 	b := make([]byte, 64)
 	requests := uint64(0)
 	for interval := range uint64(3) {
-		// The source has one answer to its credit. Of the requests over the limit
-		// one gets a kiss, and the limiter has some answered.
+		// The rate limit grants the source one answer. Of the requests over the limit,
+		// one gets a kiss, and the limiter lets some more pass.
 		const n = 50
 		for range n {
 			if _, err := c.Write([]byte("more")); err != nil {
@@ -192,7 +195,7 @@ func TestOneKissIsSentInAnInterval(t *testing.T) {
 			}
 		}
 		requests += n
-		eventually(t, "not all are received", func() bool { return s.config.Counters.Stats().Requests == requests })
+		eventually(t, "not all requests were received", func() bool { return s.config.Counters.Stats().Requests == requests })
 		st := s.config.Counters.Stats()
 		answers, kisses := st.Answers[answer.DateTime], st.Answers[answer.KissForm]
 		if kisses != interval+1 || answers < interval+1 || answers+kisses+st.Drops[guard.RateLimit] != requests || st.Drops[guard.RateLimit] == 0 {
@@ -210,21 +213,22 @@ func TestOneKissIsSentInAnInterval(t *testing.T) {
 		got[string(b[:n])]++
 	}
 	if got["answer"] != st.Answers[answer.DateTime] || got["less"] != st.Answers[answer.KissForm] {
-		t.Errorf("%v, counted are %+v", got, st)
+		t.Errorf("received %v; counters: %+v", got, st)
 	}
 	if got := <-d.kisses; got != "more" {
-		t.Errorf("for %q", got)
+		t.Errorf("AppendKiss got request %q, want %q", got, "more")
 	}
 }
 
-// A service that answers everything answers nowd's answers, however long that takes it,
-// up to 10 s. One datagram in its name has set the two talking.
+// TestServiceThatAnswersAnswersIsAnsweredSoOftenAndNoMore: a service answers every
+// datagram, also nowd's answers, after up to 10 s. A datagram with its spoofed source has
+// started a reply loop.
 func TestServiceThatAnswersAnswersIsAnsweredSoOftenAndNoMore(t *testing.T) {
 	const longest = 50
 	for name, takes := range map[string]time.Duration{"at once": 0, "after 10 s": 10 * time.Second} {
 		t.Run(name, func(t *testing.T) {
 			var clock fakeClock
-			c, d, s := startTold(t, clock.now, func(c *Config) {
+			c, d, s := startRecording(t, clock.now, func(c *Config) {
 				c.Guard = guard.New(guard.Config{IsAnswer: answer.IsAnswer, Sources: guard.NewSources(guard.Limits{LongestRun: longest})})
 			})
 			answered := 0
@@ -242,24 +246,24 @@ func TestServiceThatAnswersAnswersIsAnsweredSoOftenAndNoMore(t *testing.T) {
 			if _, err := c.Write([]byte("injected")); err != nil {
 				t.Fatal(err)
 			}
-			talking := make(chan struct{})
+			done := make(chan struct{})
 			go func() {
-				defer close(talking)
+				defer close(done)
 				service()
 			}()
-			eventually(t, "they talk on", func() bool { return s.config.Counters.Stats().Drops[guard.ReplyLoop] == 1 })
+			eventually(t, "the reply loop did not end", func() bool { return s.config.Counters.Stats().Drops[guard.ReplyLoop] == 1 })
 			_ = c.SetDeadline(time.Now())
-			<-talking
+			<-done
 			if st := s.config.Counters.Stats(); answered < longest/2 || answered > longest || st.Requests != uint64(answered)+1 {
 				t.Errorf("%d answers to one datagram, want %d to %d: %+v", answered, longest/2, longest, st)
 			}
 			// A client asks again.
 			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 			if got := ask(t, c, "hi"); got != "answer" {
-				t.Errorf("afterwards: %q", got)
+				t.Errorf("answer after the reply loop: %q, want %q", got, "answer")
 			}
 			if len(d.requests) != answered+1 {
-				t.Errorf("%d requests have reached the dialect, want %d", len(d.requests), answered+1)
+				t.Errorf("%d requests reached the dialect, want %d", len(d.requests), answered+1)
 			}
 		})
 	}
@@ -270,11 +274,11 @@ func TestSocketThatFailsForGoodIsGivenUp(t *testing.T) {
 		errs   []error
 		failed bool
 	}{
-		"broken":           {[]error{unix.EBADF}, true},
-		"nothing to do":    {slices.Repeat([]error{unix.EAGAIN}, 10*maxReceiveErrors), false},
-		"now and then":     {slices.Repeat([]error{unix.ENETDOWN}, maxReceiveErrors-1), false},
-		"again and again":  {slices.Repeat([]error{unix.ENETDOWN}, maxReceiveErrors), true},
-		"short for a time": {slices.Repeat([]error{unix.ENOBUFS}, maxReceiveErrors-1), false},
+		"bad descriptor":            {[]error{unix.EBADF}, true},
+		"spurious events":           {slices.Repeat([]error{unix.EAGAIN}, 10*maxReceiveErrors), false},
+		"some errors":               {slices.Repeat([]error{unix.ENETDOWN}, maxReceiveErrors-1), false},
+		"too many errors":           {slices.Repeat([]error{unix.ENETDOWN}, maxReceiveErrors), true},
+		"temporary lack of buffers": {slices.Repeat([]error{unix.ENOBUFS}, maxReceiveErrors-1), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := server(t, 3333)
@@ -293,7 +297,7 @@ func TestSocketThatFailsForGoodIsGivenUp(t *testing.T) {
 				s.receiveFailed(err)
 			}
 			if failed != c.failed || (s.fd < 0) != c.failed {
-				t.Errorf("failed is %v, the descriptor %d", failed, s.fd)
+				t.Errorf("failed: %v, want %v; descriptor %d", failed, c.failed, s.fd)
 			}
 		})
 	}

@@ -6,26 +6,26 @@ import (
 	"nowd/socket"
 )
 
-// overflow counts the datagrams that the kernel dropped because the receive buffer
-// was full. The kernel tells their number only when asked (socket.Drops), so it
-// is asked when a batch suggests a full buffer: every checkInterval while such
-// batches go on, and when they end.
+// overflow counts the datagrams that the kernel dropped because the receive buffer was
+// full. Reading that count is a system call (socket.Drops). The server makes it only
+// when batches suggest a full buffer: at the first one, every checkInterval while they
+// continue, and after the last one. Close makes it too.
 type overflow struct {
-	suspected bool          // whether the last batch suggested a full buffer
-	checked   time.Duration // when the kernel was asked last, on the loop's clock
-	drops     uint32        // what it said then
+	suspected bool          // the last batch suggested a full buffer
+	checked   time.Duration // time of the last check, on the loop's clock
+	drops     uint32        // the kernel's count at the last check
 }
 
 const (
 	checkInterval = 100 * time.Millisecond
 
-	// longBatch is the number of bytes in a batch that suggests a full buffer: a
-	// few long datagrams fill it as well.
+	// longBatch is the size in bytes of a batch that suggests a full buffer: a few long
+	// datagrams can fill it.
 	longBatch = 64 << 10
 )
 
-// watchOverflow takes note of a received batch of n datagrams with size bytes in
-// all.
+// watchOverflow checks for overflows if a batch of n datagrams, size bytes in total,
+// suggests a full buffer.
 func (s *Server) watchOverflow(n, size int) {
 	o := &s.overflow
 	before := o.suspected
@@ -35,14 +35,14 @@ func (s *Server) watchOverflow(n, size int) {
 	}
 }
 
-// countOverflows asks the kernel, and counts the drops since it was asked last.
+// countOverflows counts the kernel's drops since the last check.
 func (s *Server) countOverflows() {
 	o := &s.overflow
 	o.checked = s.loop.Now()
 	drops, err := socket.Drops(s.fd)
 	if err != nil {
-		return // this system does not tell
+		return // not supported on this system
 	}
-	s.config.Counters.add(counterOverflows, uint64(drops-o.drops)) // modulo 2^32, as the kernel's count
+	s.config.Counters.add(counterOverflows, uint64(drops-o.drops)) // the kernel's count wraps at 2^32
 	o.drops = drops
 }

@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// kissInterval is the least time between two kisses, to whomever.
+	// kissInterval is the minimum time between two kisses, whatever their destinations.
 	kissInterval = time.Second
 
-	// maxReceiveErrors is the number of errors in a row after which a socket counts
-	// as failed: the error may be one that does not go away.
+	// maxReceiveErrors is the number of consecutive errors after which a socket counts
+	// as failed: the error may be permanent.
 	maxReceiveErrors = 100
 )
 
-// receive receives one batch and has the guard judge each datagram. Those to be
-// answered become pending. No reply may be pending before. It reports whether a
-// datagram was received.
+// receive receives one batch and reports whether it contains a datagram. The guard
+// judges each datagram; those to answer become pending. The caller must have sent all
+// pending replies before, since receive reuses their slots.
 func (s *Server) receive() bool {
 	n, err := s.batch.receive(s.fd)
 	if err != nil {
@@ -46,14 +46,14 @@ func (s *Server) receive() bool {
 	return true
 }
 
-// mayKiss reports whether a kiss may be sent now. A kiss counts for the limit of
-// all sources together, like an answer.
+// mayKiss reports whether a kiss may be sent now. Like an answer, a kiss counts towards
+// the total rate limit of all sources.
 func (s *Server) mayKiss() bool {
 	now := s.loop.Now()
 	return s.kisses != nil && now-s.lastKiss >= kissInterval && s.config.Guard.AllowTotal(now)
 }
 
-// receiveFailed handles an error of receiving.
+// receiveFailed handles an error of a receive call.
 func (s *Server) receiveFailed(err error) {
 	switch socket.ActionFor(socket.Receiving, err) {
 	case socket.Ignore:

@@ -10,9 +10,8 @@ import (
 	"nowd/socket"
 )
 
-// send answers the pending datagrams. It returns EAGAIN if the socket has no room
-// for more replies. Those that are left are made anew when it has, with the time
-// of then.
+// send answers the pending datagrams. It returns EAGAIN if the send buffer is full. The
+// next call makes the unsent replies again, with the current time.
 func (s *Server) send() error {
 	for len(s.batch.pending) > 0 {
 		n := s.makeReplies()
@@ -28,7 +27,7 @@ func (s *Server) send() error {
 			s.fail(err)
 			return err
 		case action != socket.Ignore:
-			// The error is of this reply alone.
+			// The error concerns this reply alone.
 			s.batch.removeFirst(1)
 			s.config.Counters.add(counterSendErrors, 1)
 		}
@@ -36,9 +35,9 @@ func (s *Server) send() error {
 	return nil
 }
 
-// makeReplies makes the replies to the first pending datagrams, at most sendBatch,
-// and returns their number. They all carry the same time. It removes the datagrams
-// that get no answer.
+// makeReplies makes replies to the first pending datagrams, at most sendBatch, and
+// returns their number. All carry the same time. It removes datagrams that get no
+// answer.
 func (s *Server) makeReplies() (n int) {
 	now := s.config.Clock.Now()
 	for n < min(len(s.batch.pending), sendBatch) {

@@ -10,54 +10,56 @@ import (
 	"nowd/socket"
 )
 
-// sender is the socket that a server's replies leave from. That is the server's own
-// socket until its send buffer stays full.
+// sender chooses the socket that sends a server's replies. It is the server's own socket
+// until that socket's send buffer stays full.
 //
-// The kernel holds a datagram for a neighbour on the link until ARP or neighbour
-// discovery has found it, and charges it to the send buffer of its socket. If
-// nobody has the address, that takes 3 s. 256 such replies fill a buffer of the
-// usual size (net.core.wmem_default, 212,992 bytes), and then nobody gets a reply.
-// So a socket that has no room for stuckAfter is replaced by a fresh one
-// (socket.OpenSender), and the server goes back to its own socket when that has
-// drained. To close a socket loses nothing: the kernel keeps what was sent.
+// The kernel keeps a datagram to an unresolved neighbour on the link until ARP or
+// neighbour discovery succeeds, or fails after 3 s. Meanwhile the datagram occupies the
+// send buffer of its socket. 256 such replies fill a buffer of the usual size
+// (net.core.wmem_default, 212,992 bytes), and then the socket can send to no client.
+// Therefore a socket that stays full for stuckAfter is replaced by another
+// (socket.OpenSender). When the server's own socket has drained, it sends again and the
+// replacement is closed. Closing a socket loses nothing: the kernel keeps the datagrams
+// that it has accepted.
 //
-// Ordinary back-pressure ends sooner, by PollOut, and opens no socket.
+// Ordinary backpressure ends earlier, with PollOut, and opens no socket.
 //
-// A server opens at most one socket per stuckAfter, so it gets round 25,600 stuck
-// replies a second. The memory that they hold is bounded by that rate (300 buffers
-// in 3 s, 62 MiB), and by the kernel's neighbour table: at most
-// net.ipv4.neigh.default.gc_thresh3 neighbours (1024, and as many of IPv6), each
-// with a queue of at most unres_qlen_bytes (212,992), after which the oldest
-// datagram is dropped. If the table is full, or a gateway is silent, what would
-// pass there is lost, whichever socket sends it.
+// A server opens at most one socket per stuckAfter, so 25,600 stuck replies a second
+// (100 buffers of 256) do not stop it. Two limits bound the memory of stuck replies.
+// One is that rate: 300 buffers in 3 s, 62 MiB. The other is the kernel's neighbour
+// table: at most net.ipv4.neigh.default.gc_thresh3 neighbours (1024, and as many for
+// IPv6), each with a queue of at most unres_qlen_bytes (212,992); beyond that the kernel
+// drops the oldest datagram. If the table is full or a gateway does not respond, replies
+// on that path are lost, whichever socket sends them.
 //
-// A server that cannot bind a socket to its port later has a pool of them instead
-// (Config.Senders). They are used in turn and never closed: a socket has room again
-// when half of what the kernel holds for it has failed. So n sockets and the server's
-// own carry n/2 silent neighbours at any rate, since the kernel keeps no more for one
-// of them than one send buffer holds, and of more neighbours n+1 halves of a buffer in
-// 3 s: with 16, eight neighbours, or 725 replies a second. If no socket of the pool has
-// room, replies wait until one has, and nothing is received meanwhile.
+// A server that cannot bind more sockets to its port later opens a pool of them at start
+// (Config.Senders). It uses them in turn and never closes them before its own. A socket
+// is writable again when half of the data in its send buffer is gone. A pool of n
+// sockets therefore sustains n/2 silent neighbours at any rate, since the kernel keeps
+// at most one send buffer of data for each. With more silent neighbours, the pool and
+// the server's own socket sustain n+1 half buffers in 3 s. For n = 16 that is 8
+// neighbours, or 725 replies a second. If every socket is full, replies wait, and the
+// server receives nothing until one is writable.
 type sender struct {
-	fd     int            // of the fresh socket; -1 while the server's own socket sends
-	source []byte         // the control message with the reply's source, where the datagrams have none
-	stuck  *reactor.Timer // set while replies wait for room
-	back   *reactor.Timer // set while a fresh socket sends
-	pool   []int          // sockets that were opened beforehand; nil if one is opened when it is needed
-	next   int            // index in pool of the socket whose turn it is
+	fd          int            // the replacement socket; -1 while the server's own socket sends
+	source      []byte         // control message with the replies' source address, for datagrams that have none
+	stuck       *reactor.Timer // set while replies wait for a full send buffer
+	returnTimer *reactor.Timer // set while a replacement sends
+	pool        []int          // sockets opened at start; nil if sockets are opened on demand
+	next        int            // index in pool of the next socket to use
 }
 
 const (
-	// stuckAfter is how long replies wait for room in a send buffer before another
-	// socket sends them. A link of 100 Mbit/s drains a full buffer in half of it.
+	// stuckAfter is how long replies wait for a full send buffer before another socket
+	// sends them. A 100 Mbit/s link drains a full buffer in half that time.
 	stuckAfter = 10 * time.Millisecond
 
-	// backInterval is the time between two looks whether the server's own socket has
-	// drained, and between two attempts to open a socket after one that failed.
-	backInterval = time.Second
+	// retryInterval is how often the server checks whether its own socket has drained,
+	// and how long it waits after it failed to open a replacement.
+	retryInterval = time.Second
 )
 
-// sendFD returns the socket that sends now.
+// sendFD returns the socket to send from.
 func (s *Server) sendFD() int {
 	if s.sender.fd >= 0 {
 		return s.sender.fd
@@ -65,18 +67,18 @@ func (s *Server) sendFD() int {
 	return s.fd
 }
 
-// waiting reports whether replies wait for room in a send buffer.
+// waiting reports whether replies wait for a full send buffer.
 func (s *Server) waiting() bool { return s.sender.stuck != nil }
 
-// awaitRoom has the replies wait until the server's own socket is writable, for d at
-// most.
+// awaitRoom makes the replies wait until the server's own socket is writable, but at
+// most for d.
 func (s *Server) awaitRoom(d time.Duration) {
 	if !s.waiting() {
 		s.sender.stuck = s.loop.After(d, s.sendElsewhere)
 	}
 }
 
-// endWait ends the wait for room.
+// endWait ends the wait of awaitRoom.
 func (s *Server) endWait() {
 	if s.waiting() {
 		s.sender.stuck.Stop()
@@ -84,15 +86,14 @@ func (s *Server) endWait() {
 	}
 }
 
-// sendElsewhere goes on with a fresh socket, since there was no room for too long.
+// sendElsewhere sends from a replacement, after the wait of awaitRoom has timed out.
 func (s *Server) sendElsewhere() {
 	s.sender.stuck = nil
 	if s.fd < 0 {
 		return
 	}
 	if !s.replaceSender() {
-		// A socket may get room in the meantime.
-		retry := backInterval
+		retry := retryInterval
 		if s.sender.pool != nil {
 			retry = stuckAfter
 		}
@@ -102,8 +103,7 @@ func (s *Server) sendElsewhere() {
 	s.sendPending()
 }
 
-// openPool opens n sockets to send from. If n is 0 there is no pool, and a socket is
-// opened when it is needed.
+// openPool opens a pool of n sockets. If n is 0, replacements are opened on demand.
 func (s *Server) openPool(n int) error {
 	for range n {
 		fd, err := socket.OpenSender(s.fd)
@@ -123,12 +123,11 @@ func (s *Server) closePool() {
 	s.sender.pool = nil
 }
 
-// errPoolUsedUp is the error of a pool in which no socket has room.
-var errPoolUsedUp = errors.New("no socket of the pool has room")
+// errPoolFull means that no socket of the pool is writable.
+var errPoolFull = errors.New("the send buffers of all sockets in the pool are full")
 
-// freshSocket returns a socket to send from that has room: a new one, or the next of
-// the pool.
-func (s *Server) freshSocket() (int, error) {
+// replacement returns a new socket, or the next writable one of the pool.
+func (s *Server) replacement() (int, error) {
 	if s.sender.pool == nil {
 		return socket.OpenSender(s.fd)
 	}
@@ -139,36 +138,36 @@ func (s *Server) freshSocket() (int, error) {
 			return fd, nil
 		}
 	}
-	return -1, errPoolUsedUp
+	return -1, errPoolFull
 }
 
-// replaceSender has a fresh socket send. It reports false if there is none: then the
-// old socket remains.
+// replaceSender makes a replacement send. It reports false if it gets none, and changes
+// nothing.
 func (s *Server) replaceSender() bool {
 	source, err := sourceControl(s.fd)
 	if err != nil {
 		return false
 	}
-	fd, err := s.freshSocket()
+	fd, err := s.replacement()
 	if err != nil {
 		return false
 	}
 	s.closeSender()
 	s.sender.fd, s.sender.source = fd, source
-	s.sender.back = s.loop.Every(backInterval, s.lookBack)
+	s.sender.returnTimer = s.loop.Every(retryInterval, s.returnIfDrained)
 	s.config.Counters.add(counterReplacements, 1)
 	return true
 }
 
-// lookBack closes the fresh socket if the server's own one has drained.
-func (s *Server) lookBack() {
+// returnIfDrained makes the server's own socket send again if it has drained.
+func (s *Server) returnIfDrained() {
 	if isWritable(s.fd) {
 		s.closeSender()
 	}
 }
 
-// closeSender closes the fresh socket, if there is one, or leaves it to the pool: the
-// server's own one sends.
+// closeSender makes the server's own socket send again. It closes a replacement that is
+// not of the pool.
 func (s *Server) closeSender() {
 	if s.sender.fd < 0 {
 		return
@@ -177,7 +176,7 @@ func (s *Server) closeSender() {
 		_ = unix.Close(s.sender.fd)
 	}
 	s.sender.fd = -1
-	s.sender.back.Stop()
+	s.sender.returnTimer.Stop()
 }
 
 // isWritable reports whether a socket is writable: poll(2).

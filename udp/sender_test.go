@@ -20,8 +20,9 @@ func onLoop(s *Server, f func()) {
 	<-done
 }
 
-// TestReplacedSenderAnswersFromAddressAsked: a fresh socket sends as the server's own
-// one does, and is closed once that one has room.
+// TestReplacedSenderAnswersFromAddressAsked: replies from a replacement socket have the
+// same source address. The replacement is closed once the server's own socket is
+// writable.
 func TestReplacedSenderAnswersFromAddressAsked(t *testing.T) {
 	for _, c := range []struct{ listen, ask string }{
 		{"0.0.0.0:0", "127.0.0.2"}, {"127.0.0.3:0", "127.0.0.3"}, {"[::]:0", "::1"}, {"[::1]:0", "::1"},
@@ -32,7 +33,7 @@ func TestReplacedSenderAnswersFromAddressAsked(t *testing.T) {
 		}
 		at, s := start(t, c.listen)
 		client := dial(t, netip.AddrPortFrom(netip.MustParseAddr(c.ask), at.Port()))
-		for range 3 { // the second and the third replace their predecessor
+		for range 3 { // the second and the third replace a replacement
 			replaced, sends := false, false
 			onLoop(s, func() { replaced = s.replaceSender() })
 			if got := ask(t, client, "hi"); !isTime(got) {
@@ -40,10 +41,10 @@ func TestReplacedSenderAnswersFromAddressAsked(t *testing.T) {
 			}
 			onLoop(s, func() { sends = s.sendFD() != s.fd })
 			if !replaced || !sends {
-				t.Errorf("%v: replaced: %v, sends: %v", c, replaced, sends)
+				t.Errorf("%v: replaced: %v, replacement sends: %v", c, replaced, sends)
 			}
 		}
-		onLoop(s, s.lookBack)
+		onLoop(s, s.returnIfDrained)
 		if got := ask(t, client, "hi"); !isTime(got) {
 			t.Errorf("%v: %q", c, got)
 		}
@@ -52,20 +53,20 @@ func TestReplacedSenderAnswersFromAddressAsked(t *testing.T) {
 				t.Errorf("%v: the server's own socket is writable and does not send", c)
 			}
 		})
-		eventually(t, "an answer is missing", func() bool {
+		eventually(t, "answers or replacements were not counted", func() bool {
 			st := s.config.Counters.Stats()
 			return st.Answers[answer.DateTime] == 4 && st.SendErrors == 0 && st.Replacements == 3
 		})
 	}
 }
 
-// TestSocketWithoutRoomIsReplaced: replies that have waited for too long leave from a
-// fresh socket.
-func TestSocketWithoutRoomIsReplaced(t *testing.T) {
+// TestFullSocketIsReplaced: replies that have waited for stuckAfter leave from a
+// replacement socket.
+func TestFullSocketIsReplaced(t *testing.T) {
 	at, s := start(t, "0.0.0.0:0")
 	client := dial(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), at.Port()))
 	onLoop(s, func() { s.awaitRoom(stuckAfter) })
-	eventually(t, "it is not replaced", func() (replaced bool) {
+	eventually(t, "the socket was not replaced", func() (replaced bool) {
 		onLoop(s, func() { replaced = s.sender.fd >= 0 && !s.waiting() })
 		return replaced
 	})
@@ -75,11 +76,11 @@ func TestSocketWithoutRoomIsReplaced(t *testing.T) {
 	var fd int
 	onLoop(s, func() { fd = s.sender.fd; s.Close() })
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
-		t.Error("Close leaves the fresh socket open")
+		t.Error("Close leaves the replacement open")
 	}
 }
 
-// startWithPool serves like start, with n sockets to send from.
+// startWithPool is start with a pool of n sending sockets.
 func startWithPool(t *testing.T, addr string, n int) (netip.AddrPort, *Server) {
 	t.Helper()
 	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort(addr), 1)
@@ -100,17 +101,17 @@ func startWithPool(t *testing.T, addr string, n int) (netip.AddrPort, *Server) {
 	return at, s
 }
 
-// TestPoolIsUsedInTurn: no socket is opened or closed before the server is closed.
+// TestPoolIsUsedInTurn: the pool's sockets stay open until the server is closed.
 func TestPoolIsUsedInTurn(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "[::]:0"} {
-		ask1 := "127.0.0.1"
+		host := "127.0.0.1"
 		if netip.MustParseAddrPort(addr).Addr().Is6() {
-			if ask1 = "::1"; !haveIPv6() {
+			if host = "::1"; !haveIPv6() {
 				continue
 			}
 		}
 		at, s := startWithPool(t, addr, 3)
-		client := dial(t, netip.AddrPortFrom(netip.MustParseAddr(ask1), at.Port()))
+		client := dial(t, netip.AddrPortFrom(netip.MustParseAddr(host), at.Port()))
 		var pool, used []int
 		onLoop(s, func() { pool = slices.Clone(s.sender.pool) })
 		for range 2 * len(pool) {
@@ -126,10 +127,10 @@ func TestPoolIsUsedInTurn(t *testing.T) {
 		if want := slices.Concat(pool, pool); len(pool) != 3 || !slices.Equal(used, want) {
 			t.Errorf("%s: used %v, want %v", addr, used, want)
 		}
-		onLoop(s, s.lookBack)
+		onLoop(s, s.returnIfDrained)
 		onLoop(s, func() {
 			if s.sendFD() != s.fd || !slices.Equal(s.sender.pool, pool) {
-				t.Errorf("%s: socket %d sends, and the pool is %v", addr, s.sendFD(), s.sender.pool)
+				t.Errorf("%s: socket %d sends, want %d; the pool is %v, want %v", addr, s.sendFD(), s.fd, s.sender.pool, pool)
 			}
 			s.Close()
 		})
@@ -139,20 +140,20 @@ func TestPoolIsUsedInTurn(t *testing.T) {
 			}
 		}
 		if n := s.config.Counters.c.Current(counterReplacements); n != 6 {
-			t.Errorf("%s: %d replacements are counted, want 6", addr, n)
+			t.Errorf("%s: %d replacements counted, want 6", addr, n)
 		}
 	}
 }
 
-// TestPoolWithoutRoomIsTriedAgain: a socket without room is passed over. If all are
-// without, the replies wait, and leave when one has room.
-func TestPoolWithoutRoomIsTriedAgain(t *testing.T) {
+// TestFullPoolIsRetried: the server skips full sockets. If all are full, the replies wait
+// until one is writable.
+func TestFullPoolIsRetried(t *testing.T) {
 	at, s := startWithPool(t, "0.0.0.0:0", 2)
 	client := dial(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), at.Port()))
 	var pool []int
 	var readers []int
 	onLoop(s, func() {
-		for i := range s.sender.pool { // a full pipe has no room either
+		for i := range s.sender.pool { // a full pipe stands for a full socket
 			var p [2]int
 			if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
 				t.Error(err)
@@ -168,7 +169,7 @@ func TestPoolWithoutRoomIsTriedAgain(t *testing.T) {
 		t.FailNow()
 	}
 	onLoop(s, func() { s.awaitRoom(0) })
-	// It finds no room, again and again.
+	// Every attempt fails.
 	tries := func() (n int) {
 		onLoop(s, func() {
 			if !s.replaceSender() && s.waiting() && s.sender.fd < 0 {
@@ -177,9 +178,9 @@ func TestPoolWithoutRoomIsTriedAgain(t *testing.T) {
 		})
 		return n
 	}
-	eventually(t, "it does not wait", func() bool { return tries() == 1 })
+	eventually(t, "the replies do not wait", func() bool { return tries() == 1 })
 	onLoop(s, func() { _ = unix.Close(s.sender.pool[1]); s.sender.pool[1] = pool[1] })
-	eventually(t, "it does not find the socket that has room", func() (sends bool) {
+	eventually(t, "the writable socket is not used", func() (sends bool) {
 		onLoop(s, func() { sends = s.sender.fd == pool[1] && !s.waiting() })
 		return sends
 	})

@@ -1,10 +1,10 @@
 // Package udp answers datagrams. A Server serves one socket on one event loop.
 //
-// A datagram takes this way. When the socket is ready, a batch of datagrams is
-// received, and the guard drops those that must not be answered (receive.go). If
-// any are left, the handler turns to PollOut; in that turn the clock is read, the
-// dialect makes the answers, and they are sent (send.go). When all are sent, the
-// handler turns back to PollIn.
+// How a datagram is handled: when the socket is readable, the server receives a batch
+// of datagrams, and the guard drops those that must not be answered (receive.go). If any
+// remain, the server changes its interest to PollOut. The loop then calls it again: it
+// reads the clock, the dialect makes the answers, and the server sends them (send.go).
+// When all are sent, it changes its interest back to PollIn.
 package udp
 
 import (
@@ -20,19 +20,20 @@ import (
 	"nowd/socket"
 )
 
-// Dialect makes the answers.
+// Dialect makes the answers to requests.
 type Dialect interface {
-	// AppendDatagram appends the answer to a datagram. req is the beginning of the
-	// datagram, size its whole length, received the time at which the kernel
-	// received it, and now the time to answer with. If the outcome is no answer,
-	// it appends nothing.
+	// AppendDatagram appends the answer to a datagram to b. req is the beginning of the
+	// datagram, at most MaxRequest bytes; size is its full length; received is when the
+	// kernel received it; now is the time to answer with. If the outcome is not an
+	// answer, AppendDatagram appends nothing.
 	AppendDatagram(b, req []byte, size int, received, now time.Time) ([]byte, answer.Outcome)
 }
 
-// KissAppender is a Dialect that can tell a client to ask less often.
+// KissAppender is a Dialect that has an answer for clients over the rate limit, such as
+// NTP's kiss-o'-death (RFC 5905, section 7.4).
 type KissAppender interface {
-	// AppendKiss appends that answer. It is no longer than the request. If the
-	// outcome is no answer, because the datagram is no request, it appends nothing.
+	// AppendKiss appends that answer to b. The answer is not longer than the request. If
+	// the datagram is not a request, AppendKiss appends nothing.
 	AppendKiss(b, req []byte, size int) ([]byte, answer.Outcome)
 }
 
@@ -42,15 +43,15 @@ type Config struct {
 	Dialect  Dialect
 	Guard    *guard.Guard
 	Counters *Counters
-	// Timestamps has the kernel tell when it received each datagram, where it can.
-	// Without, a datagram counts as received when it is answered.
+	// Timestamps enables the kernel's receive timestamps, if the system has them.
+	// Without a timestamp, a datagram's receive time is that of its answer.
 	Timestamps bool
-	// Senders is the number of sockets to send from that are opened beforehand, if none
-	// can be bound to the port later; 0 if one can. See sender.
+	// Senders is the number of sending sockets to open at start, for a process that
+	// cannot bind more sockets to its port later. 0 opens them on demand. See sender.
 	Senders int
 }
 
-// Server is the handler of one socket. Its methods belong to the loop's goroutine.
+// Server is the handler of one socket. Only the loop's goroutine may call its methods.
 type Server struct {
 	config    Config
 	loop      *reactor.Loop
@@ -59,18 +60,18 @@ type Server struct {
 	batch     *batch
 	outcomes  [sendBatch]answer.Outcome // of the replies in the batch
 
-	kisses        KissAppender  // the dialect, if it is one; otherwise nil
+	kisses        KissAppender  // the dialect, if it is a KissAppender; otherwise nil
 	lastKiss      time.Duration // on the loop's clock
-	receiveErrors int           // in a row
+	receiveErrors int           // consecutive
 	overflow      overflow
 	sender        sender
 }
 
 var _ reactor.Handler = (*Server)(nil)
 
-// Serve answers the datagrams that arrive at fd, a non-blocking socket. The server
-// owns fd from now on: on an error it is closed. If the socket fails later, the
-// server closes it and calls onFailure. Serve is for the loop's goroutine.
+// Serve answers the datagrams that arrive at fd, a non-blocking socket. It takes
+// ownership of fd and closes it on error. If the socket fails later, the server closes
+// it and calls onFailure. Only the loop's goroutine may call Serve.
 func Serve(loop *reactor.Loop, fd int, c Config, onFailure func(why error)) (*Server, error) {
 	s := newServer(loop, fd, c, onFailure)
 	err := enablePktinfo(fd)
@@ -97,10 +98,10 @@ func newServer(loop *reactor.Loop, fd int, c Config, onFailure func(why error)) 
 	return s
 }
 
-// Ready receives a batch and turns to PollOut, or sends the replies and turns to
-// PollIn. While replies wait for room in the send buffer nothing is received: the
-// socket's receive buffer is the queue. If they wait for too long, another socket
-// sends them (sender.go).
+// Ready receives a batch and changes the interest to PollOut, or sends the replies and
+// changes it back to PollIn. While the send buffer is full, it receives nothing:
+// requests queue in the receive buffer. If the send buffer stays full, another socket
+// sends (sender.go).
 func (s *Server) Ready(fd int, ev reactor.Events) reactor.Events {
 	switch {
 	case ev&reactor.PollErr != 0:
@@ -111,18 +112,19 @@ func (s *Server) Ready(fd int, ev reactor.Events) reactor.Events {
 		}
 	case ev&reactor.PollOut != 0:
 		if s.waiting() {
-			// The server's own socket has become writable.
+			// The server's own socket is writable again.
 			s.endWait()
 			s.closeSender()
 		}
 		s.sendPending()
 	}
-	// PollHup means that the socket was shut down. Left unhandled, it has the loop
-	// remove the socket.
+	// PollHup means that the socket was shut down. It is left unhandled, so that the
+	// loop removes the socket.
 	return ev &^ reactor.PollHup
 }
 
-// sendPending sends the replies and turns to PollIn, or has them wait for room.
+// sendPending sends the replies and changes the interest to PollIn. If the send buffer
+// is full, the replies wait.
 func (s *Server) sendPending() {
 	err := s.send()
 	switch {
@@ -134,7 +136,7 @@ func (s *Server) sendPending() {
 	}
 }
 
-// Removed closes the socket, which the loop has removed.
+// Removed closes the socket after the loop has removed it.
 func (s *Server) Removed(fd int, why error) {
 	s.closeSocket()
 	if !errors.Is(why, reactor.ErrClosed) {
@@ -142,16 +144,16 @@ func (s *Server) Removed(fd int, why error) {
 	}
 }
 
-// maxCloseBatches is the greatest number of batches that Close receives: all that
-// fits into a receive buffer of any usual size, but not a flood without end.
+// maxCloseBatches is the maximum number of batches that Close receives. They hold the
+// contents of a receive buffer of the usual size. The bound ends Close during a flood.
 const maxCloseBatches = 4096 / receiveBatch
 
 // Close answers the datagrams that have arrived and closes the socket. If its send
-// buffer is full, other sockets send the replies. Replies for which no socket has
-// room count as send errors.
+// buffer is full, other sockets send the replies. Replies that remain unsent count as
+// send errors.
 func (s *Server) Close() { s.close(maxCloseBatches) }
 
-// close is Close, which receives so many batches at most.
+// close is Close with a given maximum number of batches.
 func (s *Server) close(batches int) {
 	if s.fd < 0 {
 		return
@@ -166,8 +168,8 @@ func (s *Server) close(batches int) {
 	s.closeSocket()
 }
 
-// sendAll sends the pending replies without waiting for room. It reports whether no
-// reply is left.
+// sendAll sends the pending replies. If a send buffer is full, it does not wait but
+// tries other sockets. It reports whether it sent all replies.
 func (s *Server) sendAll() bool {
 	err := s.send()
 	for errors.Is(err, unix.EAGAIN) && s.replaceSender() {
@@ -179,8 +181,7 @@ func (s *Server) sendAll() bool {
 	return err == nil
 }
 
-// fail removes the socket, which is of no use any more, from the loop and closes
-// it.
+// fail removes a failed socket from the loop and closes it.
 func (s *Server) fail(why error) {
 	if s.fd < 0 {
 		return
@@ -189,8 +190,8 @@ func (s *Server) fail(why error) {
 	s.Removed(s.fd, why)
 }
 
-// closeSocket closes the socket. The pending replies are lost: they are counted as
-// send errors.
+// closeSocket closes the socket. It drops the pending replies and counts them as send
+// errors.
 func (s *Server) closeSocket() {
 	s.endWait()
 	s.closeSender()

@@ -18,7 +18,7 @@ import (
 	"nowd/socket"
 )
 
-// start serves text at addr, on a loop of its own, and returns where.
+// start starts a text server at addr on its own loop, and returns its address.
 func start(t testing.TB, addr string) (netip.AddrPort, *Server) {
 	t.Helper()
 	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort(addr), 1)
@@ -46,8 +46,7 @@ func serve(t testing.TB, fd int, port uint16) *Server {
 // server returns a server without a socket.
 func server(t testing.TB, port uint16) *Server { return serverWithClock(t, port, nil) }
 
-// serverWithClock returns a server without a socket, whose loop has a clock of its
-// own.
+// serverWithClock returns a server without a socket, whose loop uses the clock now.
 func serverWithClock(t testing.TB, port uint16, now func() time.Duration) *Server {
 	l, err := reactor.New(reactor.Config{Clock: now})
 	if err != nil {
@@ -108,7 +107,7 @@ func isTime(s string) bool {
 	return err == nil
 }
 
-// eventually waits until what a loop has published is as wanted.
+// eventually waits until cond holds, and fails with what after 10 s.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !cond(); time.Sleep(time.Millisecond) {
@@ -133,7 +132,7 @@ func TestEachDatagramGetsOneAnswer(t *testing.T) {
 		t.Errorf("json, padded: %q", got)
 	}
 	if got := ask(t, c, "json"+strings.Repeat(" ", 4000)); !isTime(got) {
-		t.Errorf("a datagram that is not read to its end: %q", got)
+		t.Errorf("json in a truncated datagram: %q", got)
 	}
 	eventually(t, "the counters do not add up", func() bool {
 		st := s.config.Counters.Stats()
@@ -150,7 +149,7 @@ func TestReplyLeavesFromAddressAsked(t *testing.T) {
 			continue
 		}
 		at, _ := start(t, c.listen)
-		// A connected socket hears from the address asked alone.
+		// A connected socket receives from the address asked only.
 		if got := ask(t, dial(t, netip.AddrPortFrom(netip.MustParseAddr(c.ask), at.Port())), "hi"); !isTime(got) {
 			t.Errorf("%v: %q", c, got)
 		}
@@ -188,13 +187,13 @@ func TestLinkLocalClientIsAnswered(t *testing.T) {
 func TestOwnAnswersAreDroppedAndCounted(t *testing.T) {
 	at, s := start(t, "127.0.0.1:0")
 	c := dial(t, at)
-	answer1 := ask(t, c, "hi")
+	ownAnswer := ask(t, c, "hi")
 	for range 5 {
-		if _, err := c.Write([]byte(answer1)); err != nil {
+		if _, err := c.Write([]byte(ownAnswer)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// From one of our own ports: another address of the host has the same.
+	// From the server's own port, at another address of the host.
 	own, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2), Port: int(at.Port())}, net.UDPAddrFromAddrPort(at))
 	if err != nil {
 		t.Fatal(err)
@@ -204,19 +203,19 @@ func TestOwnAnswersAreDroppedAndCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := ask(t, c, "unix"); len(got) != 11 {
-		t.Errorf("after what is not answered came %q", got)
+		t.Errorf("answer to the next request: %q, want unix", got)
 	}
-	eventually(t, "drops are not counted", func() bool {
+	eventually(t, "drops were not counted", func() bool {
 		d := s.config.Counters.Stats().Drops
 		return d[guard.OwnAnswer] == 5 && d[guard.OwnPort] == 1
 	})
 }
 
-func TestDatagramFromPortZeroCostsNothing(t *testing.T) {
+func TestDatagramFromPortZeroIsDropped(t *testing.T) {
 	at, s := start(t, "127.0.0.1:0")
 	raw, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_UDP)
 	if err != nil {
-		t.Skipf("a raw socket takes a privilege: %v", err)
+		t.Skipf("a raw socket needs CAP_NET_RAW: %v", err)
 	}
 	defer unix.Close(raw)
 	port := at.Port()
@@ -229,19 +228,20 @@ func TestDatagramFromPortZeroCostsNothing(t *testing.T) {
 	if got := ask(t, dial(t, at), "hi"); !isTime(got) {
 		t.Errorf("%q", got)
 	}
-	eventually(t, "drops are not counted", func() bool { return s.config.Counters.Stats().Drops[guard.SourcePort] == 20 })
+	eventually(t, "drops were not counted", func() bool { return s.config.Counters.Stats().Drops[guard.SourcePort] == 20 })
 }
 
-// The guard lets everything pass here, so that the kernel refuses some answers.
-func TestDatagramThatTheKernelRefusesCostsItselfAlone(t *testing.T) {
+// TestRefusedReplyDoesNotAffectOthers: the guard here passes source port 0, to which the
+// kernel refuses to send.
+func TestRefusedReplyDoesNotAffectOthers(t *testing.T) {
 	at, s := start(t, "127.0.0.1:0")
 	raw, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_UDP)
 	if err != nil {
-		t.Skipf("a raw socket takes a privilege: %v", err)
+		t.Skipf("a raw socket needs CAP_NET_RAW: %v", err)
 	}
 	defer unix.Close(raw)
 	s.loop.Post(func() { s.config.Guard = guard.New(guard.Config{Clients: []uint16{0}, IsAnswer: answer.IsAnswer}) })
-	// One batch: the loop is held while it is sent.
+	// The loop is blocked meanwhile, so that all datagrams are in one batch.
 	release := hold(s)
 	port := at.Port()
 	c := dial(t, at)
@@ -262,7 +262,7 @@ func TestDatagramThatTheKernelRefusesCostsItselfAlone(t *testing.T) {
 			t.Fatalf("answer %d: %q, %v", i, b[:n], err)
 		}
 	}
-	eventually(t, "send errors are not counted", func() bool { return s.config.Counters.Stats().SendErrors == 3 })
+	eventually(t, "send errors were not counted", func() bool { return s.config.Counters.Stats().SendErrors == 3 })
 }
 
 func TestManyDatagramsAreAllAnswered(t *testing.T) {
@@ -280,7 +280,7 @@ func TestManyDatagramsAreAllAnswered(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	eventually(t, "requests and answers are not as many", func() bool {
+	eventually(t, "requests and answers do not add up", func() bool {
 		st := s.config.Counters.Stats()
 		return st.Requests == clients*each && st.Answers[answer.DateTime] == clients*each
 	})
@@ -312,8 +312,7 @@ func TestCloseAnswersWhatHasArrived(t *testing.T) {
 	}
 }
 
-// hold keeps the loop of s from everything, so that datagrams pile up, until the
-// function that it returns is called.
+// hold blocks the loop of s until release is called. Meanwhile datagrams queue up.
 func hold(s *Server) (release func()) {
 	held, c := make(chan struct{}), make(chan struct{})
 	s.loop.Post(func() { close(held); <-c })
@@ -321,8 +320,8 @@ func hold(s *Server) (release func()) {
 	return func() { close(c) }
 }
 
-// TestCloseCountsWhatItReceives: more has arrived than Close may receive. Each
-// datagram that it receives is answered or counted as a drop.
+// TestCloseCountsWhatItReceives: more datagrams have arrived than Close may receive. Each
+// one that it receives is answered or counted as a drop.
 func TestCloseCountsWhatItReceives(t *testing.T) {
 	at, s := start(t, "127.0.0.1:0")
 	const batches, more = 2, 10
@@ -338,13 +337,13 @@ func TestCloseCountsWhatItReceives(t *testing.T) {
 	release()
 	<-closed
 	var st Stats
-	eventually(t, "nothing was received, or not all of it answered", func() bool {
-		st = s.config.Counters.Stats() // which may be in the middle of being published
+	eventually(t, "requests and answers do not add up", func() bool {
+		st = s.config.Counters.Stats() // the loop may be publishing it
 		return st.Requests > 0 && st.Answers[answer.DateTime] == st.Requests
 	})
 	// The loop itself may have received a batch before it closed the socket.
 	if n := st.Requests; n%receiveBatch != 0 || n < batches*receiveBatch {
-		t.Errorf("%d datagrams were received", n)
+		t.Errorf("%d datagrams were received, want whole batches, at least %d", n, batches)
 	}
 	b := make([]byte, 64)
 	for i := range st.Requests {
@@ -356,7 +355,7 @@ func TestCloseCountsWhatItReceives(t *testing.T) {
 
 func TestRequestAllocatesNothing(t *testing.T) {
 	if batchAllocates {
-		t.Skip("the system's calls for one datagram at a time allocate")
+		t.Skip("this system's calls, one per datagram, allocate")
 	}
 	at, _ := start(t, "0.0.0.0:0")
 	c, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)

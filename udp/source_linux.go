@@ -2,8 +2,8 @@ package udp
 
 import "golang.org/x/sys/unix"
 
-// sourceControl returns the control message that makes a reply leave from the
-// address that a socket is bound to, or nil if that is all addresses.
+// sourceControl returns the control message that makes a reply leave from the address
+// that a socket is bound to. It returns nil for a socket bound to all addresses.
 func sourceControl(fd int) ([]byte, error) {
 	sa, err := unix.Getsockname(fd)
 	if err != nil {

@@ -2,5 +2,5 @@
 
 package udp
 
-// sourceControl returns nil: there are no senders to use it.
+// sourceControl returns nil: replacement sockets exist only on Linux.
 func sourceControl(fd int) ([]byte, error) { return nil, nil }

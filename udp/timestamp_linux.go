@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enableTimestamps has the kernel tell when it received each datagram: SO_TIMESTAMPNS
-// of socket(7). The timestamp comes with the datagram, without a system call.
+// enableTimestamps enables control messages with the time when the kernel received each
+// datagram: SO_TIMESTAMPNS of socket(7). They cost no further system call.
 func enableTimestamps(fd int) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
 		return fmt.Errorf("setsockopt SO_TIMESTAMPNS: %w", err)
