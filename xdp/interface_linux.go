@@ -88,18 +88,22 @@ func openMonitor() (fd int, err error) {
 	return fd, nil
 }
 
-// readMonitor reads all messages, and reports whether one is about the interface,
-// or some were lost.
+// maxMonitorReads is the maximum number of reads from the monitor in one event. Each
+// change of any interface on the host is a message.
+const maxMonitorReads = 16
+
+// readMonitor reads at most maxMonitorReads times. It reports whether a message is about
+// the interface, or messages were lost.
 func readMonitor(fd, index int) (changed bool) {
 	b := make([]byte, 1<<16)
-	for {
+	for range maxMonitorReads {
 		n, _, err := unix.Recvfrom(fd, b, 0)
-		if errors.Is(err, unix.ENOBUFS) {
+		if errors.Is(err, unix.ENOBUFS) { // the kernel dropped messages
 			changed = true
 			continue
 		}
 		if err != nil {
-			return changed
+			break
 		}
 		messages, err := syscall.ParseNetlinkMessage(b[:n])
 		changed = changed || err != nil
@@ -107,4 +111,5 @@ func readMonitor(fd, index int) (changed bool) {
 			changed = changed || indexOf(m.Data) == index
 		}
 	}
+	return changed
 }
