@@ -10,21 +10,24 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"nowd/guard"
 )
 
-// bucket returns l in the program's form.
-func (l Limit) bucket() limit {
+// limiter returns the parameters of guard's limiter, which is for one source.
+func (l Limit) limiter() limit {
 	if l.Rate == 0 {
 		return limit{}
 	}
-	interval := max(1, int64(time.Second)/int64(l.Rate))
-	return limit{interval: interval, tolerance: int64(l.Burst-1) * interval}
+	p := guard.ParametersOf(l.Rate, l.Burst)
+	return limit{interval: p.Interval, tolerance: p.Tolerance, reserve: p.Reserve}
 }
 
-// chance returns a limit above which chance decides: guard's limiter.
-func (l limit) chance() limit {
-	l.reserve = l.interval + l.tolerance/4
-	return l
+// bucket returns the parameters of guard's Bucket, which is for all sources together.
+func (l Limit) bucket() limit {
+	p := l.limiter()
+	p.reserve = 0
+	return p
 }
 
 // Driver is a program attached to an interface, and the memory that it shares with this
@@ -94,7 +97,7 @@ func (d *Driver) attach() error {
 
 // rules returns the parameters of the program.
 func (c *Config) rules(cpus int) (*rules, error) {
-	r := &rules{ownPorts: c.Ports, minRequest: c.MinRequest, longest: c.LongestRun, source: c.Source.bucket().chance(), total: c.Total.bucket(), cpus: cpus}
+	r := &rules{ownPorts: c.Ports, minRequest: c.MinRequest, longest: c.LongestRun, source: c.Source.limiter(), total: c.Total.bucket(), cpus: cpus}
 	if c.NTP != nil {
 		r.ntpPort = c.NTPPort
 	}

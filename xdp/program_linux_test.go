@@ -347,9 +347,8 @@ func TestClientIsAnsweredDuringAFloodOfSources(t *testing.T) {
 // TestChanceDecidesOverTheLimit: a flood from one source is answered at the rate of the
 // limit, and each of its requests with the same probability.
 func TestChanceDecidesOverTheLimit(t *testing.T) {
-	l := Limit{1000, 100}.bucket().chance()
-	if l != (limit{1e6, 99e6, 1e6 + 99e6/4}) {
-		t.Errorf("%+v", l)
+	if l, want := (Limit{1000, 100}).limiter(), (limit{1e6, 99e6, 1e6 + 99e6/4}); l != want {
+		t.Errorf("parameters %+v, want %+v", l, want)
 	}
 	b := newBench(t, answer.DateTime, func(c *Config) { c.Source = Limit{1000, 100} })
 	f := ask(false, textPort, nil)
