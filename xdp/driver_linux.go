@@ -115,7 +115,7 @@ func (c *Config) rules(cpus int) (*rules, error) {
 
 // Errors of Attach for a missing requirement.
 var (
-	errKernel = errors.New("Linux 6.1 or later is required")
+	errKernel = errors.New("the kernel is older than Linux 6.1")
 	errPermit = errors.New("CAP_BPF and CAP_NET_ADMIN are required")
 	errDriver = errors.New("the driver does not support XDP: append \",generic\" to run the program in the kernel, which saves less CPU time")
 	errTaken  = errors.New("the interface already has an XDP program")
@@ -153,7 +153,7 @@ func checkKernel() error {
 func checkRelease(release string) error {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err == nil && (major < 6 || major == 6 && minor < 1) {
-		return fmt.Errorf("%w: this is %s", errKernel, release)
+		return fmt.Errorf("%w: %s", errKernel, release)
 	}
 	return nil
 }
