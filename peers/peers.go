@@ -119,8 +119,8 @@ func (p *Peers) closeWindow() {
 }
 
 // round looks up the members, and measures this member's targets. It measures them within
-// a short time: a bound on the offset between two of them is the tighter, the less time lies
-// between their measurements. It reports whether there are any targets.
+// a short time: the less time between two measurements, the tighter is the bound on the
+// offset between these two members. It reports whether there are any targets.
 func (p *Peers) round(ctx context.Context) (others bool) {
 	targets := p.update(ctx)
 	p.closeWindow()
