@@ -17,7 +17,7 @@ import (
 	"nowd/clock"
 )
 
-// fake is a clock to be set.
+// fake is a clock that shows now, and a kernel that reports state and err.
 type fake struct {
 	now   time.Time
 	state clock.State
@@ -64,13 +64,13 @@ func TestEachWordGetsItsForm(t *testing.T) {
 	}
 }
 
-func TestWordsHaveTheLengthsThatAreLookedFor(t *testing.T) {
-	least, most := math.MaxInt, 0
+func TestMinWordAndMaxWord(t *testing.T) {
+	shortest, longest := math.MaxInt, 0
 	for _, w := range Words() {
-		least, most = min(least, len(w)), max(most, len(w))
+		shortest, longest = min(shortest, len(w)), max(longest, len(w))
 	}
-	if least != minWord || most != maxWord {
-		t.Errorf("they have from %d to %d bytes", least, most)
+	if shortest != minWord || longest != maxWord {
+		t.Errorf("lengths from %d to %d, want %d to %d", shortest, longest, minWord, maxWord)
 	}
 }
 
@@ -84,10 +84,10 @@ func TestOtherRequestsGetTheDefault(t *testing.T) {
 	}
 }
 
-func TestUnknownErrorBoundIsSaid(t *testing.T) {
+func TestUnknownErrorBoundIsReported(t *testing.T) {
 	for name, f := range map[string]*fake{
-		"kernel has given up": {now: moment, state: clock.State{MaxError: 16 * time.Second}},
-		"no kernel to ask":    {now: moment, err: errors.New("no")},
+		"unsynchronised kernel": {now: moment, state: clock.State{MaxError: 16 * time.Second}},
+		"no kernel state":       {now: moment, err: errors.New("no")},
 	} {
 		x := f.text(time.UTC, DateTime)
 		if got := string(x.Append(nil, Bound, f.now)); got != "- - unsynced\n" {
@@ -110,7 +110,7 @@ func TestUnknownErrorBoundIsSaid(t *testing.T) {
 	}
 }
 
-// moments are times at which clocks are read right or wrong.
+// moments are normal times, and times at which something changes: sign, width, year, era.
 func moments() []time.Time {
 	ts := []time.Time{
 		moment, {}, time.Unix(0, 0), time.Unix(0, 5), time.Unix(-1, 5), time.Unix(-1, 999999999), time.Unix(1, 0), time.Unix(999999999, 999999999), time.Unix(1000000000, 0),
@@ -152,24 +152,24 @@ func TestDatagramIsNeverMuchLongerThanItsRequest(t *testing.T) {
 					req := append([]byte(word), make([]byte, pad)...)
 					b, got := x.AppendDatagram(nil, req, len(req), f.now, f.now)
 					if len(b) > max(maxUnpadded, len(req)) {
-						t.Errorf("%d bytes for %d of %q", len(b), len(req), word)
+						t.Errorf("an answer of %d bytes to a request %q of %d", len(b), word, len(req))
 					}
 					if asked, ok := ParseForm([]byte(word)); pad >= 400 && ok && got != Answered(asked) {
-						t.Errorf("%q, well padded, got %v", word, got)
+						t.Errorf("%q with %d bytes of padding got outcome %v", word, pad, got)
 					}
 				}
 			}
 		}
 		if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now, f.now); got == Answered(JSON) {
-			t.Error("a long form for a short request")
+			t.Error("a short request got a long form")
 		}
 	}
 	x := f.text(time.UTC, Unix)
 	if _, got := x.AppendDatagram(nil, []byte("json"), 4, f.now, f.now); got != Answered(Unix) {
-		t.Errorf("a form that is too long gave way to %v, not the default", got)
+		t.Errorf("instead of a form that is too long: %v, want the default", got)
 	}
 	if _, got := x.AppendDatagram(nil, []byte("bound"), 2000, f.now, f.now); got != Answered(Unix) {
-		t.Errorf("a datagram that is not all there was read as %v", got)
+		t.Errorf("a truncated datagram got %v, want the default", got)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestEveryAnswerIsKnownForOne(t *testing.T) {
 				for form := range numTextForms {
 					b := x.Append(nil, form, f.now)
 					if !IsAnswer(b) || !IsAnswer(bytes.TrimSpace(b)) || !IsAnswer(append(b, 0, 0)) {
-						t.Errorf("%v at %v: %q is taken for a request", form, f.now, b)
+						t.Errorf("%v at %v: IsAnswer(%q) is false", form, f.now, b)
 					}
 				}
 			}
@@ -196,7 +196,7 @@ func TestRequestsAreNotTakenForAnswers(t *testing.T) {
 		"{}", `{"a":1}`, "- - -", "a b synced", "1.0 synced", "help me, please, to the time", "help datetime rfc3339", "-", "datetime  rfc3339",
 		"2026-11-21_01:17:42.813729", "abcd-11-21 01:17:42.813729", strings.Repeat("9", 12)+"x", strings.Repeat("x", 600)) {
 		if IsAnswer([]byte(req)) {
-			t.Errorf("%q is taken for an answer", req)
+			t.Errorf("IsAnswer(%q) is true", req)
 		}
 	}
 }
@@ -240,12 +240,12 @@ func TestHTTPAnswersPassTheStandardLibrarysReader(t *testing.T) {
 			t.Errorf("%q: %s", c.head, raw)
 		}
 		if method == "GET" && r.ContentLength != int64(len(body)) || method == "HEAD" && c.code == 200 && r.ContentLength != 31 {
-			t.Errorf("%q: a length of %d", c.head, r.ContentLength)
+			t.Errorf("%q: Content-Length %d", c.head, r.ContentLength)
 		}
 	}
 }
 
-func TestHTTPIsKnownByItsMethod(t *testing.T) {
+func TestHTTPIsRecognisedByItsMethod(t *testing.T) {
 	for b, want := range map[string][2]bool{
 		"GET /": {true, false}, "HEAD ": {true, false}, "GE": {false, true}, "": {false, true}, "H": {false, true},
 		"GET\n": {false, false}, "GETTY": {false, false}, "get /": {false, false}, "hello": {false, false},
@@ -319,7 +319,7 @@ func BenchmarkIsAnswer(b *testing.B) {
 	}
 }
 
-func TestBoundAndJSONHaveBothSides(t *testing.T) {
+func TestBoundAndJSONCombineKernelAndUpstream(t *testing.T) {
 	f := &fake{now: moment, state: clock.State{MaxError: 99500 * time.Microsecond}}
 	c := clock.New(clock.Config{Now: func() time.Time { return f.now }, Kernel: f})
 	c.SetMeasurement(clock.Measurement{At: moment, Offset: 20 * time.Millisecond, Bound: 5*time.Millisecond - 1, Life: time.Minute})
@@ -338,7 +338,7 @@ func TestBoundAndJSONHaveBothSides(t *testing.T) {
 
 func TestTextCrosses2036LeapSecondsAndZoneChanges(t *testing.T) {
 	f := &fake{state: clock.State{MaxError: time.Millisecond}}
-	// One Text for all, so that what it keeps of a second is put to the test.
+	// One Text for all times, to test its cache.
 	x := f.text(zone(t, "Europe/Berlin"), DateTime)
 	for _, c := range []struct {
 		at       time.Time
@@ -349,7 +349,7 @@ func TestTextCrosses2036LeapSecondsAndZoneChanges(t *testing.T) {
 		{time.Date(2036, 2, 7, 6, 28, 15, 999999999, time.UTC), "2036-02-07 07:28:15.999999", "2036-02-07T07:28:15.999999999+01:00", "2085978495"},
 		{time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC), "2036-02-07 07:28:16.000000", "2036-02-07T07:28:16.000000000+01:00", "2085978496"},
 		{time.Date(2038, 1, 19, 3, 14, 8, 0, time.UTC), "2038-01-19 04:14:08.000000", "2038-01-19T04:14:08.000000000+01:00", "2147483648"},
-		// The kernel repeats the last second of the day in place of a 61st.
+		// For a leap second, the kernel repeats the last second of the day.
 		{time.Date(2016, 12, 31, 23, 59, 59, 999999999, time.UTC), "2017-01-01 00:59:59.999999", "2017-01-01T00:59:59.999999999+01:00", "1483228799"},
 		{time.Date(2016, 12, 31, 23, 59, 59, 0, time.UTC), "2017-01-01 00:59:59.000000", "2017-01-01T00:59:59.000000000+01:00", "1483228799"},
 		{time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC), "2017-01-01 01:00:00.000000", "2017-01-01T01:00:00.000000000+01:00", "1483228800"},

@@ -21,11 +21,11 @@ func TestDaytimeIsOneLine(t *testing.T) {
 		{"Europe/Berlin", time.Date(2026, 10, 25, 0, 59, 59, 999999999, time.UTC), "2026-10-25 02:59:59 +02:00\r\n"},
 		{"Europe/Berlin", time.Date(2026, 10, 25, 1, 0, 0, 0, time.UTC), "2026-10-25 02:00:00 +01:00\r\n"},
 		{"UTC", time.Date(2036, 2, 7, 6, 28, 16, 0, time.UTC), "2036-02-07 06:28:16 +00:00\r\n"},
-		{"UTC", time.Date(2016, 12, 31, 23, 59, 59, 999999999, time.UTC), "2016-12-31 23:59:59 +00:00\r\n"}, // twice: a leap second
+		{"UTC", time.Date(2016, 12, 31, 23, 59, 59, 999999999, time.UTC), "2016-12-31 23:59:59 +00:00\r\n"}, // repeated for a leap second
 		{"UTC", time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC), "2017-01-01 00:00:00 +00:00\r\n"},
 	} {
 		d := NewDaytime(zone(t, c.zone), nil)
-		for range 2 { // once made, once kept
+		for range 2 { // the second answer comes from the cache
 			if got := string(first(d.Append(nil, c.at))); got != c.want {
 				t.Errorf("%v in %s: %q, want %q", c.at, c.zone, got, c.want)
 			}
@@ -38,7 +38,7 @@ func TestDaytimeIsOneLine(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 		if !IsAnswer(got) {
-			t.Errorf("%q is taken for a request", got)
+			t.Errorf("IsAnswer(%q) is false", got)
 		}
 	}
 }
@@ -46,7 +46,7 @@ func TestDaytimeIsOneLine(t *testing.T) {
 func TestTimeWrapsIn2036(t *testing.T) {
 	x := NewTime(nil)
 	for at, want := range map[time.Time]uint32{
-		time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC):              2208988800, // the RFC's own examples
+		time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC):              2208988800, // the first five are the examples of the RFC
 		time.Date(1976, 1, 1, 0, 0, 0, 0, time.UTC):              2398291200,
 		time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC):              2524521600,
 		time.Date(1983, 5, 1, 0, 0, 0, 0, time.UTC):              2629584000,
@@ -60,8 +60,8 @@ func TestTimeWrapsIn2036(t *testing.T) {
 		if got := binary.BigEndian.Uint32(b); got != want || len(b) != 4 {
 			t.Errorf("%v: %d, want %d", at, got, want)
 		}
-		if known := IsAnswer(b); !known {
-			t.Errorf("%v: %x is taken for a request", at, b)
+		if !IsAnswer(b) {
+			t.Errorf("%v: IsAnswer(%x) is false", at, b)
 		}
 	}
 }
@@ -70,7 +70,7 @@ func TestUntrustedClockGivesNoDaytimeAndNoTime(t *testing.T) {
 	trusted := false
 	f := func(now time.Time) bool {
 		if !now.Equal(moment) {
-			t.Errorf("asked of %v", now)
+			t.Errorf("trusted was called with %v, want %v", now, moment)
 		}
 		return trusted
 	}
@@ -81,30 +81,29 @@ func TestUntrustedClockGivesNoDaytimeAndNoTime(t *testing.T) {
 			"daytime datagram": first(d.AppendDatagram(nil, nil, 0, moment, moment)), "time datagram": first(x.AppendDatagram(nil, nil, 0, moment, moment)),
 		} {
 			if got := len(b) > 0; got != trusted {
-				t.Errorf("trusted %v: a %s of %q", trusted, name, b)
+				t.Errorf("trusted %v: %s is %q", trusted, name, b)
 			}
 		}
 	}
 }
 
-func TestWordsOfFourBytesAreNotTakenForTimes(t *testing.T) {
+func TestTextOfFourBytesIsNotTakenForATime(t *testing.T) {
 	for _, req := range []string{"time", "unix", "JSON", "hi\r\n", "????", "    ", "\n\n\n\n", "\t\v\f\r", "0000", "~~~~", " !A~", "hi\n\x00", "hi\x00\x00"} {
 		if IsAnswer([]byte(req)) {
-			t.Errorf("%q is taken for an answer", req)
+			t.Errorf("IsAnswer(%q) is true", req)
 		}
 	}
 	for _, other := range []string{"\x00\x00\x00\x00", "\xff\xff\xff\xff", "\xff\xfe\x00\x01", "\xeehi\x00"} {
 		if !IsAnswer([]byte(other)) {
-			t.Errorf("%q is taken for a request", other)
+			t.Errorf("IsAnswer(%q) is false", other)
 		}
 	}
 }
 
 func TestNTPRequestsAndTextsAreNotTakenForAnswers(t *testing.T) {
-	own := IsAnswer
 	for version := range uint8(8) {
-		if own(client(version)) {
-			t.Errorf("a request of version %d is taken for an answer", version)
+		if IsAnswer(client(version)) {
+			t.Errorf("IsAnswer is true for a request of version %d", version)
 		}
 	}
 	for _, w := range append(Words(), "", "hello sock", "$$$$", "des\u65e5") {
@@ -113,20 +112,20 @@ func TestNTPRequestsAndTextsAreNotTakenForAnswers(t *testing.T) {
 			for len(req) < 400 {
 				req = append(req, pad)
 			}
-			if own(req) {
-				t.Errorf("%q, padded with %q, is taken for an answer", w, pad)
+			if IsAnswer(req) {
+				t.Errorf("IsAnswer is true for %q padded with %q", w, pad)
 			}
 		}
 	}
 }
 
-// dialect is what a service is made of.
+// dialect is udp.Dialect.
 type dialect interface {
-	AppendDatagram(b, req []byte, size int, arrived, now time.Time) ([]byte, Outcome)
+	AppendDatagram(b, req []byte, size int, received, now time.Time) ([]byte, Outcome)
 }
 
-// services returns one of each kind, by name, on the clock f.
-func services(t *testing.T, f *fake) map[string]dialect {
+// dialects returns one of each dialect and form, by name, on the clock f.
+func dialects(t *testing.T, f *fake) map[string]dialect {
 	all := map[string]dialect{
 		"daytime": NewDaytime(zone(t, "Asia/Kathmandu"), nil),
 		"time":    NewTime(nil),
@@ -141,17 +140,16 @@ func services(t *testing.T, f *fake) map[string]dialect {
 	return all
 }
 
-// kisser is an NTP server that limits everybody.
+// kisser is an NTP server that answers every request with a kiss.
 type kisser struct{ *NTP }
 
 func (k kisser) AppendDatagram(b, req []byte, size int, _, _ time.Time) ([]byte, Outcome) {
 	return k.AppendKiss(b, req, size)
 }
 
-// TestTwoServicesNeverTalkToEachOther sets two services on each other with a
-// datagram of a false source: what the first answers gets to the second, which
-// has to be silent.
-func TestTwoServicesNeverTalkToEachOther(t *testing.T) {
+// TestTwoServersDoNotFormAReplyLoop: a datagram with a spoofed source makes the first
+// server's answer go to the second, which must not answer.
+func TestTwoServersDoNotFormAReplyLoop(t *testing.T) {
 	requests := [][]byte{nil, []byte("hi\n"), {0}, {0, 0, 0, 0}, make([]byte, 1400)}
 	for _, w := range Words() {
 		requests = append(requests, []byte(w), append([]byte(w), make([]byte, 400)...))
@@ -165,18 +163,16 @@ func TestTwoServicesNeverTalkToEachOther(t *testing.T) {
 			f := &fake{now: now, state: state}
 			for _, skew := range []time.Duration{0, -time.Hour, 40 * 365 * 24 * time.Hour} {
 				g := &fake{now: now.Add(skew), state: state}
-				own := IsAnswer
-				others := services(t, g)
-				for from, a := range services(t, f) {
+				others := dialects(t, g)
+				for from, a := range dialects(t, f) {
 					for to, b := range others {
 						for _, req := range requests {
 							answer, _ := a.AppendDatagram(nil, req, len(req), f.now, f.now)
-							if len(answer) == 0 || own(answer) {
+							if len(answer) == 0 || IsAnswer(answer) {
 								continue
 							}
-							// Not known for one, as may be if it tells a time
-							// of which the bytes are text: then at the latest
-							// what is sent back has to be.
+							// IsAnswer may miss a time whose bytes are text. Then
+							// it must recognise the answer to that.
 							back, _ := b.AppendDatagram(nil, answer, len(answer), g.now, g.now)
 							if len(back) > 0 && (skew.Abs() <= time.Hour || !IsAnswer(back)) {
 								t.Fatalf("%s answers %q with %q, and %s that with %q", from, req, answer, to, back)
@@ -189,7 +185,7 @@ func TestTwoServicesNeverTalkToEachOther(t *testing.T) {
 		}
 	}
 	if pairs != 3*4*3*20*20 {
-		t.Errorf("%d pairs", pairs)
+		t.Errorf("%d pairs, want %d", pairs, 3*4*3*20*20)
 	}
 }
 
@@ -197,11 +193,10 @@ func TestDialectsAllocateNothing(t *testing.T) {
 	c := clock.New(clock.Config{})
 	buf := make([]byte, 0, MaxText)
 	trusted := func(now time.Time) bool { return !c.Quality(now).Trusted(now, 0) }
-	own := IsAnswer
 	for name, d := range map[string]dialect{"daytime": NewDaytime(time.UTC, trusted), "time": NewTime(trusted)} {
 		if n := testing.AllocsPerRun(1000, func() {
 			b, _ := d.AppendDatagram(buf, nil, 0, c.Now(), c.Now())
-			own(b)
+			IsAnswer(b)
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", name, n)
 		}

@@ -1,7 +1,6 @@
-// Package answer turns requests into answers: bytes in, bytes out. It does no
-// I/O. Each dialect has a file of its own, and reports the result of a request
-// as an [Outcome].
+// Package answer turns requests into answers: bytes in, bytes out. It does no I/O. Each
+// dialect has its own file, and reports the result of a request as an [Outcome].
 //
-// A value of one of its types belongs to one goroutine, because it caches parts
-// of its last answer for the next one.
+// Only one goroutine may use a [Text] or a [Daytime]: they cache parts of their last
+// answer.
 package answer

@@ -14,8 +14,8 @@ import (
 	"nowd/clock"
 )
 
-// odd are requests and answers, good and bad, at the limits of what is parsed.
-var odd = []string{
+// edgeCases are valid and invalid requests and answers at the limits of the parsers.
+var edgeCases = []string{
 	"", "\n", "\x00", "unix", " UNIX\r\n", "unixns\x00\x00", "help", "json                ", "datetime\n\n", "dаtetime", "u nix",
 	"datetime" + strings.Repeat(" ", 40), "DATETIME" + strings.Repeat("\x00", 40), strings.Repeat(" ", 40) + "datetime",
 	"1795195062", "-0000000001", "1795195062.810229123 1795195062.817229123 synced\n", "- - unsynced", "- - synced", "- -", "-", "--", "synced", " synced", "- synced",
@@ -23,8 +23,8 @@ var odd = []string{
 	`{"time":"`, `{"time"`, "{", help, help + " ", "datetime rfc3339",
 }
 
-// text makes answers in a zone offset seconds east of Greenwich, with a kernel
-// that tells the error given; nothing is known if that is negative.
+// text returns a Text whose clock shows now, in a zone offset seconds east of UTC. The
+// kernel reports maxError, or nothing if that is negative.
 func text(now time.Time, offset int32, maxError time.Duration, form Form, newline bool) *Text {
 	k := &fake{state: clock.State{MaxError: maxError, EstError: maxError / 2, Offset: -maxError, TAI: 37}}
 	if maxError < 0 {
@@ -34,22 +34,21 @@ func text(now time.Time, offset int32, maxError time.Duration, form Form, newlin
 	return NewText(c, time.FixedZone("", int(offset)%(24*60*60)), form, newline)
 }
 
-// at returns a time within a million years of 1970: a clock shows less.
+// at returns a time within a million years of 1970. Clocks show less.
 func at(sec int64, nsec uint32) time.Time {
 	const million = 1e6 * 366 * 24 * 60 * 60
 	return time.Unix(sec%million, int64(nsec%1e9))
 }
 
-// seconds are of times at which something changes: signs, widths, years and
-// eras.
+// seconds are unix times at which something changes: sign, width, year, era.
 var seconds = []int64{
 	0, 1, -1, 999_999_999, 1_000_000_000, -1_000_000_000, 9_999_999_999, 10_000_000_000, 1<<31 - 1, 1 << 31, 1<<32 - 1, 1 << 32, 2_085_978_495, 2_085_978_496,
 	-62_135_596_800, -62_135_596_801, -62_167_219_200, -62_167_219_201, 253_402_300_799, 253_402_300_800, 9_223_372_036, 9_223_372_037, -9_223_372_037, 31_556_889_864_403_199, 1_795_195_062,
 }
 
-// FuzzForm: a form is asked for by its word alone.
+// FuzzForm: ParseForm accepts the words and nothing else.
 func FuzzForm(f *testing.F) {
-	for _, s := range append(odd, Words()...) {
+	for _, s := range append(edgeCases, Words()...) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -60,7 +59,7 @@ func FuzzForm(f *testing.F) {
 			t.Errorf("%q: %v, %v", b, got, ok)
 		}
 		if ok && IsAnswer(b) {
-			t.Errorf("%q is taken for an answer", b)
+			t.Errorf("IsAnswer(%q) is true", b)
 		}
 		const before = Help
 		f := before
@@ -71,8 +70,8 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
-// FuzzOwnAnswers: every answer, at any time and in any zone, is known for one,
-// and is no longer than it may be.
+// FuzzOwnAnswers: IsAnswer recognises every answer, at any time and in any zone. No answer
+// is longer than MaxText.
 func FuzzOwnAnswers(f *testing.F) {
 	for i, sec := range seconds {
 		f.Add(sec, uint32(i)*99_999_999, int32(i*3617-20000), int64(i)*1_000_000, byte(i))
@@ -88,24 +87,23 @@ func FuzzOwnAnswers(f *testing.F) {
 		}
 		for _, b := range [][]byte{b, b[:len(b)-1], append([]byte(" \x00\r\n"), b...), append(b[:len(b):len(b)], make([]byte, 100)...)} {
 			if !IsAnswer(b) {
-				t.Errorf("%v at %v: %q is taken for a request", x.form, now, b)
+				t.Errorf("%v at %v: IsAnswer(%q) is false", x.form, now, b)
 			}
 		}
-		// What the second before has left behind makes no difference.
+		// The cache of the previous second does not affect the next.
 		next := now.Add(time.Second)
 		if got, want := x.Append(nil, x.form, next), text(now, offset, time.Duration(maxError), x.form, true); !bytes.Equal(got, want.Append(nil, x.form, next)) && x.form != JSON && x.form != Bound {
-			t.Errorf("%v at %v, after another: %q", x.form, next, got)
+			t.Errorf("%v at %v, after another second: %q", x.form, next, got)
 		}
 	})
 }
 
-// textAnswer is what answers in text look like.
+// textAnswer matches answers in text.
 var textAnswer = regexp.MustCompile(`^(-?\d{10,}|-?\d{4,}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.(\d{6}|\d{9}(Z|[+-]\d\d:\d\d))|-?\d{10,}\.\d{9} -?\d{10,}\.\d{9} (un)?synced|- - unsynced|\{"time":"[^\n]*\}|` + regexp.QuoteMeta(help) + `)$`)
 
-// FuzzIsAnswer: whatever looks like an answer in text is taken for one, with what is
-// padded around it too.
+// FuzzIsAnswer: IsAnswer recognises everything that matches textAnswer, also with padding.
 func FuzzIsAnswer(f *testing.F) {
-	for _, s := range odd {
+	for _, s := range edgeCases {
 		f.Add([]byte(s), uint8(len(s)))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, pad uint8) {
@@ -114,15 +112,15 @@ func FuzzIsAnswer(f *testing.F) {
 			return
 		}
 		if padded := append(append(make([]byte, pad), b...), make([]byte, pad)...); !own || !IsAnswer(padded) {
-			t.Errorf("%q is taken for a request", b)
+			t.Errorf("IsAnswer(%q) is false", b)
 		}
 	})
 }
 
-// FuzzDatagram: no answer is longer than its request or maxUnpadded, none is empty,
-// and all are in a form that was asked for or is a default.
+// FuzzDatagram: no answer is empty or longer than its request and maxUnpadded. Its form is
+// the requested one or a default.
 func FuzzDatagram(f *testing.F) {
-	for i, s := range append(odd, Words()...) {
+	for i, s := range append(edgeCases, Words()...) {
 		f.Add([]byte(s), uint16(0), seconds[i%len(seconds)], uint32(i), int32(i*1800), int64(i-3), byte(i))
 		f.Add([]byte(s), uint16(i), -seconds[i%len(seconds)], uint32(i), int32(-i*1800), int64(1e15), byte(i*5))
 		f.Add(append([]byte(s), make([]byte, 400)...), uint16(i%2), seconds[i%len(seconds)], uint32(i), int32(i), int64(1e6), byte(i*7))
@@ -141,10 +139,10 @@ func FuzzDatagram(f *testing.F) {
 		}
 		b, kept := bytes.CutPrefix(b, []byte("before"))
 		if !kept || len(b) == 0 || len(b) > max(64, size) || len(b) > MaxText {
-			t.Fatalf("%d bytes for %d of %q", len(b), size, req)
+			t.Fatalf("an answer of %d bytes to a request %q of %d", len(b), req, size)
 		}
 		if want := x.Append(nil, got, now); !bytes.Equal(b, want) {
-			t.Fatalf("%q, said to be a %v: %q", b, got, want)
+			t.Fatalf("answer %q in form %v, want %q", b, got, want)
 		}
 		asked, isWord := ParseForm(req)
 		if !isWord || more > 0 {
@@ -156,13 +154,13 @@ func FuzzDatagram(f *testing.F) {
 		case got == x.form && !fits(asked) && fits(x.form):
 		case got == DateTime && !fits(asked) && !fits(x.form):
 		default:
-			t.Errorf("a %v for %q, of %d bytes, where a %v is the default", got, req, size, x.form)
+			t.Errorf("form %v for request %q of %d bytes, with default form %v", got, req, size, x.form)
 		}
 	})
 }
 
-// FuzzHTTP: whatever asks in HTTP is answered in HTTP, and of what it says
-// nothing is in the answer.
+// FuzzHTTP: every HTTP request gets a valid HTTP answer, which contains nothing from the
+// request.
 func FuzzHTTP(f *testing.F) {
 	for _, s := range []string{
 		"/ HTTP/1.1\r\nHost: x\r\n\r\n", "/unix HTTP/1.0\n\n", "http://x HTTP/1.1\n\r\n", "http:///json?x=y HTTP/1.1\n\r\n", "", " ", "\n", "/", "/ \r\n\r\n", "/bound HTTP/1.\n\n",
@@ -180,17 +178,17 @@ func FuzzHTTP(f *testing.F) {
 		}
 		b = append([]byte(method+" "), b...)
 		if is, _ := IsHTTP(b); !is {
-			t.Fatalf("%q is not taken for HTTP", b)
+			t.Fatalf("IsHTTP(%q) is false", b)
 		}
 		if is, maybe := IsHTTP(b[:min(int(cut), len(method))]); is || !maybe {
-			t.Fatalf("%q is not taken for its beginning", b[:cut])
+			t.Fatalf("IsHTTP of the beginning %q: %v, %v", b[:cut], is, maybe)
 		}
 		end := -1
 		if m := blank.FindIndex(b); m != nil {
 			end = m[1]
 		}
 		if got := HeadEnd(b); got != end {
-			t.Fatalf("%q ends at %d, not %d", b, got, end)
+			t.Fatalf("the head of %q ends at %d, want %d", b, got, end)
 		}
 		x := text(now, 3600, time.Millisecond, Form(form)%Help, form&16 > 0)
 		var raw []byte
@@ -206,7 +204,7 @@ func FuzzHTTP(f *testing.F) {
 		}
 		raw, kept := bytes.CutPrefix(raw, []byte("before"))
 		if !kept || len(raw) > MaxHTTP {
-			t.Fatalf("%d bytes for %q", len(raw), b)
+			t.Fatalf("an answer of %d bytes to %q", len(raw), b)
 		}
 		in := bufio.NewReader(bytes.NewReader(raw))
 		r, err := http.ReadResponse(in, &http.Request{Method: method})
@@ -218,7 +216,7 @@ func FuzzHTTP(f *testing.F) {
 			t.Fatalf("%q for %q: %v", raw, b, err)
 		}
 		if r.ContentLength < 1 || !bare && int(r.ContentLength) != len(body) || bare && len(body) > 0 {
-			t.Errorf("%q for %q: a length of %d", raw, b, r.ContentLength)
+			t.Errorf("%q for %q: Content-Length %d", raw, b, r.ContentLength)
 		}
 		if date, err := http.ParseTime(r.Header.Get("Date")); err != nil || !date.Equal(now.Truncate(time.Second)) {
 			t.Errorf("%q for %q: %v", raw, b, err)
@@ -234,16 +232,16 @@ func FuzzHTTP(f *testing.F) {
 		case (r.StatusCode == http.StatusOK) != ok:
 			t.Errorf("%q, outcome %d, for %q", raw, outcome, b)
 		case ok && !bare && !bytes.Equal(body, x.Append(nil, got, now)):
-			t.Errorf("%q, said to be a %v, for %q", raw, got, b)
+			t.Errorf("%q, in form %v, for %q", raw, got, b)
 		case !ok && r.StatusCode != http.StatusNotFound && r.StatusCode != http.StatusBadRequest:
 			t.Errorf("%q for %q", raw, b)
 		}
 	})
 }
 
-// FuzzIsHTTP: only what begins with a method is taken for HTTP.
+// FuzzIsHTTP: IsHTTP recognises only input that begins with a method.
 func FuzzIsHTTP(f *testing.F) {
-	for _, s := range append(odd, "G", "GET", "GET ", "HEAD", "HEAD /", "GETS", "HEA ", "get /", "POST /") {
+	for _, s := range append(edgeCases, "G", "GET", "GET ", "HEAD", "HEAD /", "GETS", "HEA ", "get /", "POST /") {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

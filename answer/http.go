@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// MaxHead is the greatest length of an HTTP request's head, in bytes.
+// MaxHead is the maximum length of an HTTP request's head, in bytes.
 const MaxHead = 8 << 10
 
-// IsHTTP reports whether a request that starts with b is an HTTP request, and
-// whether it may become one when more of it has been read.
+// IsHTTP reports whether a request that starts with b is an HTTP request, and if not,
+// whether it may become one with more input.
 func IsHTTP(b []byte) (is, maybe bool) {
 	if len(b) > 0 && b[0] != 'G' && b[0] != 'H' { // nearly always
 		return false, false
@@ -26,8 +26,8 @@ func IsHTTP(b []byte) (is, maybe bool) {
 	return is, maybe
 }
 
-// HeadEnd returns the length of the HTTP request head at the beginning of b, its
-// blank line included, or -1 if the blank line is not there yet.
+// HeadEnd returns the length of the HTTP request head at the beginning of b, including its
+// blank line. It returns -1 if b has no blank line.
 func HeadEnd(b []byte) int {
 	for from := 0; ; {
 		i := bytes.IndexByte(b[from:], '\n')
@@ -47,9 +47,9 @@ func HeadEnd(b []byte) int {
 // MaxHTTP is an upper bound on the length of an HTTP answer, in bytes.
 const MaxHTTP = MaxText + 512
 
-// AppendHTTP appends the answer to an HTTP/1.0 or HTTP/1.1 request (RFC 9112).
-// head is everything up to the blank line, which is included. The path's word
-// chooses the form; an unknown one gives 404.
+// AppendHTTP appends the answer to an HTTP/1.0 or HTTP/1.1 request (RFC 9112). head is the
+// request's head, including its blank line. The path is the word of the form; for an
+// unknown word the status is 404.
 func (t *Text) AppendHTTP(b, head []byte, now time.Time) ([]byte, Outcome) {
 	line, _, _ := bytes.Cut(head, []byte("\n"))
 	method, afterMethod, _ := strings.Cut(string(bytes.TrimSuffix(line, []byte("\r"))), " ")
@@ -77,9 +77,8 @@ func (t *Text) AppendHTTP(b, head []byte, now time.Time) ([]byte, Outcome) {
 	return appendHTTP(b, http.StatusOK, contentType, t.Append(body[:0], f, now), method, now), Answered(f)
 }
 
-// AppendHTTPError appends an HTTP answer with a status that is an error, such as
-// http.StatusRequestTimeout. head is what was read of the request's head, which
-// need not be complete.
+// AppendHTTPError appends an HTTP answer with an error status, such as
+// http.StatusRequestTimeout. head is the request's head, which may be incomplete.
 func AppendHTTPError(b, head []byte, code int, now time.Time) ([]byte, Outcome) {
 	method, _, _ := strings.Cut(string(head[:min(len(head), len("HEAD "))]), " ")
 	return appendHTTPError(b, code, method, now)

@@ -9,14 +9,12 @@ import (
 
 var help = strings.Join(words, " ")
 
-// IsAnswer reports whether a datagram reads as an answer of nowd's, in any form,
-// zone and dialect. Such a datagram must not be answered: its sender is a server,
-// not a client, and two servers that answer everything would answer each other
-// for ever (CVE-2024-2169).
+// IsAnswer reports whether a datagram has the format of an answer of nowd, in any form,
+// zone and dialect. Such a datagram must not be answered: its sender is a server, and two
+// servers that answer every datagram would form an endless reply loop (CVE-2024-2169).
 //
-// Four bytes that are no text count as the answer of a time server (RFC 868),
-// whatever time they are: the other server's clock may be far from ours, and
-// clients send no such thing.
+// Four bytes that are not text count as the answer of a time server (RFC 868), whatever
+// time they encode: the other server's clock may be far off. Clients do not send them.
 func IsAnswer(datagram []byte) bool {
 	if isNTPAnswer(datagram) {
 		return true
@@ -48,8 +46,8 @@ func isText(b []byte) bool {
 	return true
 }
 
-// isNTPAnswer reports whether b is an NTP packet in any mode but a client's. No
-// ASCII text is one, because the precision has to be negative.
+// isNTPAnswer reports whether b is an NTP packet in a symmetric, server or broadcast mode.
+// ASCII text never is one, because the precision has to be negative.
 func isNTPAnswer(b []byte) bool {
 	p, ok := ntp.Parse(b)
 	if !ok || p.Version == 0 || p.Stratum > ntp.StratumUnsynchronized || p.Precision >= 0 || p.Precision < -32 {
@@ -63,15 +61,14 @@ func isNTPAnswer(b []byte) bool {
 	}
 }
 
-// isUnix reports whether b is a whole number since 1970 as appendUnix writes it:
-// seconds, or a fraction of them.
+// isUnix reports whether b is an integer as appendUnix writes it.
 func isUnix(b []byte) bool {
 	n := digits(trimSign(b))
 	return n >= 10 && n == len(trimSign(b))
 }
 
-// isDateTime reports whether b is a datetime, an RFC 3339 or a daytime answer. Its
-// year may have more than four digits.
+// isDateTime reports whether b is a datetime, RFC 3339 or daytime answer. The year may have
+// more than four digits.
 func isDateTime(b []byte) bool {
 	b = trimSign(b)
 	year := digits(b)
@@ -102,8 +99,7 @@ func isDateTime(b []byte) bool {
 	return n >= 6 && (n == len(b) || b[n] == 'Z' || b[n] == '+' || b[n] == '-')
 }
 
-// isBound reports whether b is two times in seconds, or two dashes, and a
-// status.
+// isBound reports whether b is two times in seconds, or two dashes, followed by a status.
 func isBound(b []byte) bool {
 	if !bytes.HasSuffix(b, []byte("synced")) {
 		return false
@@ -118,8 +114,7 @@ func isBound(b []byte) bool {
 	return string(b) == "synced" || string(b) == "unsynced"
 }
 
-// trimSeconds removes a time in seconds, or the dash in its place, from the
-// beginning of b.
+// trimSeconds removes a time in seconds, or a dash in its place, from the beginning of b.
 func trimSeconds(b []byte) []byte {
 	b = trimSign(b)
 	b = b[digits(b):]

@@ -9,7 +9,7 @@ import (
 	"nowd/ntp"
 )
 
-func TestLayoutHasTheDefaultAnswersOfItsSecond(t *testing.T) {
+func TestLayoutGivesTheDefaultAnswersOfItsSecond(t *testing.T) {
 	for _, name := range []string{"UTC", "Asia/Kolkata", "Europe/London", "America/St_Johns"} {
 		for _, form := range TextForms() {
 			for _, newline := range []bool{true, false} {
@@ -19,7 +19,7 @@ func TestLayoutHasTheDefaultAnswersOfItsSecond(t *testing.T) {
 				for _, at := range moments() {
 					l, ok := text.Layout(at)
 					if want := form != Bound && form != JSON && form != Help && at.Unix() >= 1e9 && at.Year() < 2255; ok != want {
-						t.Errorf("%v at %v: %v", form, at, ok)
+						t.Errorf("%v at %v: ok is %v, want %v", form, at, ok, want)
 					}
 					if !ok {
 						continue
@@ -36,7 +36,7 @@ func TestLayoutHasTheDefaultAnswersOfItsSecond(t *testing.T) {
 	}
 }
 
-func TestHeaderIsThatOfTheAnswersToCome(t *testing.T) {
+func TestHeaderMatchesLaterAnswers(t *testing.T) {
 	for name, f := range map[string]*fake{
 		"synced":   {now: moment, state: clock.State{MaxError: 3 * time.Millisecond, Leap: clock.LeapInsert}},
 		"unsynced": {now: moment, state: clock.State{MaxError: clock.MaxErrorLimit}},

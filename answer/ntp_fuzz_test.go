@@ -23,22 +23,22 @@ func FuzzNTPRequest(f *testing.F) {
 		} {
 			if len(b) == 0 {
 				if len(req) >= ntp.HeaderSize && ntp.Mode(req[0]&7) == ntp.ModeClient && req[0]>>3&7 >= 1 && req[0]>>3&7 <= 4 {
-					t.Fatal("a client's request is not answered")
+					t.Fatal("a client's request was not answered")
 				}
 				continue
 			}
 			p, ok := ntp.Parse(b)
 			if !ok || len(b) != ntp.HeaderSize || len(b) > len(req) {
-				t.Fatalf("%d bytes for %d", len(b), len(req))
+				t.Fatalf("an answer of %d bytes to a request of %d", len(b), len(req))
 			}
 			if !bytes.Equal(b[24:32], req[40:48]) || p.Mode != ntp.ModeServer || p.Version != req[0]>>3&7 {
 				t.Fatalf("%x is not the answer to %x", b, req)
 			}
 			if !IsAnswer(b) {
-				t.Fatalf("%x is not known for an answer", b)
+				t.Fatalf("IsAnswer(%x) is false", b)
 			}
 			if again := first(n.AppendDatagram(nil, b, len(b), k.now, k.now)); len(again) > 0 {
-				t.Fatalf("an answer is answered: %x", again)
+				t.Fatalf("an answer was answered: %x", again)
 			}
 		}
 	})

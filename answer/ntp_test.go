@@ -9,20 +9,20 @@ import (
 	"nowd/ntp"
 )
 
-// client returns a client's request of a version.
+// client returns a client's NTP request of a version.
 func client(version uint8) []byte {
 	p := ntp.Packet{Version: version, Mode: ntp.ModeClient, Poll: 6, Transmit: 0xfeedfacecafebeef}
 	return p.AppendTo(nil)
 }
 
-// ntp returns an NTP on f, whose precision is the one of a real clock.
+// ntp returns an NTP on f, with the precision of a real clock.
 func (f *fake) ntp() *NTP {
 	n := NewNTP(clock.New(clock.Config{Now: func() time.Time { return f.now }, Kernel: f}), 10, [4]byte{'N', 'O', 'W', 'D'})
 	n.precision = -24
 	return n
 }
 
-// ask has n answer a request that arrived a millisecond ago.
+// ask returns n's answer to a request that arrived a millisecond ago.
 func (f *fake) ask(t *testing.T, n *NTP, req []byte) ntp.Packet {
 	t.Helper()
 	b, outcome := n.AppendDatagram(nil, req, len(req), f.now.Add(-time.Millisecond), f.now)
@@ -44,18 +44,18 @@ func TestNTPAnswersClientsOnly(t *testing.T) {
 		b, _ := n.AppendDatagram([]byte("x"), req, len(req), f.now, f.now)
 		kiss, _ := n.AppendKiss([]byte("x"), req, len(req))
 		if got := len(b) == 1+ntp.HeaderSize; got != want || len(kiss) != len(b) || !got && len(b) != 1 {
-			t.Errorf("version %d, mode %d: %d bytes, a kiss of %d", version, mode, len(b)-1, len(kiss)-1)
+			t.Errorf("version %d, mode %d: an answer of %d bytes, a kiss of %d", version, mode, len(b)-1, len(kiss)-1)
 		}
 	}
 	for _, size := range []int{0, 1, 47} {
 		if b, _ := n.AppendDatagram(nil, client(4)[:size], size, f.now, f.now); len(b) > 0 {
-			t.Errorf("%d bytes are answered", size)
+			t.Errorf("a request of %d bytes was answered", size)
 		}
 	}
 	for _, size := range []int{48, 49, 68, 1500} {
 		req := append(client(4), make([]byte, size-48)...)
 		if b, _ := n.AppendDatagram(nil, req, size, f.now, f.now); len(b) != ntp.HeaderSize {
-			t.Errorf("%d bytes get %d", size, len(b))
+			t.Errorf("a request of %d bytes got an answer of %d", size, len(b))
 		}
 	}
 }
@@ -79,11 +79,11 @@ func TestNTPAnswerBelongsToItsRequest(t *testing.T) {
 	req := client(4)
 	b, _ := n.AppendDatagram(nil, req, len(req), f.now.Add(time.Hour), f.now)
 	if p, _ := ntp.Parse(b); p.Receive >= p.Transmit {
-		t.Error("received later than sent")
+		t.Error("the receive timestamp is not before the transmit timestamp")
 	}
 }
 
-func TestNTPSaysNoMoreThanIsKnown(t *testing.T) {
+func TestNTPReportsTheQualityOfTheClock(t *testing.T) {
 	nowd, up := [4]byte{'N', 'O', 'W', 'D'}, [4]byte{192, 0, 2, 1}
 	good := clock.State{MaxError: 2500 * time.Microsecond, Offset: -time.Millisecond}
 	measured := clock.Measurement{At: moment.Add(-10 * time.Second), Bound: 3 * time.Millisecond, Life: time.Minute, Stratum: 2, RefID: up, RootDelay: 4 * time.Millisecond}
@@ -93,14 +93,14 @@ func TestNTPSaysNoMoreThanIsKnown(t *testing.T) {
 		leap     ntp.Leap
 		stratum  uint8
 		refID    ntp.RefID
-		distance time.Duration // half the root delay and the root dispersion, at least
+		distance time.Duration // minimum of half the root delay plus the root dispersion
 	}{
 		"synchronised":          {fake{state: good}, nil, 0, 10, nowd, 4 * time.Millisecond},
-		"a leap second":         {fake{state: clock.State{MaxError: time.Millisecond, Leap: clock.LeapInsert}}, nil, 1, 10, nowd, 1500 * time.Microsecond},
-		"one fewer":             {fake{state: clock.State{MaxError: time.Millisecond, Leap: clock.LeapDelete}}, nil, 2, 10, nowd, 1500 * time.Microsecond},
+		"leap second inserted":  {fake{state: clock.State{MaxError: time.Millisecond, Leap: clock.LeapInsert}}, nil, 1, 10, nowd, 1500 * time.Microsecond},
+		"leap second deleted":   {fake{state: clock.State{MaxError: time.Millisecond, Leap: clock.LeapDelete}}, nil, 2, 10, nowd, 1500 * time.Microsecond},
 		"a large error":         {fake{state: clock.State{MaxError: 15 * time.Second}}, nil, 0, 10, nowd, 15*time.Second + 500*time.Microsecond},
-		"kernel has given up":   {fake{state: clock.State{MaxError: 16 * time.Second, Leap: clock.LeapInsert}}, nil, 3, 0, ntp.KissInit.RefID(), 16 * time.Second},
-		"no kernel to ask":      {fake{err: clock.ErrUnsupported}, nil, 3, 0, ntp.KissInit.RefID(), 16 * time.Second},
+		"unsynchronised kernel": {fake{state: clock.State{MaxError: 16 * time.Second, Leap: clock.LeapInsert}}, nil, 3, 0, ntp.KissInit.RefID(), 16 * time.Second},
+		"no kernel state":       {fake{err: clock.ErrUnsupported}, nil, 3, 0, ntp.KissInit.RefID(), 16 * time.Second},
 		"a fault":               {fake{state: clock.State{Faulty: true, MaxError: time.Millisecond}}, nil, 3, 0, ntp.KissInit.RefID(), 1500 * time.Microsecond},
 		"an upstream":           {fake{state: good}, &measured, 0, 3, up, 4 * time.Millisecond},
 		"an upstream alone":     {fake{state: clock.State{MaxError: 16 * time.Second}}, &measured, 0, 3, up, 8 * time.Millisecond},
@@ -122,17 +122,17 @@ func TestNTPSaysNoMoreThanIsKnown(t *testing.T) {
 			t.Errorf("%s: %+v", name, p)
 		}
 		if d := time.Duration((uint64(p.RootDelay) + 2*uint64(p.RootDispersion)) * uint64(time.Second) >> 17); d < c.distance || d > c.distance+100*time.Microsecond {
-			t.Errorf("%s: a root distance of %v, want %v", name, d, c.distance)
+			t.Errorf("%s: root distance %v, want %v", name, d, c.distance)
 		}
 		if c.m == nil && p.RootDelay != 0 || c.m != nil && p.RootDelay != ntp.ShortOf(c.m.RootDelay) {
-			t.Errorf("%s: a root delay of %d", name, p.RootDelay)
+			t.Errorf("%s: root delay %d", name, p.RootDelay)
 		}
 		want := c.f.now
 		if c.m != nil {
 			want = c.m.At
 		}
 		if got := p.Reference.Near(moment); p.Reference == 0 || !got.Equal(want) && p.Reference != 1 {
-			t.Errorf("%s: a reference time of %v, want %v", name, got, want)
+			t.Errorf("%s: reference time %v, want %v", name, got, want)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func TestNTPSaysNoMoreThanIsKnown(t *testing.T) {
 func TestReferenceTimeIsNeverAheadOfTheAnswer(t *testing.T) {
 	f := &fake{now: moment, state: clock.State{MaxError: time.Millisecond}}
 	n := f.ntp()
-	n.clock.Quality(f.now.Add(300 * time.Millisecond)) // by another loop
+	n.clock.Quality(f.now.Add(300 * time.Millisecond)) // as another loop may do
 	if p := f.ask(t, n, client(4)); p.Reference > p.Transmit {
 		t.Errorf("%+v", p)
 	}
@@ -153,12 +153,12 @@ func TestNTPCrosses2036(t *testing.T) {
 		f.now = wrap.Add(d)
 		n := f.ntp()
 		p := f.ask(t, n, client(4))
-		// A client computes with differences modulo an era.
+		// A client computes differences modulo an era.
 		if took := int64(p.Transmit - p.Receive); (took-1<<32/1000)/8 != 0 {
-			t.Errorf("%v: sent %d units after it was received", d, took)
+			t.Errorf("%v: transmit minus receive timestamp is %d units", d, took)
 		}
 		if p.Receive == 0 || p.Transmit == 0 || p.Reference == 0 {
-			t.Errorf("%v: no time: %+v", d, p)
+			t.Errorf("%v: a timestamp is 0: %+v", d, p)
 		}
 		if got := p.Transmit.Near(wrap).Sub(f.now).Abs(); got > 1 {
 			t.Errorf("%v: off by %v", d, got)
@@ -175,19 +175,19 @@ func TestKissHasNoTime(t *testing.T) {
 		b, outcome := n.AppendKiss(nil, req, len(req))
 		p, _ := ntp.Parse(b)
 		if len(b) != ntp.HeaderSize || outcome != Answered(KissForm) || p.Leap != 3 || p.Stratum != 0 || string(p.RefID[:]) != "RATE" || p.Version != 3 || p.Mode != ntp.ModeServer {
-			t.Errorf("%d: %+v", outcome, p)
+			t.Errorf("outcome %d: %+v", outcome, p)
 		}
 		const own = 0xfeedfacecafebeef
 		if p.Origin != own || p.Receive != own || p.Transmit != own || p.Reference != own {
-			t.Errorf("times that the client does not have from itself: %+v", p)
+			t.Errorf("a timestamp is not the client's own: %+v", p)
 		}
 		if p.Poll != want {
-			t.Errorf("a client with poll %d is asked for %d", poll, p.Poll)
+			t.Errorf("request with poll %d: the kiss has poll %d, want %d", poll, p.Poll, want)
 		}
 	}
 }
 
-func TestPrecisionIsRoundedAgainstTheClock(t *testing.T) {
+func TestPrecisionIsRoundedUp(t *testing.T) {
 	for tick, want := range map[time.Duration]int8{
 		1: -29, 2: -28, 45: -24, 59: -24, 60: -23, time.Microsecond: -19, time.Millisecond: -9, time.Second / 4: -2, time.Second / 2: -1, 0: -1,
 	} {
@@ -197,7 +197,7 @@ func TestPrecisionIsRoundedAgainstTheClock(t *testing.T) {
 		}
 	}
 	if got := precision(time.Now); got > -10 || got < -29 {
-		t.Errorf("this host's is %d", got)
+		t.Errorf("this host's precision is %d, want -29 to -10", got)
 	}
 }
 
@@ -225,12 +225,11 @@ func BenchmarkNTP(b *testing.B) {
 }
 
 func BenchmarkIsAnswerOfTimeSize(b *testing.B) {
-	own := IsAnswer
 	for name, r := range map[string][]byte{"text": []byte("hi\n"), "ntp": client(4), "time": binary.BigEndian.AppendUint32(nil, 4000000000)} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				own(r)
+				IsAnswer(r)
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 	"nowd/clock"
 )
 
-func TestOutcomeHasTheFormOfItsAnswerOrNone(t *testing.T) {
+func TestFormIsTheInverseOfAnswered(t *testing.T) {
 	seen := make(map[Outcome]bool)
 	for _, o := range []Outcome{NoRequest, Untrusted, HTTPError} {
 		if f, ok := o.Form(); ok {
@@ -28,13 +28,13 @@ func TestOutcomeHasTheFormOfItsAnswerOrNone(t *testing.T) {
 	}
 }
 
-func TestOutcomeSaysWhetherThereIsAnAnswer(t *testing.T) {
+func TestOutcomeHasAFormIfThereIsAnAnswer(t *testing.T) {
 	f := &fake{now: moment, state: clock.State{MaxError: time.Millisecond}}
 	untrusted := func(time.Time) bool { return false }
-	dialects := services(t, f)
-	dialects["untrusted daytime"], dialects["untrusted time"] = NewDaytime(time.UTC, untrusted), NewTime(untrusted)
+	all := dialects(t, f)
+	all["untrusted daytime"], all["untrusted time"] = NewDaytime(time.UTC, untrusted), NewTime(untrusted)
 	requests := [][]byte{nil, []byte("hi"), []byte("json"), {0xee, 0, 0, 1}, client(3), client(4), bytes.Repeat([]byte("x"), 48)}
-	for name, d := range dialects {
+	for name, d := range all {
 		for _, req := range requests {
 			b, o := d.AppendDatagram(nil, req, len(req), moment, moment)
 			if _, ok := o.Form(); ok != (len(b) > 0) || o == HTTPError {

@@ -8,16 +8,14 @@ import (
 	"nowd/clock"
 )
 
-// Text is the text dialect: it appends the time in the form that a request asks
-// for.
+// Text is the text dialect. It answers with the time in the form that a request asks for.
 type Text struct {
 	clock   *clock.Clock
 	zone    *time.Location
-	form    Form // the default: the form for a request that has none of the words
+	form    Form // the default form, for a request that is not a word
 	newline bool
 
-	// The parts of an answer that all answers of one second share, and that
-	// second.
+	// A cache of the parts that all answers of one second have in common.
 	second   int64
 	dateTime []byte // 2026-11-21 01:17:42.
 	rfc3339  []byte // 2026-11-21T01:17:42.
@@ -27,14 +25,14 @@ type Text struct {
 // MaxText is an upper bound on the length of a text answer, in bytes.
 const MaxText = 512
 
-// maxUnpadded is the greatest length of an answer, in bytes, to a datagram that is
-// shorter than the answer. A client pads its request to get a longer one. So
-// nobody can use the service to amplify a flood from spoofed addresses.
+// maxUnpadded is the maximum length, in bytes, of an answer that is longer than its
+// request. A client pads its request to get a longer one. This bounds the amplification of
+// datagrams from spoofed sources.
 const maxUnpadded = 64
 
-// NewText returns a Text that answers with local time in zone and the quality of
-// the clock c. If newline is set, each answer ends in a newline. form is the form
-// of the answer to a request that has none of the words.
+// NewText returns a Text that answers with local time in zone and the quality of the clock
+// c. form is the default form, for a request that is not a word. If newline is set, each
+// answer ends in a newline.
 func NewText(c *clock.Clock, zone *time.Location, form Form, newline bool) *Text {
 	return &Text{clock: c, zone: zone, form: form, newline: newline, second: math.MinInt64}
 }
@@ -47,7 +45,7 @@ func (t *Text) Form(req []byte) Form {
 	return t.form
 }
 
-// Append appends the time now in the form given.
+// Append appends the answer for the time now in form f.
 func (t *Text) Append(b []byte, f Form, now time.Time) []byte {
 	b = t.append(b, f, now)
 	if t.newline {
@@ -56,10 +54,9 @@ func (t *Text) Append(b []byte, f Form, now time.Time) []byte {
 	return b
 }
 
-// AppendDatagram appends the answer to a datagram. req is the beginning of the
-// datagram and size its whole length. If the form asked for is too long for the
-// request, the answer has the default form, and if that is too long as well,
-// DateTime.
+// AppendDatagram appends the answer to a datagram. req is the beginning of the datagram,
+// and size its full length. If the requested form is too long for the request (see
+// maxUnpadded), the answer has the default form, and if that is too long too, DateTime.
 func (t *Text) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte, Outcome) {
 	f := t.form
 	if size == len(req) {
@@ -75,18 +72,18 @@ func (t *Text) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte
 	return t.Append(b, DateTime, now), Answered(DateTime)
 }
 
-// Layout is the parts of the default answers of one second: they differ in the
-// first Digits digits of the nanoseconds, which stand between Before and After.
+// Layout describes the default answers of one second. They differ only in the digits of the
+// fraction: an answer is Before, the first Digits digits of the nanoseconds, and After.
 type Layout struct {
 	Before []byte
 	Digits int
 	After  []byte
 }
 
-// Layout returns the layout of the default answers in the second that at is in.
-// Before has the same length in all of them. It returns false for Bound and JSON,
-// which have no layout, and for times outside of 2001 to 2255: before, a form's
-// digits depend on each other; later, nanoseconds overflow.
+// Layout returns the layout of the default answers in the second of at. Before has the same
+// length in every second. Layout returns false for a form that is not a single time, and
+// for times outside of 2001 to 2255: earlier, an answer's digits depend on each other;
+// later, nanoseconds overflow.
 func (t *Text) Layout(at time.Time) (l Layout, ok bool) {
 	digits, ok := fractionDigits(t.form)
 	if s := at.Unix(); !ok || s < 1e9 || s >= 9e9 {
@@ -103,8 +100,8 @@ func (t *Text) Layout(at time.Time) (l Layout, ok bool) {
 	return Layout{b[:len(b)-after-digits], digits, b[len(b)-after:]}, true
 }
 
-// fractionDigits returns how many digits of the fraction of a second a form has.
-// It returns false for forms that are more than one time.
+// fractionDigits returns the number of digits of the fraction of a second in a form. It
+// returns false for a form that is not a single time.
 func fractionDigits(f Form) (digits int, ok bool) {
 	switch f {
 	case Unix:
@@ -150,7 +147,7 @@ func (t *Text) appendRFC3339(b []byte, nsec int) []byte {
 	return append(appendDigits(append(b, t.rfc3339...), nsec, 9), t.offset...)
 }
 
-// cacheSecond formats the parts that all answers in now's second share.
+// cacheSecond formats the parts that all answers in now's second have in common.
 func (t *Text) cacheSecond(now time.Time) {
 	local := now.In(t.zone)
 	t.second = now.Unix()
@@ -159,9 +156,9 @@ func (t *Text) cacheSecond(now time.Time) {
 	t.offset = local.AppendFormat(t.offset[:0], "Z07:00")
 }
 
-// appendUnix appends n with at least ten digits. All times since 2001 have them.
-// Earlier times, of a clock that was never set, get leading zeros, so that
-// IsAnswer knows them as well.
+// appendUnix appends n with at least ten digits. All times since 2001 have that many.
+// Earlier times, from a clock that was never set, get leading zeros, so that IsAnswer
+// recognises them.
 func appendUnix(b []byte, n int64) []byte {
 	if n >= 1e9 {
 		return strconv.AppendInt(b, n, 10)
@@ -186,8 +183,8 @@ func appendDigits(b []byte, n, width int) []byte {
 	return b
 }
 
-// appendBound appends the earliest and the latest true time, or two dashes if
-// there is no usable error bound, and the status.
+// appendBound appends the earliest and the latest possible true time, and the status.
+// Without a usable error bound it appends dashes for the times.
 func (t *Text) appendBound(b []byte, now time.Time) []byte {
 	q := t.clock.Quality(now)
 	if earliest, latest, ok := q.Bounds(now); ok {
@@ -202,7 +199,7 @@ func (t *Text) appendBound(b []byte, now time.Time) []byte {
 // appendSeconds appends the seconds since 1970 with nine decimals.
 func appendSeconds(b []byte, at time.Time) []byte {
 	sec, nsec := at.Unix(), at.Nanosecond()
-	if sec < 0 && nsec > 0 { // Nanosecond counts upwards from the second before
+	if sec < 0 && nsec > 0 { // Nanosecond counts upwards from the start of the second
 		sec, nsec = sec+1, int(time.Second)-nsec
 		if sec == 0 {
 			b = append(b, '-')

@@ -266,10 +266,10 @@ func TestWhatKeepsTheDriverFromAnsweringIsSaidAtStart(t *testing.T) {
 	w.start(t, xdpSettings(""))
 	more := []string{"NOWD_UDP_LISTEN=:4444", "NOWD_TCP_LISTEN=off", "NOWD_NTP_LISTEN=off", "NOWD_HEALTH_LISTEN=127.0.0.1:8087"}
 	for want, c := range map[string]struct{ command, setting string }{
-		"has an XDP program already": {"", serverLink},
-		"there is no such interface": {"", "eth7"},
+		"already has an XDP program": {"", serverLink},
+		"no such interface":          {"", "eth7"},
 		"CAP_BPF and CAP_NET_ADMIN":  {"setpriv --bounding-set=-bpf,-sys_admin ", serverLink + ",generic"},
-		"it is no Ethernet":          {"", "lo"},
+		"not an Ethernet interface":  {"", "lo"},
 		`want INTERFACE`:             {"", serverLink + ",fast"},
 		"nothing to answer":          {"env NOWD_FORMAT=json ", serverLink},
 	} {

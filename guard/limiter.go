@@ -58,7 +58,7 @@ type entry struct {
 
 func newLimiter(perSecond, burst int) *limiter {
 	r := newRate(perSecond, burst)
-	return &limiter{rate: r, reserve: r.interval + r.tolerance/4, sets: make([][ways]entry, numSets), random: newRandom()}
+	return &limiter{rate: r, reserve: ParametersOf(perSecond, burst).Reserve, sets: make([][ways]entry, numSets), random: newRandom()}
 }
 
 // allow reports whether a datagram from a source may be answered at now. If so, it

@@ -12,27 +12,26 @@ import (
 )
 
 const (
-	// burst is how many exchanges a measurement consists of. The one with the
-	// shortest round trip counts.
+	// burst is the number of exchanges in a measurement. The one with the narrowest
+	// offset interval counts.
 	burst = 4
 
-	// exchangeTimeout is how long an answer is waited for.
+	// exchangeTimeout is how long an exchange waits for an answer.
 	exchangeTimeout = time.Second
 
-	// maxLost is how many exchanges of a burst may fail in a row. After that the
-	// member counts as silent.
+	// maxLost is the number of consecutive failed exchanges that ends a burst.
 	maxLost = 2
 )
 
-// measurement is a link, as of its measurement.
+// measurement is the result of measuring a member's clock: a Link without its age.
 type measurement struct {
 	begin, end time.Duration  // on clock.Unsteered
 	offset     clock.Interval // of the member's clock from this one
 	claim, own Claim
 }
 
-// measure measures a member's clock. The error is that of the last exchange, if
-// none succeeded.
+// measure measures a member's clock. If every exchange failed, the error is that of the
+// last one.
 func measure(ctx context.Context, c *clock.Clock, member netip.AddrPort) (best *measurement, err error) {
 	lost := 0
 	for range burst {
@@ -58,8 +57,8 @@ func measure(ctx context.Context, c *clock.Clock, member netip.AddrPort) (best *
 }
 
 var (
-	errKiss       = errors.New("refused")
-	errImpossible = errors.New("an impossible answer")
+	errKiss       = errors.New("the member refused the request")
+	errImpossible = errors.New("impossible answer")
 )
 
 // exchange measures a member's clock by one exchange.
@@ -73,9 +72,9 @@ func exchange(ctx context.Context, c *clock.Clock, member netip.AddrPort) (*meas
 	}
 	moved := c.Steered().Minus(steered)
 	switch r.KissCode {
-	case "", ntp.KissInit, ntp.KissStep: // not synchronised, which is no refusal
+	case "", ntp.KissInit, ntp.KissStep: // the latter two mean not synchronised
 	default:
-		return nil, fmt.Errorf("%w, with the kiss code %q", errKiss, r.KissCode)
+		return nil, fmt.Errorf("%w: kiss code %q", errKiss, r.KissCode)
 	}
 	offset, err := offsetOf(r, max(-moved.Low, moved.High))
 	if err != nil {
@@ -89,22 +88,21 @@ func exchange(ctx context.Context, c *clock.Clock, member netip.AddrPort) (*meas
 	return m, nil
 }
 
-// offsetOf returns where the offset of the member's clock from this one lies by
-// one exchange, in which this clock was moved by so much at most.
+// offsetOf returns the interval of the offset of the member's clock from this one, by one
+// exchange. moved is the maximum by which this clock was steered during the exchange.
 //
-// The request arrived after it was sent, and the answer was sent before it
-// arrived. That alone bounds the offset by half the round trip, however the two
-// ways share it: RFC 5905, section 8. The rest is for the drift of both clocks in
-// the meantime, how finely the member reads its clock, and roundings.
+// The error of the offset is at most half the round trip, however the round trip divides
+// into the two directions: RFC 5905, section 8. The interval also covers the drift of both
+// clocks during the exchange, the precision of the member's clock, and rounding.
 func offsetOf(r *ntp.Response, moved time.Duration) (clock.Interval, error) {
 	if r.Delay <= 0 || r.Precision < 0 || r.Precision > time.Second || r.Offset.Abs() > ntp.Era {
-		return clock.Interval{}, fmt.Errorf("%w: an offset of %v, a round trip of %v", errImpossible, r.Offset, r.Delay)
+		return clock.Interval{}, fmt.Errorf("%w: offset %v, round trip %v, precision %v", errImpossible, r.Offset, r.Delay, r.Precision)
 	}
 	took := r.Received.Sub(r.Sent)
 	return clock.Around(r.Offset, (r.Delay+1)/2+r.Precision+moved+2*clock.DriftOver(took)+time.Microsecond), nil
 }
 
-// claimOf returns what this host claims of its clock now.
+// claimOf returns this host's claim about its clock now.
 func claimOf(c *clock.Clock) Claim {
 	now := c.Now()
 	q := c.Quality(now)

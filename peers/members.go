@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// MaxMembers is an upper bound on the members of a cluster. More addresses from the
-// name servers are an error.
+// MaxMembers is the maximum number of members of a cluster. If the names resolve to more
+// addresses, that is an error.
 const MaxMembers = 10000
 
 // resolver finds the addresses of a cluster's members.
 type resolver struct {
 	names []string                    // host:port
-	last  map[string][]netip.AddrPort // by name; from the last look-up that succeeded
+	last  map[string][]netip.AddrPort // by name; from its last successful look-up
 }
 
-// resolve looks up all names. A name that cannot be looked up keeps the addresses
-// that it had, and is named in the error.
+// resolve looks up all names. If a look-up fails, the name keeps its last addresses, and
+// the error is that of the first failure.
 func (r *resolver) resolve(ctx context.Context) (members []netip.AddrPort, err error) {
 	if r.last == nil {
 		r.last = make(map[string][]netip.AddrPort)
@@ -38,7 +38,7 @@ func (r *resolver) resolve(ctx context.Context) (members []netip.AddrPort, err e
 	slices.SortFunc(members, netip.AddrPort.Compare)
 	members = slices.Compact(members)
 	if len(members) > MaxMembers {
-		return nil, fmt.Errorf("%d members; %d is the most", len(members), MaxMembers)
+		return nil, fmt.Errorf("%d members, want at most %d", len(members), MaxMembers)
 	}
 	return members, err
 }
@@ -68,8 +68,8 @@ func lookUp(ctx context.Context, name string) (members []netip.AddrPort, err err
 	return members, nil
 }
 
-// ownAddresses returns those of members at which this host serves NTP itself.
-// listening are the addresses at which it does.
+// ownAddresses returns the members that are this host: the addresses at which it serves
+// NTP. listening are the addresses that its NTP sockets are bound to.
 func ownAddresses(members, listening []netip.AddrPort) (own []netip.AddrPort, err error) {
 	local, err := localPrefixes()
 	if err != nil {
@@ -104,9 +104,9 @@ func localPrefixes() (local []netip.Prefix, err error) {
 	return local, nil
 }
 
-// sourceFor returns the address at which a member reaches this host, if this host is
-// not in the list of members yet: the source of datagrams to that member, with the
-// port at which this host serves NTP. It sends nothing.
+// sourceFor returns the address at which a member can reach this host: the source address
+// of datagrams to that member, with the port at which this host serves NTP. It is for a
+// host that is not in the list of members yet. It sends nothing.
 func sourceFor(member netip.AddrPort, listening []netip.AddrPort) (netip.AddrPort, bool) {
 	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(member))
 	if err != nil {

@@ -1,9 +1,8 @@
 // Package peers measures the clocks of a cluster's members against each other.
 //
-// Each member measures about √n of the others, on a ring, so that any two are two
-// links apart: Offsets. It publishes what it has measured as a Document, at /peers of
-// its health endpoint. What follows from all documents together, package skew
-// proves.
+// Each member measures about √n of the others, on a ring, so that any two members are at
+// most two links apart: see Offsets. It publishes its measurements as a Document, at /peers
+// of its health endpoint. Package skew evaluates all documents together.
 package peers
 
 import (
@@ -22,54 +21,54 @@ import (
 
 // Config is the configuration of a Peers.
 type Config struct {
-	Members   []string         // host:port; each address that a name stands for is a member
-	Listening []netip.AddrPort // where this host serves NTP
-	Node      string           // the name of this host, for people
-	Interval  time.Duration    // between two rounds, give or take a tenth
+	Members   []string         // host:port; each address that a name resolves to is a member
+	Listening []netip.AddrPort // the addresses that this host's NTP sockets are bound to
+	Node      string           // the name of this host, for display
+	Interval  time.Duration    // between two rounds, with up to 10 % of jitter
 	Clock     *clock.Clock
 	Logger    *slog.Logger
 }
 
-// Peers measures other members' clocks, and publishes the links as a Document. The
-// caller of Run measures; any goroutine may call Document and ServeHTTP.
+// Peers measures other members' clocks, and publishes the links as a Document. Run
+// measures; any goroutine may call Document and ServeHTTP.
 type Peers struct {
 	Config
 	resolver resolver
-	logged   string // the error of looking up names that was logged last
+	logged   string // the last logged error of a look-up
 
 	mu      sync.Mutex
 	own     []netip.AddrPort // this member's addresses
-	others  []netip.AddrPort // all other members
+	others  []netip.AddrPort // all other members, sorted
 	links   map[netip.AddrPort]*measurement
 	history history
 }
 
 const (
-	// validRounds is how many intervals a link is of use for.
+	// validRounds is the number of intervals after which a link expires.
 	validRounds = 8
 
-	// concurrent is how many members are measured at a time. More would wait for
-	// each other, which makes round trips longer.
+	// concurrent is the number of members measured at the same time. With more, the
+	// exchanges would wait for each other, and the round trips would be longer.
 	concurrent = 4
 
-	// firstRetry is the pause after the first round if no other member is known.
-	// Each further pause is twice as long, up to the interval.
+	// firstRetry is the pause after the first round if no other member is known. Each
+	// further pause is twice as long, up to the interval.
 	firstRetry = time.Second
 
-	// readingInterval is how often the clock's steering is read. Between two
-	// readings it is taken not to have been moved back and forth.
+	// readingInterval is how often the clock's steering is read. A clock that is steered
+	// and steered back between two readings goes unnoticed.
 	readingInterval = time.Second
 )
 
 // New returns a Peers. It sends nothing before Run.
 func New(c Config) *Peers {
 	p := &Peers{Config: c, resolver: resolver{names: c.Members}, links: make(map[netip.AddrPort]*measurement)}
-	p.closeWindow() // the history begins before anybody can measure this host
+	p.closeWindow() // the history must begin before others can measure this host
 	return p
 }
 
-// Run measures in each interval, until ctx is done. When it returns, all
-// goroutines that it started have ended.
+// Run measures once per interval, until ctx is done. When it returns, all goroutines that it
+// started have ended.
 func (p *Peers) Run(ctx context.Context) {
 	var reading sync.WaitGroup
 	reading.Go(func() { p.readSteering(ctx) })
@@ -78,7 +77,7 @@ func (p *Peers) Run(ctx context.Context) {
 		began := time.Now()
 		pause := jitter(p.Interval)
 		if alone := !p.round(ctx); alone {
-			pause = min(pause, retry) // the name may not be known yet
+			pause = min(pause, retry) // at start, the names may not resolve yet
 		}
 		timer := time.NewTimer(pause - time.Since(began))
 		select {
@@ -90,13 +89,13 @@ func (p *Peers) Run(ctx context.Context) {
 	}
 }
 
-// jitter returns d, give or take a tenth, so that members that were started at
-// the same time do not all measure at the same time.
+// jitter returns d with a random change of at most 10 %, so that members that were started
+// at the same time do not keep measuring at the same time.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }
 
-// readSteering reads the clock's steering time and again, until ctx is done.
+// readSteering reads the clock's steering every readingInterval, until ctx is done.
 func (p *Peers) readSteering(ctx context.Context) {
 	ticker := time.NewTicker(readingInterval)
 	defer ticker.Stop()
@@ -112,17 +111,16 @@ func (p *Peers) readSteering(ctx context.Context) {
 	}
 }
 
-// closeWindow ends a window of the history. What a round measures lies within one.
+// closeWindow closes the current window of the history. Each round is within one window.
 func (p *Peers) closeWindow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.history.close(p.Clock, (validRounds+2)*p.Interval)
 }
 
-// round looks up the members, and measures those that are this one's to measure.
-// It measures them as close together as it can: for what follows about two
-// members that it has measured, it counts how much time passed in between. It
-// reports whether there is any other member.
+// round looks up the members, and measures this member's targets. It measures them within
+// a short time: the less time between two measurements, the tighter is the bound on the
+// offset between these two members. It reports whether there are any targets.
 func (p *Peers) round(ctx context.Context) (others bool) {
 	targets := p.update(ctx)
 	p.closeWindow()
@@ -144,8 +142,8 @@ func (p *Peers) round(ctx context.Context) (others bool) {
 	return len(targets) > 0
 }
 
-// update looks up the members and returns whom to measure. It forgets links to
-// those that are no members any more, or that have expired.
+// update looks up the members and returns the targets to measure. It deletes links that have
+// expired, and links to former members.
 func (p *Peers) update(ctx context.Context) (targets []netip.AddrPort) {
 	members, err := p.resolver.resolve(ctx)
 	var own []netip.AddrPort
@@ -156,7 +154,7 @@ func (p *Peers) update(ctx context.Context) (targets []netip.AddrPort) {
 		}
 	}
 	p.logProblem(ctx, err)
-	if len(own) == 0 && len(members) > 0 { // others may know this host all the same
+	if len(own) == 0 && len(members) > 0 { // other members may already know this host
 		if source, ok := sourceFor(members[0], p.Listening); ok {
 			own = append(own, source)
 			members = append(members, source)
@@ -178,12 +176,12 @@ func (p *Peers) update(ctx context.Context) (targets []netip.AddrPort) {
 	return newRing(members).targets(own)
 }
 
-// expired reports whether m is of use no more at now, on clock.Unsteered.
+// expired reports whether m has expired at now, a time on clock.Unsteered.
 func (p *Peers) expired(m *measurement, now time.Duration) bool {
 	return now-m.begin > validRounds*p.Interval
 }
 
-// logProblem logs why members cannot be found, once per change.
+// logProblem logs the error of a look-up, once per change.
 func (p *Peers) logProblem(ctx context.Context, err error) {
 	text := ""
 	if err != nil {
@@ -193,13 +191,13 @@ func (p *Peers) logProblem(ctx context.Context, err error) {
 		return
 	}
 	if p.logged = text; err != nil {
-		p.Logger.Warn("cannot find all members of the cluster; going on with those that are known", "error", err)
+		p.Logger.Warn("cannot look up all members of the cluster; using the known ones", "error", err)
 	} else {
-		p.Logger.Info("all members of the cluster are found again")
+		p.Logger.Info("all members of the cluster can be looked up again")
 	}
 }
 
-// measure measures a member, and keeps the result as the link to it.
+// measure measures a member, and stores the result as the link to it.
 func (p *Peers) measure(ctx context.Context, member netip.AddrPort) {
 	m, err := measure(ctx, p.Clock, member)
 	if err != nil {
@@ -213,7 +211,7 @@ func (p *Peers) measure(ctx context.Context, member netip.AddrPort) {
 	p.links[member] = m
 }
 
-// Document returns what this member publishes now. Any goroutine may call it.
+// Document returns this member's current Document. Any goroutine may call it.
 func (p *Peers) Document() *Document {
 	claim := claimOf(p.Clock)
 	p.mu.Lock()
@@ -240,7 +238,7 @@ func (p *Peers) Document() *Document {
 	return d
 }
 
-// ServeHTTP implements http.Handler: it answers with the Document, as JSON.
+// ServeHTTP answers with the Document as JSON. Any goroutine may call it.
 func (p *Peers) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -20,13 +20,12 @@ import (
 	"nowd/ntp"
 )
 
-// state is a kernel in it.
+// state is a kernel that reports this state.
 type state clock.State
 
 func (s state) State() (clock.State, error) { return clock.State(s), nil }
 
-// shifted returns a clock that is ahead of the host's, of which the kernel says
-// that it is right to within maxError.
+// shifted returns a clock that is ahead of the host's, with a kernel that reports maxError.
 func shifted(ahead, maxError time.Duration) *clock.Clock {
 	return clock.New(clock.Config{Now: func() time.Time { return time.Now().Add(ahead) }, Kernel: state{MaxError: maxError}})
 }
@@ -104,14 +103,14 @@ func TestLinkHoldsTheOffset(t *testing.T) {
 			t.Fatalf("%v ahead: not measured", ahead)
 		}
 		if off := ahead + 3*ms; off < l.OffsetMin || off > l.OffsetMax || l.OffsetMax-l.OffsetMin > 2*time.Since(before) {
-			t.Errorf("%v ahead, measured as %+v", off, l)
+			t.Errorf("offset %v, measured as %+v", off, l)
 		}
 		if l.Took > time.Since(before) || l.Age < l.Took || l.Age > time.Since(before)+ms {
-			t.Errorf("%v after it began: %+v", time.Since(before), l)
+			t.Errorf("%v after the beginning: %+v", time.Since(before), l)
 		}
-		// The kernel's, and a little for its age.
+		// The kernel's bound, plus some growth with its age.
 		if !l.Claim.Synced || *l.Claim.Bound < 5*ms || *l.Claim.Bound > 7*ms || !l.Own.Synced || *l.Own.Bound < 2*ms || *l.Own.Bound > 4*ms {
-			t.Errorf("%+v claims %v, we %v", l, *l.Claim.Bound, *l.Own.Bound)
+			t.Errorf("the member claims %v, this host %v: %+v", *l.Claim.Bound, *l.Own.Bound, l)
 		}
 		if n := m.asked.Load(); n != burst {
 			t.Errorf("%d exchanges, want %d", n, burst)
@@ -128,7 +127,7 @@ func TestUnsynchronizedMemberIsMeasured(t *testing.T) {
 		t.Fatalf("%+v", l)
 	}
 	if l.Claim != (Claim{}) || l.Own != (Claim{}) || p.Document().Claim != (Claim{}) {
-		t.Errorf("a bound is claimed: %+v", l)
+		t.Errorf("an unsynchronised clock claims a bound: %+v", l)
 	}
 }
 
@@ -136,10 +135,10 @@ func TestKissIsNoMeasurement(t *testing.T) {
 	m := serve(t, shifted(0, time.Millisecond))
 	m.kiss.Store(true)
 	if got, err := measure(t.Context(), shifted(0, time.Second), m.address); err == nil {
-		t.Errorf("%+v", got)
+		t.Errorf("measured %+v", got)
 	}
 	if n := m.asked.Load(); n != maxLost {
-		t.Errorf("asked %d times", n)
+		t.Errorf("asked %d times, want %d", n, maxLost)
 	}
 }
 
@@ -150,7 +149,7 @@ func TestImpossibleAnswerIsNoMeasurement(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	for _, change := range []func(r *ntp.Response){
-		func(r *ntp.Response) { r.Delay = 0 }, // set forward within the answer
+		func(r *ntp.Response) { r.Delay = 0 }, // the clock was set forward during the exchange
 		func(r *ntp.Response) { r.Precision = time.Hour },
 		func(r *ntp.Response) { r.Precision = -1 },
 	} {
@@ -176,7 +175,7 @@ func TestLinksExpireAndAreForgotten(t *testing.T) {
 	passed.Add(int64(4 * time.Minute))
 	p.round(t.Context())
 	if l := linkTo(p.Document(), m); l == nil || l.Age < 4*time.Minute {
-		t.Errorf("a link of four intervals ago: %+v", l)
+		t.Errorf("a link after four intervals: %+v", l)
 	}
 	passed.Add(int64(4*time.Minute + time.Second))
 	d := p.Document()
@@ -184,17 +183,17 @@ func TestLinksExpireAndAreForgotten(t *testing.T) {
 		t.Errorf("after eight intervals: %+v", d)
 	}
 	if oldest := d.Steered[len(d.Steered)-1].Age; oldest < 8*time.Minute {
-		t.Errorf("the clock is vouched for since %v ago", oldest)
+		t.Errorf("the history covers %v, want 8m at least", oldest)
 	}
 	m.silent.Store(false)
 	p.round(t.Context())
 	if d := p.Document(); linkTo(d, m) == nil {
-		t.Errorf("answering again: %+v", d)
+		t.Errorf("no link after the member answers again: %+v", d)
 	}
 	p.resolver.names = p.resolver.names[:1]
 	p.round(t.Context())
 	if d := p.Document(); len(d.Members) > 0 || len(d.Links) > 0 {
-		t.Errorf("it is no member any more: %+v", d)
+		t.Errorf("a link to a former member: %+v", d)
 	}
 	for range 100 {
 		passed.Add(int64(time.Minute))
@@ -205,12 +204,12 @@ func TestLinksExpireAndAreForgotten(t *testing.T) {
 	}
 }
 
-// TestHistoryHoldsEveryReading moves a clock, and looks for where it was.
+// TestHistoryHoldsEveryReading: the history covers all readings of a clock that is moved.
 func TestHistoryHoldsEveryReading(t *testing.T) {
 	c := clock.New(clock.Config{})
 	var h history
 	h.close(c, time.Hour)
-	for _, moved := range []time.Duration{time.Hour, -time.Minute} { // as readings of a clock that is moved back and forth
+	for _, moved := range []time.Duration{time.Hour, -time.Minute} { // simulated readings
 		h.open = h.open.Hull(clock.Around(moved, 0))
 		h.read(c)
 	}
@@ -221,7 +220,7 @@ func TestHistoryHoldsEveryReading(t *testing.T) {
 	}
 }
 
-func TestOneselfIsRecognized(t *testing.T) {
+func TestOwnAddressesAreRecognised(t *testing.T) {
 	at := func(texts ...string) (all []netip.AddrPort) {
 		for _, s := range texts {
 			all = append(all, netip.MustParseAddrPort(s))
@@ -233,7 +232,7 @@ func TestOneselfIsRecognized(t *testing.T) {
 		{at("0.0.0.0:123"), at("127.0.0.1:123", "127.0.0.2:123")},
 		{at("127.0.0.2:123"), at("127.0.0.2:123")},
 		{at("0.0.0.0:125"), nil},
-		{at("192.0.2.1:123"), at("192.0.2.1:123")}, // it may be given to this host later
+		{at("192.0.2.1:123"), at("192.0.2.1:123")}, // this host may get the address later
 	} {
 		if got, err := ownAddresses(members, c.listening); err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("listening at %v: %v, %v; want %v", c.listening, got, err, c.want)
@@ -241,7 +240,7 @@ func TestOneselfIsRecognized(t *testing.T) {
 	}
 	m := serve(t, shifted(0, time.Millisecond))
 	p := join(t, shifted(0, time.Millisecond), m)
-	p.resolver.names = p.resolver.names[1:] // a list of the others
+	p.resolver.names = p.resolver.names[1:] // without this host
 	p.Listening = at("0.0.0.0:1")
 	p.round(t.Context())
 	if d := p.Document(); !slices.Equal(d.Addresses, at("127.0.0.1:1")) || len(d.Links) != 1 {
@@ -249,7 +248,7 @@ func TestOneselfIsRecognized(t *testing.T) {
 	}
 }
 
-func TestNamesAreLookedUpAnew(t *testing.T) {
+func TestNamesKeepTheirLastAddresses(t *testing.T) {
 	var r resolver
 	r.names = []string{"localhost:5", "192.0.2.1:123", "[::ffff:192.0.2.1]:123"}
 	members, err := r.resolve(t.Context())
@@ -257,7 +256,7 @@ func TestNamesAreLookedUpAnew(t *testing.T) {
 		t.Fatalf("%v, %v", members, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // no name server answers any more
+	cancel() // from now on, look-ups fail
 	r.names[0] = "no-such-name.invalid:5"
 	r.last["no-such-name.invalid:5"] = r.last["localhost:5"]
 	again, err := r.resolve(ctx)

@@ -8,12 +8,12 @@ import (
 	"slices"
 )
 
-// ring is the order of a cluster's members: by the hash of their addresses. So it
-// is the same for all who know the same members, and one member more or less
-// moves nobody but itself.
+// ring is a cluster's members in the order of the hashes of their addresses. All members
+// that know the same members compute the same ring. Adding or removing a member does not
+// change the order of the others.
 type ring []netip.AddrPort
 
-// newRing returns the ring of members. It leaves out repetitions.
+// newRing returns the ring of members. It drops duplicates.
 func newRing(members []netip.AddrPort) ring {
 	type placed struct {
 		member netip.AddrPort
@@ -31,8 +31,8 @@ func newRing(members []netip.AddrPort) ring {
 	return slices.Compact(r)
 }
 
-// targets returns the members that one of them measures, without those in self,
-// which are all of its own addresses.
+// targets returns the members that a member measures. self are all addresses of that
+// member; it does not measure them.
 func (r ring) targets(self []netip.AddrPort) (targets []netip.AddrPort) {
 	for _, own := range self {
 		at := slices.Index(r, own)
@@ -49,13 +49,13 @@ func (r ring) targets(self []netip.AddrPort) (targets []netip.AddrPort) {
 	return slices.Compact(targets)
 }
 
-// Offsets returns how far ahead on a ring of n the members are that each one
-// measures: {1 … a} and the multiples of 2a+1 up to n/2+a, with a ≈ √n/2.
+// Offsets returns the offsets on a ring of n members: each member measures those at these
+// distances ahead of it. They are 1 to a, and the multiples of 2a+1 up to n/2+a, with
+// a ≈ √n/2.
 //
-// Every distance on the ring is n/2 at most, and a multiple of 2a+1 and a rest of
-// a at most in either direction. So any two members have a third one that is
-// linked with both, if they are not linked themselves. Each measures about √n
-// members.
+// Every distance on the ring is at most n/2. It is a multiple of 2a+1 plus or minus at most
+// a. So any two members are linked, or both are linked with a third one. Each measures about
+// √n members.
 func Offsets(n int) (offsets []int) {
 	if n < 2 {
 		return nil

@@ -16,13 +16,13 @@ func members(n int) (all []netip.AddrPort) {
 	return all
 }
 
-func TestAnyTwoMembersAreTwoLinksApart(t *testing.T) {
+func TestAnyTwoMembersAreAtMostTwoLinksApart(t *testing.T) {
 	sizes := []int{1000, 1023, 1500, 2500}
 	for n := 2; n <= 300; n++ {
 		sizes = append(sizes, n)
 	}
 	for _, n := range sizes {
-		near := map[int]bool{0: true} // differences on the ring that two links at most make
+		near := map[int]bool{0: true} // distances on the ring that at most two links span
 		offsets := Offsets(n)
 		for _, d := range offsets {
 			for _, a := range [...]int{d, -d} {
@@ -33,10 +33,10 @@ func TestAnyTwoMembersAreTwoLinksApart(t *testing.T) {
 			}
 		}
 		if len(near) != n {
-			t.Errorf("of %d members, only %d are within two links: offsets %v", n, len(near), offsets)
+			t.Errorf("only %d of %d members are within two links: offsets %v", len(near), n, offsets)
 		}
 		if most := math.Sqrt(float64(n)) + 1.5; float64(len(offsets)) > most {
-			t.Errorf("of %d members, each measures %d", n, len(offsets))
+			t.Errorf("each of %d members measures %d, want at most %.1f", n, len(offsets), most)
 		}
 	}
 }
@@ -50,9 +50,9 @@ func TestAllMembersAgreeOnTheRing(t *testing.T) {
 	}
 }
 
-// TestOneMemberMoreChangesLittle allows for a ring whose size changes the
-// offsets: then the far links are others, but the near ones stay.
-func TestOneMemberMoreChangesLittle(t *testing.T) {
+// TestNewMemberChangesFewLinks: if the offsets change with the size of the ring, only the
+// links to far members change.
+func TestNewMemberChangesFewLinks(t *testing.T) {
 	const n = 100
 	all := members(n + 1)
 	before, after := newRing(all[:n]), newRing(all)
@@ -66,9 +66,9 @@ func TestOneMemberMoreChangesLittle(t *testing.T) {
 			}
 		}
 	}
-	// Of the links around the ring, those change that span the newcomer.
+	// The links that span the new member change.
 	if changed > links/3 {
-		t.Errorf("%d of %d links change", changed, links)
+		t.Errorf("%d of %d links changed, want at most a third", changed, links)
 	}
 }
 
@@ -77,10 +77,10 @@ func TestMemberDoesNotMeasureItself(t *testing.T) {
 		all := members(n)
 		r := newRing(all)
 		for i, m := range all {
-			self := []netip.AddrPort{m, all[(i+1)%n]} // as where it has an address of IPv4 and one of IPv6
+			self := []netip.AddrPort{m, all[(i+1)%n]} // for example an IPv4 and an IPv6 address
 			for _, target := range r.targets(self) {
 				if slices.Contains(self, target) {
-					t.Errorf("of %d members, %v measures itself", n, m)
+					t.Errorf("%d members: %v measures itself", n, m)
 				}
 			}
 		}

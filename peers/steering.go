@@ -6,18 +6,18 @@ import (
 	"nowd/clock"
 )
 
-// history is how far the clock was steered in the past. Without it, others could not
-// use older measurements.
+// history is how far the clock was steered in the past. Evaluating older measurements
+// needs it.
 type history struct {
-	open    clock.Interval // what was read since the last window was closed
+	open    clock.Interval // the readings since the last window was closed
 	started bool
-	windows []window // the oldest first
+	windows []window // oldest first
 }
 
-// window is what was read between two moments.
+// window holds the readings of a period.
 type window struct {
-	end   time.Duration // the last reading, on clock.Unsteered
-	ahead clock.Interval
+	end   time.Duration  // time of the last reading, on clock.Unsteered
+	ahead clock.Interval // from the minimum to the maximum reading
 }
 
 // read adds a reading of the clock to the open window.
@@ -29,8 +29,8 @@ func (h *history) read(c *clock.Clock) {
 	h.open, h.started = ahead, true
 }
 
-// close reads the clock, and begins another window with that reading. It forgets
-// windows that ended before keep was last.
+// close reads the clock, closes the open window, and opens the next one with another
+// reading. It keeps the windows of the last keep, and one older one.
 func (h *history) close(c *clock.Clock, keep time.Duration) {
 	h.read(c)
 	now := c.Unsteered()
@@ -41,8 +41,7 @@ func (h *history) close(c *clock.Clock, keep time.Duration) {
 	}
 }
 
-// document returns the history, the newest first, up to now, which is on
-// clock.Unsteered.
+// document returns the history up to now, newest first. now is on clock.Unsteered.
 func (h *history) document(c *clock.Clock) (all []Steering, now time.Duration) {
 	h.read(c)
 	now = c.Unsteered()

@@ -68,8 +68,8 @@ const (
 )
 
 // charges holds the connections that have memory charged to a server, in classes by
-// amount. Class n holds those with up to 512<<n bytes, the last class those with any
-// more. A class is in the order of the connections' last progress.
+// amount. Class n holds those with up to 512<<n bytes, and the last class all larger ones.
+// A class is in the order of the connections' last progress.
 type charges struct {
 	total   int
 	classes [numClasses]struct {

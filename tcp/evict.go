@@ -139,8 +139,9 @@ func (s *Server) resumeIfRoom() {
 func MaxLingering(maxConns int) int { return max(16, maxConns/8) }
 
 // capLingering ends connections until MaxLingering holds: queued ones first, then
-// acknowledging ones, then lingering ones, in each state the oldest first. The bound does
-// not hold at shutdown: all connections linger at once then, until their timeout.
+// acknowledging ones, then lingering ones. Of these it ends the oldest first, and prefers
+// one whose client has acknowledged everything (see acknowledged). The bound does not hold
+// at shutdown: all connections linger at once then, until their timeout.
 func (s *Server) capLingering() {
 	for s.beyondCap() > MaxLingering(s.config.MaxConns) && !s.draining {
 		if c := s.lists[queued].head; c != nil {

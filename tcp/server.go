@@ -8,9 +8,9 @@
 // connections hold (budget.go).
 //
 // When the connection is readable, the server reads its input and changes the interest to
-// PollOut. The loop then calls it again: it divides the input into requests (framing.go),
-// reads the clock, makes the answers, and writes them together (conn.go). If the kernel
-// accepts them all, it changes the interest back to PollIn.
+// PollOut. The loop calls the server again. The server divides the input into requests
+// (framing.go), reads the clock, makes the answers, and writes them together (conn.go). If
+// the kernel accepts them all, the server changes the interest back to PollIn.
 //
 // A connection's state is what it waits for (state.go). Each state has a timeout
 // (timeout.go). A connection ends with a lingering close, a close or a reset (close.go).

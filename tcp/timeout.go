@@ -37,7 +37,7 @@ func (s *Server) checkTimeouts() {
 }
 
 // enter moves c to state st. If c is already in st, enter restarts its timeout only if
-// restart is set.
+// restart is set, and for idle at most once in idleSlack.
 func (c *conn) enter(st state, restart bool) {
 	s := c.server
 	now := s.loop.Now()
@@ -80,7 +80,7 @@ func (c *conn) timeOut() {
 // inputTimeOut closes an idle connection, or answers a partial line or head as it is.
 func (c *conn) inputTimeOut() {
 	s := c.server
-	// The loop may be late: input may have arrived before the timeout.
+	// The loop may be late, and input may have arrived.
 	st, entered := c.state, c.entered
 	if in, ok := c.receive(); ok {
 		c.serve(in)
@@ -96,10 +96,10 @@ func (c *conn) inputTimeOut() {
 	}
 }
 
-// lingerTimeOut closes a lingering connection if the client had acknowledged everything
-// one timeout ago: such a client is unlikely to send more. While the client still
-// acknowledges answers, the connection lingers on. If the server closed it, further input
-// would make the kernel reset it and drop the answers.
+// lingerTimeOut closes a lingering connection if the client has acknowledged everything, and
+// no acknowledgement was outstanding at the last timeout: such a client is unlikely to send
+// more. While the client still acknowledges answers, the connection lingers on. If the
+// server closed it, further input would make the kernel reset it and drop the answers.
 func (c *conn) lingerTimeOut() {
 	n := int32(socket.Unsent(int(c.fd))) // includes the end of file
 	if n == 0 && c.unacked == 0 {
@@ -136,8 +136,8 @@ func (c *conn) awaitAcknowledgement(n int32) {
 
 // writeTimeOut resets a connection whose client does not read.
 func (c *conn) writeTimeOut() {
-	// A socket becomes writable only when much of its buffer is free. A client that reads
-	// slowly has acknowledged bytes before that.
+	// A socket becomes writable only when much of its buffer is free. The bytes that a
+	// client has acknowledged show earlier that it reads slowly.
 	if n := int32(socket.Unsent(int(c.fd))); n < c.unacked {
 		c.unacked = n
 		c.enter(writing, true)

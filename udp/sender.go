@@ -26,7 +26,7 @@ import (
 //
 // A server opens at most one socket per stuckAfter, so 25,600 stuck replies a second
 // (100 buffers of 256) do not stop it. Two limits bound the memory of stuck replies.
-// One is that rate: 300 buffers in 3 s, 62 MiB. The other is the kernel's neighbour
+// One is that rate: 300 buffers in 3 s, 61 MiB. The other is the kernel's neighbour
 // table: at most net.ipv4.neigh.default.gc_thresh3 neighbours (1024, and as many for
 // IPv6), each with a queue of at most unres_qlen_bytes (212,992); beyond that the kernel
 // drops the oldest datagram. If the table is full or a gateway does not respond, replies

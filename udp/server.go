@@ -2,9 +2,9 @@
 //
 // How a datagram is handled: when the socket is readable, the server receives a batch
 // of datagrams, and the guard drops those that must not be answered (receive.go). If any
-// remain, the server changes its interest to PollOut. The loop then calls it again: it
-// reads the clock, the dialect makes the answers, and the server sends them (send.go).
-// When all are sent, it changes its interest back to PollIn.
+// remain, the server changes its interest to PollOut. The loop calls the server again. The
+// server reads the clock, the dialect makes the answers, and the server sends them
+// (send.go). When all are sent, the server changes its interest back to PollIn.
 package udp
 
 import (

@@ -343,7 +343,7 @@ func TestCloseCountsWhatItReceives(t *testing.T) {
 	})
 	// The loop itself may have received a batch before it closed the socket.
 	if n := st.Requests; n%receiveBatch != 0 || n < batches*receiveBatch {
-		t.Errorf("%d datagrams were received, want whole batches, at least %d", n, batches)
+		t.Errorf("%d datagrams were received, want a multiple of %d, at least %d", n, receiveBatch, batches*receiveBatch)
 	}
 	b := make([]byte, 64)
 	for i := range st.Requests {

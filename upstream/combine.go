@@ -6,15 +6,15 @@ import (
 	"nowd/clock"
 )
 
-// combine returns what the majority of the servers agrees on, or nil without a
-// majority. There is one measurement of each server that answered; servers is
-// how many there are. Silent servers count: otherwise a falseticker would decide
-// alone while the others are kept from answering.
+// combine returns the measurement that a majority of the servers agrees on, or nil without
+// a majority. measurements has one for each server that answered; servers is the number of
+// all servers. Silent servers count: otherwise a falseticker would decide alone while an
+// attacker blocks the others.
 //
-// Where the most measurements share several intervals, the result is the hull of
-// them, since the true time can be in each. The result's other fields are those
-// of the measurement in it with the least bound. combine ages the measurements
-// to the time of the latest.
+// If the largest number of measurements overlaps in several intervals, the result is their
+// hull, since the true time may be in any of them. The other fields come from the
+// measurement with the smallest bound that overlaps the result. combine ages the
+// measurements to the time of the latest.
 func combine(measurements []*clock.Measurement, servers int) *clock.Measurement {
 	ageToLatest(measurements)
 	var intervals []clock.Interval
@@ -39,8 +39,8 @@ func combine(measurements []*clock.Measurement, servers int) *clock.Measurement 
 	return &result
 }
 
-// ageToLatest brings each measurement to the time of the latest. Its bound grows
-// by drift, as it does within package clock.
+// ageToLatest ages each measurement to the time of the latest: its bound grows by drift, as
+// in package clock.
 func ageToLatest(measurements []*clock.Measurement) {
 	var latest time.Time
 	for _, m := range measurements {

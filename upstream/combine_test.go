@@ -9,18 +9,18 @@ import (
 	"nowd/ntp"
 )
 
-// at returns a measurement that holds the truth to be in an interval.
+// at returns a measurement whose interval is from from to to.
 func at(from, to time.Duration) *clock.Measurement {
 	return &clock.Measurement{Offset: (from + to) / 2, Bound: (to - from) / 2}
 }
 
-func TestMajorityAgreesOnWhatItShares(t *testing.T) {
+func TestMajorityAgreesOnItsOverlap(t *testing.T) {
 	for name, c := range map[string]struct {
 		samples  []*clock.Measurement
 		from, to time.Duration
 		none     bool
 	}{
-		"nobody":                 {nil, 0, 0, true},
+		"none":                   {nil, 0, 0, true},
 		"one":                    {[]*clock.Measurement{at(-10, 20)}, -10, 20, false},
 		"two":                    {[]*clock.Measurement{at(-10, 20), at(10, 40)}, 10, 20, false},
 		"two that touch":         {[]*clock.Measurement{at(-10, 20), at(20, 40)}, 20, 20, false},
@@ -38,13 +38,13 @@ func TestMajorityAgreesOnWhatItShares(t *testing.T) {
 			t.Errorf("%s: %+v", name, m)
 		}
 		if m != nil && (m.Offset-m.Bound != c.from || m.Offset+m.Bound < c.to || m.Offset+m.Bound > c.to+1) {
-			t.Errorf("%s: %v more or less %v, want from %v to %v", name, m.Offset, m.Bound, c.from, c.to)
+			t.Errorf("%s: %v ± %v, want from %v to %v", name, m.Offset, m.Bound, c.from, c.to)
 		}
 	}
 }
 
-// share is how many of the samples hold that the truth may be at d.
-func share(samples []*clock.Measurement, d time.Duration) (n int) {
+// containing returns the number of samples whose interval contains d.
+func containing(samples []*clock.Measurement, d time.Duration) (n int) {
 	for _, s := range samples {
 		if !s.Interval().Disjoint(clock.Around(d, 0)) {
 			n++
@@ -53,7 +53,7 @@ func share(samples []*clock.Measurement, d time.Duration) (n int) {
 	return n
 }
 
-func TestTruthIsWhereMostAreRight(t *testing.T) {
+func TestResultContainsTheTruthIfTheMajorityIsRight(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	majorities, misled := 0, 0
 	for range 100000 {
@@ -69,24 +69,23 @@ func TestTruthIsWhereMostAreRight(t *testing.T) {
 			samples[i] = &clock.Measurement{Offset: off, Bound: bound}
 		}
 		rng.Shuffle(n, func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
-		most := 0 // as it is somewhere, it is so where an interval begins
+		most := 0 // the maximum is reached at the beginning of some interval
 		for _, s := range samples {
-			most = max(most, share(samples, s.Interval().Low))
+			most = max(most, containing(samples, s.Interval().Low))
 		}
 		m := combine(samples, len(samples))
 		if (m != nil) != (2*most > n) {
-			t.Fatalf("%d of %d agree, and the result is %+v", most, n, m)
+			t.Fatalf("%d of %d agree; the result is %+v", most, n, m)
 		}
 		if m == nil {
 			continue
 		}
 		majorities++
-		// The wrong ones may make the larger crowd, together with some of the
-		// right ones, elsewhere.
-		if share(samples, 0) < most {
+		// Wrong samples together with some right ones may be the majority elsewhere.
+		if containing(samples, 0) < most {
 			misled++
 		} else if m.Offset.Abs() > m.Bound {
-			t.Fatalf("most, %d of %d, are right, but the result is %v more or less %v", most, n, m.Offset, m.Bound)
+			t.Fatalf("%d of %d are right, but the result is %v ± %v", most, n, m.Offset, m.Bound)
 		}
 	}
 	if majorities < 50000 || misled > 10000 {
@@ -94,7 +93,7 @@ func TestTruthIsWhereMostAreRight(t *testing.T) {
 	}
 }
 
-// Whoever keeps the others from answering must not decide alone.
+// TestSilentServersCount: a server must not decide alone while the others are blocked.
 func TestSilentServersCount(t *testing.T) {
 	for _, c := range []struct {
 		samples []*clock.Measurement
@@ -108,22 +107,22 @@ func TestSilentServersCount(t *testing.T) {
 		{nil, 3, true},
 	} {
 		if m := combine(c.samples, c.of); (m == nil) != c.none {
-			t.Errorf("%d answers of %d: %+v", len(c.samples), c.of, m)
+			t.Errorf("%d answers from %d servers: %+v", len(c.samples), c.of, m)
 		}
 	}
 }
 
-func TestOlderSamplesAreWorthLess(t *testing.T) {
+func TestBoundsOfOlderSamplesGrow(t *testing.T) {
 	now := time.Now()
 	old, last := at(-1000, 1000), at(-1000, 1000)
 	old.At, last.At = now, now.Add(2*time.Second)
 	m := combine([]*clock.Measurement{old, last}, 2)
 	if old.Bound != time.Millisecond+1000 || m.Bound != 1000 || !m.At.Equal(last.At) {
-		t.Errorf("%v, and together %+v", old.Bound, m)
+		t.Errorf("aged bound %v, combined %+v", old.Bound, m)
 	}
 }
 
-func TestBoundAllowsForAllThatMayBeWrong(t *testing.T) {
+func TestBoundCoversAllErrors(t *testing.T) {
 	now := time.Now()
 	r := &ntp.Response{
 		Offset: time.Millisecond, Delay: 10 * time.Millisecond, RootDelay: 4 * time.Millisecond, RootDispersion: 3 * time.Millisecond,
@@ -132,7 +131,7 @@ func TestBoundAllowsForAllThatMayBeWrong(t *testing.T) {
 	}
 	m := measurement(r)
 	if want := 10*time.Millisecond + 2*time.Microsecond + 5*time.Microsecond + time.Microsecond; m.Bound != want {
-		t.Errorf("a bound of %v, want %v", m.Bound, want)
+		t.Errorf("bound %v, want %v", m.Bound, want)
 	}
 	if m.Offset != time.Millisecond || m.RootDelay != 14*time.Millisecond || m.Leap != clock.LeapInsert || m.Stratum != 2 || !m.At.Equal(now.Add(10*time.Millisecond)) {
 		t.Errorf("%+v", m)

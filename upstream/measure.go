@@ -11,17 +11,17 @@ import (
 )
 
 var (
-	errRate    = errors.New("asked too often")       // a RATE kiss
-	errRefused = errors.New("refused by the server") // a DENY or RSTR kiss
-	errUseless = errors.New("an answer that is of no use")
+	errRate     = errors.New("the server asks for fewer requests") // a RATE kiss
+	errRefused  = errors.New("the server refuses requests")        // a DENY or RSTR kiss
+	errUnusable = errors.New("unusable answer")
 )
 
-// maxOffset is the largest offset that a measurement may have. A timestamp does
-// not tell its era, so none can be larger than half an era, 68 years.
+// maxOffset is the maximum offset of a measurement: half an era, 68 years. A timestamp does
+// not contain its era, so larger offsets cannot be recognised.
 const maxOffset = ntp.Era / 2
 
-// measure compares the clock with that of a server that was looked up. It waits
-// for an answer until timeout is over or ctx is done.
+// measure compares the clock with that of a resolved server. It waits for an answer until
+// the timeout or until ctx is done.
 func measure(ctx context.Context, s *server, c *clock.Clock, timeout time.Duration) (*clock.Measurement, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -40,17 +40,17 @@ func measure(ctx context.Context, s *server, c *clock.Clock, timeout time.Durati
 	}
 	m := measurement(r)
 	if m.Offset.Abs() > maxOffset || m.Bound < 0 || m.Bound >= clock.MaxErrorLimit {
-		return nil, fmt.Errorf("%w: an offset of %v within %v", errUseless, m.Offset, m.Bound)
+		return nil, fmt.Errorf("%w: offset %v, bound %v", errUnusable, m.Offset, m.Bound)
 	}
 	m.Server, m.RefID = s.address, ntp.RefIDOf(r.Server.Addr())
 	return m, nil
 }
 
-// measurement returns what a response says of the clock. The server's time is
-// the clock's plus the offset, give or take half the round trip, and true to
-// within the server's root distance: RFC 5905, section 10 and appendix A.5.5.2.
-// The bound also covers the precision of the server's clock, the drift of this
-// one during the round trip, a step during it, and roundings.
+// measurement returns the measurement of the clock by a response. The server's time is the
+// clock's plus the offset, with an error of at most half the round trip plus the server's
+// root distance: RFC 5905, section 10 and appendix A.5.5.2. The bound also covers the
+// precision of the server's clock, the drift and the steps of this clock during the round
+// trip, and rounding.
 func measurement(r *ntp.Response) *clock.Measurement {
 	took := r.Received.Sub(r.Sent)
 	step := r.Received.Round(0).Sub(r.Sent.Round(0)) - took

@@ -9,17 +9,17 @@ import (
 	"nowd/clock"
 )
 
-// server is a time server that is checked against.
+// server is a configured time server.
 type server struct {
-	address     string             // as it was given: a host or host:port
-	resolved    netip.AddrPort     // what it stood for when it was last looked up with success
-	unresolved  error              // of the last look-up
-	same        *server            // another with the same resolved address, which is asked in its place; nil if there is none
-	measurement *clock.Measurement // of this round; nil if there was no usable answer
+	address     string             // as configured: host or host:port
+	resolved    netip.AddrPort     // result of the last successful look-up
+	unresolved  error              // error of the last look-up
+	same        *server            // another server with the same resolved address, which is asked instead; nil if there is none
+	measurement *clock.Measurement // of this round; nil without a usable answer
 	err         error              // of this round
 	status      status
-	skip        int // rounds that it is still not asked in
-	backoff     int // rounds that it was last skipped for after a RATE kiss
+	skip        int // number of further rounds in which it is not asked
+	backoff     int // number of rounds skipped after the last RATE kiss
 }
 
 // status is the last verdict on a server.
@@ -27,17 +27,16 @@ type status uint8
 
 const (
 	unknown     status = iota
-	truechimer         // it agrees with the majority
-	unusable           // it gives no answer, or none with a usable time
-	falseticker        // it disagrees with the majority
-	refusing           // it sent a DENY or RSTR kiss
+	truechimer         // agrees with the majority
+	unusable           // no answer, or no usable time in it
+	falseticker        // disagrees with the majority
+	refusing           // sent a DENY or RSTR kiss
 )
 
-// maxSkip is how many rounds a server that asks for fewer requests is skipped
-// for, at most.
+// maxSkip is the maximum number of rounds for which a server is skipped after a kiss.
 const maxSkip = 64
 
-// resolve looks the server's address up.
+// resolve looks up the server's address.
 func (s *server) resolve(ctx context.Context, lookup func(context.Context, string) (netip.AddrPort, error)) {
 	var at netip.AddrPort
 	if at, s.unresolved = lookup(ctx, s.address); s.unresolved == nil {
@@ -45,10 +44,9 @@ func (s *server) resolve(ctx context.Context, lookup func(context.Context, strin
 	}
 }
 
-// distinct returns the servers, without those whose address another has already:
-// each server counts once, by however many names it is given. It logs when a
-// server turns out to be the same as another. One that could not be looked up is
-// taken for what it stood for before.
+// distinct returns the servers without those whose resolved address is that of an earlier
+// one: each server counts once, even if it is configured under several names. It logs a new
+// duplicate. If a look-up failed, the result of the last successful one counts.
 func distinct(servers []*server, log *slog.Logger) (list []*server) {
 	byAddress := make(map[netip.AddrPort]*server)
 	for _, s := range servers {
@@ -59,14 +57,14 @@ func distinct(servers []*server, log *slog.Logger) (list []*server) {
 				byAddress[s.resolved] = s
 			}
 		} else if s.same != same {
-			log.Warn("a time server is given twice; it counts once", "server", s.address, "same_as", same.address, "address", s.resolved)
+			log.Warn("time server configured twice; it counts once", "server", s.address, "same_as", same.address, "address", s.resolved)
 		}
 		s.same = same
 	}
 	return list
 }
 
-// due reports whether the server is asked in this round.
+// due reports whether to ask the server in this round.
 func (s *server) due() bool {
 	if s.skip > 0 {
 		s.skip--
@@ -75,9 +73,9 @@ func (s *server) due() bool {
 	return true
 }
 
-// judge updates the status by the result of this round, and logs a change. A
-// server that was not asked keeps its status. agreed is what the majority agrees
-// on, nil without a majority.
+// judge updates the status with the result of this round, and logs a change. A server that
+// was not asked keeps its status. agreed is the majority's measurement, or nil without a
+// majority.
 func (s *server) judge(log *slog.Logger, agreed *clock.Measurement) {
 	s.backOff()
 	now := s.status
@@ -98,19 +96,19 @@ func (s *server) judge(log *slog.Logger, agreed *clock.Measurement) {
 	s.status = now
 	switch now {
 	case unusable:
-		log.Warn("a time server gives no usable time", "server", s.address, "error", s.err)
+		log.Warn("time server gives no usable time", "server", s.address, "error", s.err)
 	case refusing:
-		log.Warn("a time server refuses requests; backing off", "server", s.address, "error", s.err)
+		log.Warn("time server refuses requests; backing off", "server", s.address, "error", s.err)
 	case falseticker:
-		log.Warn("a time server disagrees with the majority", "server", s.address, "offset", s.measurement.Offset, "bound", s.measurement.Bound)
+		log.Warn("time server disagrees with the majority", "server", s.address, "offset", s.measurement.Offset, "bound", s.measurement.Bound)
 	default:
-		log.Info("a time server answers", "server", s.address, "offset", s.measurement.Offset, "bound", s.measurement.Bound)
+		log.Info("time server answers", "server", s.address, "offset", s.measurement.Offset, "bound", s.measurement.Bound)
 	}
 }
 
-// backOff makes the server be skipped if it asked for that: for twice as many
-// rounds after each further RATE kiss (RFC 5905, section 7.4), and for maxSkip
-// after a refusal, when its name may stand for another host.
+// backOff skips the server for some rounds after a kiss. Each further RATE kiss doubles
+// their number (RFC 5905, section 7.4). After a refusal it is maxSkip: by then the name may
+// resolve to another host.
 func (s *server) backOff() {
 	switch {
 	case errors.Is(s.err, errRate):

@@ -1,6 +1,6 @@
-// Package upstream checks the host's clock against NTP servers. It never sets
-// the clock: what the servers say becomes a clock.Measurement, and the clock
-// then narrows its error bound or is contradicted.
+// Package upstream checks the host's clock against NTP servers. It never sets the clock.
+// The result is a clock.Measurement: it narrows the clock's error bound, or contradicts
+// the kernel.
 package upstream
 
 import (
@@ -18,25 +18,25 @@ import (
 
 // Config is the configuration of a Checker.
 type Config struct {
-	Servers  []string      // host:port, or host for port 123; of a name's addresses one is asked, and each address counts once
-	Interval time.Duration // poll interval, give or take a tenth
+	Servers  []string      // host:port, or host for port 123; one address of each name is asked, and each address counts once
+	Interval time.Duration // poll interval, with up to 10 % of jitter
 	Clock    *clock.Clock
 	Logger   *slog.Logger
 }
 
-// Checker checks a clock against servers. Its goroutine is the caller of Run.
+// Checker checks a clock against servers. All work happens in Run.
 type Checker struct {
 	Config
 	servers      []*server
-	measured     bool // whether any round had a majority yet
-	disagreed    bool // whether the last round with answers had no majority
-	contradicted bool // whether the servers contradicted the kernel after the last round
+	measured     bool // a round had a majority
+	disagreed    bool // the last round with answers had no majority
+	contradicted bool // after the last round, the servers contradicted the kernel
 
 	timeout time.Duration // of one look-up, and of one exchange
 	resolve func(ctx context.Context, address string) (netip.AddrPort, error)
 }
 
-// validRounds is how many poll intervals a measurement stays valid.
+// validRounds is the number of poll intervals for which a measurement is valid.
 const validRounds = 8
 
 // New returns a Checker. It sends nothing before Run.
@@ -48,14 +48,14 @@ func New(c Config) *Checker {
 	return k
 }
 
-// Run asks all servers at once in each poll interval, until ctx is done. When it
+// Run asks all servers concurrently once per poll interval, until ctx is done. When it
 // returns, all goroutines that it started have ended.
 func (k *Checker) Run(ctx context.Context) {
 	for retry := firstRetry; ; retry = min(2*retry, k.Interval) {
 		k.round(ctx)
 		pause := k.Interval
 		if !k.measured {
-			pause = min(pause, retry) // the network may not be up yet
+			pause = min(pause, retry) // at start, the network may not be up yet
 		}
 		timer := time.NewTimer(jitter(pause))
 		select {
@@ -67,24 +67,23 @@ func (k *Checker) Run(ctx context.Context) {
 	}
 }
 
-// firstRetry is the pause after the first round if it had no majority. Each
-// further pause is twice as long, up to Interval, until a round has one.
+// firstRetry is the pause after the first round if it had no majority. Each further pause
+// is twice as long, up to Interval, until a round has a majority.
 const firstRetry = 2 * time.Second
 
-// jitter returns d, give or take a tenth, so that many Checkers that were started
+// jitter returns d with a random change of at most 10 %, so that Checkers that were started
 // at the same time do not keep asking at the same time.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }
 
-// round asks every server once, and sets the clock's measurement to what their
-// majority agrees on.
+// round asks every server once, and sets the clock's measurement to that of the majority.
 func (k *Checker) round(ctx context.Context) {
 	k.lookUp(ctx)
 	servers := distinct(k.servers, k.Logger)
 	k.ask(ctx, servers)
 	if ctx.Err() != nil {
-		return // what failed did so because of that
+		return // the errors come from ctx
 	}
 	var measurements []*clock.Measurement
 	for _, s := range servers {
@@ -107,7 +106,7 @@ func (k *Checker) round(ctx context.Context) {
 	k.logContradiction()
 }
 
-// lookUp looks all servers up at once.
+// lookUp looks up all servers concurrently.
 func (k *Checker) lookUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeout)
 	defer cancel()
@@ -118,7 +117,7 @@ func (k *Checker) lookUp(ctx context.Context) {
 	resolving.Wait()
 }
 
-// ask asks at once those of the servers that are due.
+// ask asks the servers that are due, concurrently.
 func (k *Checker) ask(ctx context.Context, servers []*server) {
 	var asking sync.WaitGroup
 	for _, s := range servers {
@@ -146,8 +145,7 @@ func (k *Checker) logMajority(agrees bool) {
 	}
 }
 
-// logContradiction logs whether the servers contradict the kernel, once per
-// change.
+// logContradiction logs whether the servers contradict the kernel, once per change.
 func (k *Checker) logContradiction() {
 	now := k.Clock.Now()
 	q := k.Clock.Quality(now)
@@ -163,6 +161,6 @@ func (k *Checker) logContradiction() {
 	case measured:
 		k.Logger.Info("the time servers agree with the kernel again", "server", m.Server, "offset", m.Offset, "bound", m.Bound)
 	default:
-		k.Logger.Warn("the time servers no longer contradict the kernel: none has answered for long")
+		k.Logger.Warn("the measurement of the time servers has expired; they no longer contradict the kernel")
 	}
 }

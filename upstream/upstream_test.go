@@ -21,18 +21,17 @@ import (
 	"nowd/ntp"
 )
 
-// state is a kernel in it.
+// state is a kernel that reports this state.
 type state clock.State
 
 func (s state) State() (clock.State, error) { return clock.State(s), nil }
 
-// shifted returns a clock that is ahead of the host's, of which the kernel says
-// that it is right to within maxError.
+// shifted returns a clock that is ahead of the host's, with a kernel that reports maxError.
 func shifted(ahead, maxError time.Duration) *clock.Clock {
 	return clock.New(clock.Config{Now: func() time.Time { return time.Now().Add(ahead) }, Kernel: state{MaxError: maxError}})
 }
 
-// timeServer is an NTP server on loopback, which can be told to misbehave.
+// timeServer is an NTP server on loopback that can misbehave.
 type timeServer struct {
 	address string
 	asked   atomic.Int64
@@ -79,7 +78,7 @@ func serve(t *testing.T, c *clock.Clock) *timeServer {
 	return s
 }
 
-// log collects what is logged.
+// log collects log lines.
 type log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -91,7 +90,7 @@ func (l *log) Write(b []byte) (int, error) {
 	return l.b.Write(b)
 }
 
-// take returns what was logged since it was called last.
+// take returns the lines since the last call.
 func (l *log) take() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,7 +105,7 @@ func checker(c *clock.Clock, servers ...*timeServer) (*Checker, *log) {
 		config.Servers = append(config.Servers, s.address)
 	}
 	k := New(config)
-	k.timeout = 10 * time.Second // those that are to answer do; the host may be slow
+	k.timeout = 10 * time.Second // the host may be slow
 	return k, l
 }
 
@@ -127,10 +126,10 @@ func TestAnswersPassBeevik(t *testing.T) {
 			t.Errorf("version %d: %+v", version, r)
 		}
 		if r.ClockOffset.Abs() > r.RootDistance {
-			t.Errorf("version %d: an offset of %v to the same clock, %v away", version, r.ClockOffset, r.RootDistance)
+			t.Errorf("version %d: offset %v from the same clock, root distance %v", version, r.ClockOffset, r.RootDistance)
 		}
 		if r, err := ask(shifted(0, clock.MaxErrorLimit), version); err == nil || r.Leap != beevik.LeapNotInSync {
-			t.Errorf("version %d: a clock that is not synchronised passes: %+v", version, r)
+			t.Errorf("version %d: an unsynchronised clock is accepted: %+v", version, r)
 		}
 	}
 }
@@ -138,13 +137,13 @@ func TestAnswersPassBeevik(t *testing.T) {
 func TestMeasurementFindsTheOffset(t *testing.T) {
 	s := serve(t, shifted(0, 5*time.Millisecond))
 	for _, ahead := range []time.Duration{0, 300 * time.Millisecond, -300 * time.Millisecond, 20 * 365 * 24 * time.Hour} {
-		c := shifted(ahead, clock.MaxErrorLimit) // of which the kernel says nothing
+		c := shifted(ahead, clock.MaxErrorLimit) // without a bound from the kernel
 		k, l := checker(c, s)
 		k.round(t.Context())
 		now := c.Now()
 		earliest, latest, ok := c.Quality(now).Bounds(now)
 		if truth := now.Add(-ahead); !ok || truth.Before(earliest) || truth.After(latest) {
-			t.Errorf("%v ahead: said to be from %v to %v, %v", ahead, now.Sub(latest), now.Sub(earliest), ok)
+			t.Errorf("%v ahead: bounds from %v to %v, %v", ahead, now.Sub(latest), now.Sub(earliest), ok)
 		}
 		m, ok := c.Quality(now).Upstream()
 		if !ok || m.Server != s.address || m.Stratum != 3 || m.RefID != [4]byte{127, 0, 0, 1} || m.Life != 8*time.Minute || m.Bound < 5*time.Millisecond || m.RootDelay <= 0 {
@@ -167,7 +166,7 @@ func TestContradictionIsLoggedOncePerChange(t *testing.T) {
 	k, l := checker(c, s)
 	trusted := func() bool { now := c.Now(); return c.Quality(now).Trusted(now, time.Hour) }
 	if !trusted() {
-		t.Fatal("not trusted before it is checked")
+		t.Fatal("the clock is not trusted before the first round")
 	}
 	for i := range 3 {
 		k.round(t.Context())
@@ -175,17 +174,17 @@ func TestContradictionIsLoggedOncePerChange(t *testing.T) {
 			t.Errorf("round %d: logged: %s", i, got)
 		}
 		if trusted() {
-			t.Error("a clock that is contradicted is trusted")
+			t.Error("a contradicted clock is trusted")
 		}
 	}
-	ahead.Store(0) // slewed, for all that the monotonic clock says
+	ahead.Store(0) // to the monotonic clock this looks like a slew
 	for i := range 3 {
 		k.round(t.Context())
 		if got := l.take(); (got != "") != (i == 0) {
-			t.Errorf("round %d, set right: logged: %s", i, got)
+			t.Errorf("round %d after the correction: logged: %s", i, got)
 		}
 		if !trusted() {
-			t.Error("not trusted again")
+			t.Error("the clock is not trusted after the correction")
 		}
 	}
 }
@@ -208,7 +207,7 @@ func TestFailureIsLoggedOncePerChange(t *testing.T) {
 	for i := range 3 {
 		k.round(t.Context())
 		if got := l.take(); strings.Contains(got, a.address) != (i == 0) {
-			t.Errorf("round %d, answering again: logged: %s", i, got)
+			t.Errorf("round %d after recovery: logged: %s", i, got)
 		}
 	}
 }
@@ -228,10 +227,10 @@ func TestFalsetickerIsOutvoted(t *testing.T) {
 	}
 }
 
-// TestImplausibleAnswersTeachNothing: the first has a precision of 2^40 s, which the
-// library's arithmetic makes 0. The second claims that the server took 1,000 s of an
-// exchange of microseconds, which leaves no round trip for the bound.
-func TestImplausibleAnswersTeachNothing(t *testing.T) {
+// TestImplausibleAnswersAreIgnored: the first has a precision of 2^40 s, which overflows to
+// 0 in the library. The second claims a processing time of 1,000 s in an exchange of
+// microseconds, which leaves no round trip for the bound.
+func TestImplausibleAnswersAreIgnored(t *testing.T) {
 	for name, change := range map[string]func(answer []byte){
 		"precision": func(answer []byte) { answer[3] = 40 },
 		"processing": func(answer []byte) {
@@ -245,7 +244,7 @@ func TestImplausibleAnswersTeachNothing(t *testing.T) {
 		k.timeout = 200 * time.Millisecond
 		k.round(t.Context())
 		if m, ok := c.Quality(c.Now()).Upstream(); ok {
-			t.Errorf("%s: learnt %+v", name, m)
+			t.Errorf("%s: measurement %+v, want none", name, m)
 		}
 		if got := l.take(); !strings.Contains(got, "implausible answer: a "+name) {
 			t.Errorf("%s: logged: %s", name, got)
@@ -253,7 +252,7 @@ func TestImplausibleAnswersTeachNothing(t *testing.T) {
 	}
 }
 
-func TestTwoThatDisagreeTeachNothing(t *testing.T) {
+func TestTwoServersThatDisagreeAreIgnored(t *testing.T) {
 	a, b := serve(t, shifted(0, time.Millisecond)), serve(t, shifted(time.Hour, time.Millisecond))
 	c := shifted(0, time.Second)
 	k, l := checker(c, a, b)
@@ -264,7 +263,7 @@ func TestTwoThatDisagreeTeachNothing(t *testing.T) {
 		}
 	}
 	if m, ok := c.Quality(c.Now()).Upstream(); ok {
-		t.Errorf("learnt %+v", m)
+		t.Errorf("measurement %+v, want none", m)
 	}
 }
 
@@ -273,7 +272,7 @@ func TestKissesAreHeeded(t *testing.T) {
 	k, l := checker(shifted(0, time.Second), s)
 	rate, deny := "RATE", "DENY"
 	s.kiss.Store(&rate)
-	for range 10 { // asked, left alone for 1, asked, for 2, asked, for 4
+	for range 10 { // asked, skipped for 1, asked, skipped for 2, asked, skipped for 4
 		k.round(t.Context())
 	}
 	if n := s.asked.Load(); n != 3 {
@@ -284,15 +283,15 @@ func TestKissesAreHeeded(t *testing.T) {
 		k.round(t.Context())
 	}
 	if n := s.asked.Load(); n != 4 {
-		t.Errorf("asked %d times, in spite of DENY", n)
+		t.Errorf("asked %d times in 20 rounds, want 4: DENY was ignored", n)
 	}
-	for range maxSkip { // its name may stand for another one by then
+	for range maxSkip { // by then the name may resolve to another server
 		k.round(t.Context())
 	}
 	if n := s.asked.Load(); n != 5 {
-		t.Errorf("asked %d times, though a long time has passed", n)
+		t.Errorf("asked %d times after maxSkip more rounds, want 5", n)
 	}
-	if got := l.take(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "asked too often") || !strings.Contains(got, "backing off") {
+	if got := l.take(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "asks for fewer requests") || !strings.Contains(got, "backing off") {
 		t.Errorf("logged: %s", got)
 	}
 }
@@ -301,20 +300,20 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	s := serve(t, shifted(0, time.Millisecond))
 	s.silent.Store(true)
 	k, l := checker(shifted(0, time.Second), s)
-	k.timeout = time.Hour // it is the context that ends the question
+	k.timeout = time.Hour // so that only the context ends the exchange
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); k.Run(ctx) }()
 	for deadline := time.Now().Add(10 * time.Second); s.asked.Load() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("nobody is asked")
+			t.Fatal("no server was asked")
 		}
 	}
 	cancel()
 	select {
 	case <-done:
 	case <-time.After(10 * time.Second):
-		t.Fatal("it goes on")
+		t.Fatal("Run did not return")
 	}
 	if got := l.take(); got != "" {
 		t.Errorf("logged: %s", got)
@@ -344,7 +343,7 @@ func TestPausesAreJittered(t *testing.T) {
 		least, most = min(least, d), max(most, d)
 	}
 	if least < 90*time.Second || least > 92*time.Second || most > 110*time.Second || most < 108*time.Second {
-		t.Errorf("from %v to %v", least, most)
+		t.Errorf("pauses from %v to %v, want 90s to 110s", least, most)
 	}
 }
 
@@ -365,9 +364,8 @@ func TestUnreachableServerIsAnError(t *testing.T) {
 	}
 }
 
-// TestServerNamedTwiceCountsOnce: a falseticker cannot outvote an honest server by
-// having two names, or by being spelt in two ways. An honest one by two names decides
-// nothing either.
+// TestServerNamedTwiceCountsOnce: two names or two spellings of one address do not give a
+// server two votes.
 func TestServerNamedTwiceCountsOnce(t *testing.T) {
 	good, liar := serve(t, shifted(0, time.Millisecond)), serve(t, shifted(time.Hour, time.Millisecond))
 	_, port, _ := net.SplitHostPort(liar.address)
@@ -392,19 +390,20 @@ func TestServerNamedTwiceCountsOnce(t *testing.T) {
 			k.round(t.Context())
 		}
 		if m, ok := c.Quality(c.Now()).Upstream(); ok {
-			t.Errorf("%v: learnt %+v", servers, m)
+			t.Errorf("%v: measurement %+v, want none", servers, m)
 		}
 		if n := liar.asked.Load() - asked; n != 3 {
 			t.Errorf("%v: asked %d times in 3 rounds", servers, n)
 		}
-		if got := l.take(); strings.Count(got, "given twice") > 1 || !strings.Contains(got, "no majority") {
+		if got := l.take(); strings.Count(got, "configured twice") > 1 || !strings.Contains(got, "no majority") {
 			t.Errorf("%v: logged: %s", servers, got)
 		}
 	}
 }
 
-// A name that cannot be looked up for a while is still the server that it was.
-func TestServerNamedTwiceCountsOnceWithoutItsName(t *testing.T) {
+// TestServerNamedTwiceCountsOnceIfItsLookUpFails: the name keeps the address of its last
+// successful look-up.
+func TestServerNamedTwiceCountsOnceIfItsLookUpFails(t *testing.T) {
 	s := serve(t, shifted(0, time.Millisecond))
 	var down atomic.Bool
 	c := shifted(0, time.Second)
@@ -419,11 +418,11 @@ func TestServerNamedTwiceCountsOnceWithoutItsName(t *testing.T) {
 	for i := range 4 {
 		down.Store(i > 0)
 		k.round(t.Context())
-		if got := l.take(); strings.Contains(got, "no majority") || strings.Contains(got, "given twice") != (i == 0) {
+		if got := l.take(); strings.Contains(got, "no majority") || strings.Contains(got, "configured twice") != (i == 0) {
 			t.Errorf("round %d: logged: %s", i, got)
 		}
 	}
 	if _, ok := c.Quality(c.Now()).Upstream(); !ok {
-		t.Error("learnt nothing")
+		t.Error("no measurement")
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"nowd/answer"
 )
 
-// BenchmarkProgram is a run of the program, from its first instruction to its
-// verdict, as the kernel measures it with two readings of the clock. Between two
-// runs there is a system call, which has its share of the processor's caches.
-// A request is answered or, the last one, passed: it is for another port.
+// BenchmarkProgram measures a run of the program from its first instruction to its verdict.
+// The kernel measures it with two readings of the clock. The system call between two runs
+// uses some of the processor's caches. The program answers each request except "others",
+// which is to another port.
 func BenchmarkProgram(b *testing.B) {
 	for name, frame := range map[string][]byte{
 		"text/IPv4": ask(false, textPort, []byte("hi\n")), "text/IPv6": ask(true, textPort, []byte("hi\n")),
@@ -37,7 +37,7 @@ func BenchmarkProgram(b *testing.B) {
 			slices.Sort(took)
 			b.ReportMetric(float64(took[len(took)/2]), "p50-ns")
 			b.ReportMetric(float64(took[len(took)*99/100]), "p99-ns")
-			b.ReportMetric(0, "ns/op") // which has the system call
+			b.ReportMetric(0, "ns/op") // it would include the system call
 		})
 	}
 }

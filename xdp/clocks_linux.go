@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readClocks reads the host's clocks: clock_gettime(2). It tries a few times, for
-// the process may be stopped between two of them.
+// readClocks reads the host's clocks: clock_gettime(2). It reads them several times and
+// returns the reading with the least slack, since the process may be preempted in between.
 func readClocks() (best clocks, err error) {
 	best.slack = math.MaxInt64
 	for range 5 {

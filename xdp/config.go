@@ -8,10 +8,10 @@ import (
 	"nowd/clock"
 )
 
-// RefreshInterval is how often the facts are to be written while there is traffic.
+// RefreshInterval is how often the caller must call Refresh while there is traffic.
 const RefreshInterval = time.Second
 
-// Protocol is what the program answers, as a bit.
+// Protocol is a protocol that the program answers, as a bit.
 type Protocol uint32
 
 const (
@@ -19,8 +19,8 @@ const (
 	NTP
 )
 
-// Endpoint is an address at which a protocol is served by sockets, too. The
-// unspecified address stands for all of its family.
+// Endpoint is an address at which nowd's sockets serve a protocol. The unspecified address
+// stands for all addresses of its family.
 type Endpoint struct {
 	Protocol Protocol
 	Addr     netip.Addr
@@ -29,20 +29,20 @@ type Endpoint struct {
 // Config configures a Driver.
 type Config struct {
 	Interface string
-	Generic   bool // the kernel runs the program, not the driver
+	Generic   bool // the kernel runs the program instead of the driver
 
-	Clock    *clock.Clock // of the host
-	Text     *answer.Text // nil if the program is not to answer it
+	Clock    *clock.Clock // the host's clock
+	Text     *answer.Text // nil if the program does not answer text
 	TextPort uint16
-	NTP      *answer.NTP // likewise
+	NTP      *answer.NTP // nil if the program does not answer NTP
 	NTPPort  uint16
 
 	Ports      []uint16 // the service's own ports: guard.Config
-	MinRequest int      // the least length of a request for text, in bytes
-	LongestRun int      // the greatest number of answers in a run: guard's breaker; 0 for no breaker
-	Source     Limit    // of each source
-	Total      Limit    // of all sources together
+	MinRequest int      // minimum length of a text request, in bytes
+	LongestRun int      // maximum number of answers in a run: guard's breaker; 0 for no breaker
+	Source     Limit    // rate limit of each source
+	Total      Limit    // rate limit of all sources together
 }
 
-// Limit is a number of answers a second, and at once. The zero Limit is none.
+// Limit is a rate limit in answers per second, with a burst. The zero Limit is no limit.
 type Limit struct{ Rate, Burst int }

@@ -1,19 +1,19 @@
-// Package xdp answers datagrams in the driver of a network interface, before the
-// kernel has made anything of them: XDP, the eXpress Data Path of Linux.
+// Package xdp answers datagrams in the driver of a network interface, before the kernel's
+// network stack sees them: XDP, the eXpress Data Path of Linux.
 //
-// A program in the kernel (program_linux.go) answers two requests: of NTP those of
-// 48 bytes, and of text those that are shorter than all words, with the default
-// form. It knows the time from the kernel, and all else from facts (memory_linux.go),
-// which are written once a second while there is traffic, and expire after three.
-// Whatever it does not plainly know how to answer it passes on as it came, and the
-// sockets answer: other requests, options, fragments, extension headers, VLANs,
-// addresses that are not the interface's, and everything when the facts have
-// expired or the clock was stepped.
+// An eBPF program (program_linux.go) answers two kinds of requests: NTP requests of 48
+// bytes, and text requests that are shorter than every word, with the default form. It
+// reads the time from the kernel. Everything else that it needs is in facts
+// (memory_linux.go), which nowd writes once a second while there is traffic, and which
+// expire after three seconds.
 //
-// The answers are those of package answer, byte for byte. The rules about sources
-// and the limits are those of package guard; of what is over a limit, a third is
-// left to the sockets.
+// The program passes all other frames unchanged to the sockets: other requests, IP
+// options, fragments, extension headers, VLANs, addresses that are not the interface's,
+// and every frame while the facts are expired or after the clock was stepped.
 //
-// The program does not judge a request's UDP checksum: what comes from another
-// network namespace of the same host has none that is complete.
+// The answers are those of package answer, byte for byte. The rules about sources and the
+// rate limits are those of package guard.
+//
+// The program does not check a request's UDP checksum: a datagram from another network
+// namespace of the same host has an incomplete one.
 package xdp

@@ -10,39 +10,41 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"nowd/guard"
 )
 
-// bucket returns l in the program's form.
-func (l Limit) bucket() limit {
+// limiter returns the parameters of guard's limiter, which is for one source.
+func (l Limit) limiter() limit {
 	if l.Rate == 0 {
 		return limit{}
 	}
-	interval := max(1, int64(time.Second)/int64(l.Rate))
-	return limit{interval: interval, tolerance: int64(l.Burst-1) * interval}
+	p := guard.ParametersOf(l.Rate, l.Burst)
+	return limit{interval: p.Interval, tolerance: p.Tolerance, reserve: p.Reserve}
 }
 
-// chance returns a limit above which chance decides: guard's limiter.
-func (l limit) chance() limit {
-	l.reserve = l.interval + l.tolerance/4
-	return l
+// bucket returns the parameters of guard's Bucket, which is for all sources together.
+func (l Limit) bucket() limit {
+	p := l.limiter()
+	p.reserve = 0
+	return p
 }
 
-// Driver is the program on an interface, and the memory that it shares with this
-// process. Its methods belong to one goroutine, but for Stats, Attached and String.
+// Driver is a program attached to an interface, and the memory that it shares with this
+// process. Only one goroutine may call its methods, except Stats, Attached and String.
 type Driver struct {
 	config   Config
 	index    int // of the interface
 	loaded   *loaded
 	link     link.Link
 	writer   writer
-	monitor  int // the descriptor
+	monitor  int // descriptor of openMonitor; -1 once closed
 	station  station
 	attached atomic.Bool
 }
 
-// Attach has the driver of an interface run the program, until Close, or until the
-// process ends. The program answers nothing before Refresh. The error says what to
-// do about it.
+// Attach attaches the program to an interface, until Stop or until the process ends. The
+// program answers nothing before the first Refresh. An error says what is missing.
 func Attach(c Config) (*Driver, error) {
 	d := &Driver{config: c, monitor: -1, writer: writer{clock: c.Clock, text: c.Text, ntp: c.NTP}}
 	if err := d.attach(); err != nil {
@@ -61,10 +63,10 @@ func (d *Driver) attach() error {
 	}
 	in, err := net.InterfaceByName(d.config.Interface)
 	if err != nil {
-		return errors.New("there is no such interface")
+		return errors.New("no such interface")
 	}
 	d.index = in.Index
-	// Before the addresses are read, so that no change is missed.
+	// Open the monitor before reading the addresses, so that no change is missed.
 	if d.monitor, err = openMonitor(); err != nil {
 		return err
 	}
@@ -93,33 +95,33 @@ func (d *Driver) attach() error {
 	return explain(err)
 }
 
-// rules returns what the program is made for.
+// rules returns the parameters of the program.
 func (c *Config) rules(cpus int) (*rules, error) {
-	r := &rules{ownPorts: c.Ports, minRequest: c.MinRequest, longest: c.LongestRun, source: c.Source.bucket().chance(), total: c.Total.bucket(), cpus: cpus}
+	r := &rules{ownPorts: c.Ports, minRequest: c.MinRequest, longest: c.LongestRun, source: c.Source.limiter(), total: c.Total.bucket(), cpus: cpus}
 	if c.NTP != nil {
 		r.ntpPort = c.NTPPort
 	}
 	if c.Text != nil {
-		// All seconds have the same layout.
+		// The layout is the same for every second.
 		if l, ok := c.Text.Layout(time.Unix(1e9, 0)); ok && c.MinRequest <= maxText {
 			r.textPort, r.before, r.digits = c.TextPort, len(l.Before), l.Digits
 		}
 	}
 	if r.ntpPort == 0 && r.textPort == 0 {
-		return nil, errors.New("it has nothing to answer: neither NTP nor text in a form that is one time")
+		return nil, errors.New("nothing to answer: NTP is off, and text is off, has a default form that is not a single time, or has a minimum request of more than 3 bytes")
 	}
 	return r, nil
 }
 
-// The errors of Attach that name what is missing.
+// Errors of Attach for a missing requirement.
 var (
-	errKernel = errors.New("the kernel is older than 6.1")
-	errPermit = errors.New("the capabilities CAP_BPF and CAP_NET_ADMIN are needed")
-	errDriver = errors.New("the driver has no XDP: add \",generic\" to have the kernel do it, which saves less")
-	errTaken  = errors.New("the interface has an XDP program already")
+	errKernel = errors.New("the kernel is older than Linux 6.1")
+	errPermit = errors.New("CAP_BPF and CAP_NET_ADMIN are required")
+	errDriver = errors.New("the driver does not support XDP: append \",generic\" to run the program in the kernel, which saves less CPU time")
+	errTaken  = errors.New("the interface already has an XDP program")
 )
 
-// explain names what an error of the kernel means.
+// explain wraps an error of the kernel with the requirement that it stands for.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES) && !isVerifierError(err):
@@ -137,8 +139,7 @@ func isVerifierError(err error) bool {
 	return errors.As(err, &ve)
 }
 
-// checkKernel returns an error if the kernel does not have all that the program
-// calls.
+// checkKernel returns an error if the kernel lacks a function that the program calls.
 func checkKernel() error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -147,7 +148,7 @@ func checkKernel() error {
 	return checkRelease(unix.ByteSliceToString(u.Release[:]))
 }
 
-// checkRelease returns an error if Linux of a release has no bpf_ktime_get_tai_ns:
+// checkRelease returns an error if a release of Linux lacks bpf_ktime_get_tai_ns of
 // bpf-helpers(7).
 func checkRelease(release string) error {
 	var major, minor int
@@ -157,7 +158,7 @@ func checkRelease(release string) error {
 	return nil
 }
 
-// Refresh writes the facts: what is true now, and where the protocols are served.
+// Refresh writes current facts. endpoints are the addresses of nowd's open sockets.
 func (d *Driver) Refresh(endpoints []Endpoint) error {
 	c, err := readClocks()
 	if err != nil {
@@ -167,28 +168,29 @@ func (d *Driver) Refresh(endpoints []Endpoint) error {
 	return nil
 }
 
-// Forget has the program answer nothing until the next Refresh. It still knows where
-// the protocols are served, so that it can count what it leaves to the sockets.
+// Forget makes the program answer nothing until the next Refresh. The program keeps the
+// endpoints, to count the requests that it passes to the sockets (Stats.Stale).
 func (d *Driver) Forget(endpoints []Endpoint) {
 	var s slot
 	s.setStation(d.station, endpoints)
 	d.loaded.facts.write(s)
 }
 
-// write writes the slot that is not current, and makes it so.
+// write writes the slot that is not current, and makes it current.
 func (f *facts) write(s slot) {
 	next := f.generation + 1
 	f.slots[next%2] = s
 	atomic.StoreUint64(&f.generation, next)
 }
 
-// Monitor returns the descriptor that is readable when something about an
-// interface has changed.
+// Monitor returns a descriptor that is readable after a change to any interface. The
+// caller then calls Changed.
 func (d *Driver) Monitor() int { return d.monitor }
 
-// Changed reads from the monitor, and takes note of what has changed. It reports
-// whether the facts have to be written anew. If the interface is gone, the driver is
-// not attached any more, for good.
+// Changed reads messages from the monitor, and updates the interface's addresses. It
+// reports whether the caller must call Refresh or Forget. If the interface was removed,
+// the driver is detached permanently. Changed reads a bounded number of messages; the
+// monitor stays readable if there are more.
 func (d *Driver) Changed() bool {
 	if !readMonitor(d.monitor, d.index) || !d.attached.Load() {
 		return false
@@ -202,11 +204,11 @@ func (d *Driver) Changed() bool {
 	return true
 }
 
-// Attached reports whether the interface is still there. Any goroutine may call it.
+// Attached reports whether the program is attached. Any goroutine may call it.
 func (d *Driver) Attached() bool { return d.attached.Load() }
 
-// String returns the interface's name, and the mode, as NOWD_XDP has them. Any
-// goroutine may call it.
+// String returns the interface and the mode, in the syntax of NOWD_XDP. Any goroutine may
+// call it.
 func (d *Driver) String() string {
 	if d.config.Generic {
 		return d.config.Interface + ",generic"
@@ -214,7 +216,7 @@ func (d *Driver) String() string {
 	return d.config.Interface
 }
 
-// Stop takes the program off the interface. The counters remain.
+// Stop detaches the program from the interface. Stats remains valid.
 func (d *Driver) Stop() {
 	d.attached.Store(false)
 	if d.link != nil {
@@ -226,8 +228,7 @@ func (d *Driver) Stop() {
 	}
 }
 
-// Close takes the program off the interface, and gives the memory back. Nothing
-// may be called after that.
+// Close detaches the program and releases its memory. No method may be called after Close.
 func (d *Driver) Close() {
 	d.Stop()
 	if d.loaded != nil {
@@ -235,7 +236,7 @@ func (d *Driver) Close() {
 	}
 }
 
-// Stats returns the counts of a protocol. Any goroutine may call it.
+// Stats returns a snapshot of a protocol's counters. Any goroutine may call it.
 func (d *Driver) Stats(p Protocol) (s Stats) {
 	for i := range d.loaded.cpus {
 		c := &d.loaded.cpus[i].counters[p>>1]

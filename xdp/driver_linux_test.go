@@ -16,8 +16,8 @@ import (
 	"nowd/clock"
 )
 
-// inNamespace has the test go on in a network namespace of its own, which has a
-// pair of interfaces, veth0 and veth1. The thread ends with the test.
+// inNamespace moves the test to a new network namespace with a pair of interfaces, veth0
+// and veth1. The thread ends with the test.
 func inNamespace(t *testing.T) {
 	t.Helper()
 	newBench(t, answer.DateTime, nil) // skips the test without root
@@ -28,7 +28,7 @@ func inNamespace(t *testing.T) {
 	run(t, "ip link set lo up")
 	run(t, "ip link add veth0 type veth peer name veth1")
 	for _, name := range []string{"veth0", "veth1"} {
-		run(t, "ip link set "+name+" addrgenmode none") // no addresses but those of the test
+		run(t, "ip link set "+name+" addrgenmode none") // only the test adds addresses
 		run(t, "ip link set "+name+" up")
 	}
 	run(t, "ip addr add 192.0.2.1/24 dev veth0")
@@ -52,40 +52,40 @@ func testConfig(name string, generic bool) Config {
 	}
 }
 
-func TestAttachesToAnInterfaceAndLeavesNothing(t *testing.T) {
+func TestCloseDetachesTheProgram(t *testing.T) {
 	inNamespace(t)
-	for _, generic := range []bool{false, true, false} { // nothing is left, or the next one could not attach
+	for _, generic := range []bool{false, true, false} { // Attach fails if a program is still attached
 		d, err := Attach(testConfig("veth0", generic))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, second := range []bool{false, true} {
 			if _, err := Attach(testConfig("veth0", second)); !errors.Is(err, errTaken) {
-				t.Errorf("generic %v, and then %v: %v", generic, second, err)
+				t.Errorf("generic %v, then %v: error %v, want %v", generic, second, err, errTaken)
 			}
 		}
 		if !d.Attached() || d.Stats(NTP) != (Stats{}) || d.Stats(Text) != (Stats{}) {
-			t.Errorf("attached %v, %+v", d.Attached(), d.Stats(NTP))
+			t.Errorf("attached: %v, %+v", d.Attached(), d.Stats(NTP))
 		}
 		d.Close()
 	}
 }
 
-func TestErrorsOfAttachSayWhatToDo(t *testing.T) {
+func TestErrorsOfAttachSayWhatIsMissing(t *testing.T) {
 	inNamespace(t)
-	if _, err := Attach(testConfig("veth7", false)); err == nil || err.Error() != "there is no such interface" {
+	if _, err := Attach(testConfig("veth7", false)); err == nil || err.Error() != "no such interface" {
 		t.Error(err)
 	}
 	run(t, "ip link add link veth1 name macvlan0 type macvlan")
 	if _, err := Attach(testConfig("macvlan0", false)); !errors.Is(err, errDriver) {
-		t.Errorf("macvlan has no XDP: %v", err)
+		t.Errorf("macvlan, which does not support XDP: %v", err)
 	}
 	if d, err := Attach(testConfig("macvlan0", true)); err != nil {
 		t.Errorf("generic: %v", err)
 	} else {
 		d.Close()
 	}
-	if _, err := Attach(testConfig("lo", true)); err == nil || err.Error() != "it is no Ethernet interface" {
+	if _, err := Attach(testConfig("lo", true)); err == nil || err.Error() != "not an Ethernet interface" {
 		t.Error(err)
 	}
 	c := testConfig("veth0", false)
@@ -108,13 +108,13 @@ func TestAddressesAreFollowed(t *testing.T) {
 	if !has("192.0.2.1") || !has("2001:db8::1") {
 		t.Errorf("%v", d.station.addrs)
 	}
-	// The kernel may tell of a change a moment later.
+	// The kernel may report a change a moment later.
 	change := func(command string, done func() bool) {
 		t.Helper()
 		run(t, command)
 		for deadline := time.Now().Add(15 * time.Second); !done(); {
 			if time.Now().After(deadline) {
-				t.Fatalf("%s: not noticed: %+v", command, d.station)
+				t.Fatalf("%s: the change was not noticed: %+v", command, d.station)
 			}
 			_, _ = unix.Poll([]unix.PollFd{{Fd: int32(d.Monitor()), Events: unix.POLLIN}}, 1000)
 			d.Changed()
@@ -128,14 +128,14 @@ func TestAddressesAreFollowed(t *testing.T) {
 	before := d.station
 	d.Changed()
 	if !reflect.DeepEqual(before, d.station) {
-		t.Errorf("another interface counts: %+v", d.station)
+		t.Errorf("a change of another interface changed the addresses: %+v", d.station)
 	}
 	change("ip link del veth0", func() bool { return !d.Attached() })
 	if d.Attached() || len(d.station.addrs) > 0 {
-		t.Errorf("attached to an interface that is gone: %v", d.station.addrs)
+		t.Errorf("still attached to a removed interface: %v", d.station.addrs)
 	}
 	if d.Changed() {
-		t.Error("an interface that is gone changes")
+		t.Error("Changed reports a change of a removed interface")
 	}
 }
 

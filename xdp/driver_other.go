@@ -4,11 +4,11 @@ package xdp
 
 import "errors"
 
-// Driver is for Linux alone: Attach returns none.
+// Driver exists only on Linux.
 type Driver struct{}
 
-// Attach returns an error: only Linux has XDP.
-func Attach(Config) (*Driver, error) { return nil, errors.New("only Linux has XDP") }
+// Attach returns an error on this system.
+func Attach(Config) (*Driver, error) { return nil, errors.New("XDP requires Linux") }
 
 func (d *Driver) Refresh([]Endpoint) error { return nil }
 func (d *Driver) Forget([]Endpoint)        {}

@@ -10,40 +10,40 @@ import (
 )
 
 const (
-	// lifetime is how long the facts are true enough: the kernel's view of its clock
-	// may be as old, and a leap second must not come up in between.
+	// lifetime is how long facts are valid. It is so short that the kernel's clock state
+	// in an answer may be that old, and that no leap second appears within it.
 	lifetime = 3 * time.Second
 
-	// leapMargin is how long before the end of a day with a leap second the sockets
-	// take over. A second that is left out ends the day a second early.
+	// leapMargin is how long before the end of a day with a leap second the facts expire.
+	// A deleted leap second ends the day one second early.
 	leapMargin = 2 * time.Second
 
-	// sameClock is how far apart two readings of the same clock may be, one after the
-	// other.
+	// sameClock is the maximum difference between successive readings of nowd's clock and
+	// the kernel's for them to count as the same clock.
 	sameClock = 50 * time.Millisecond
 )
 
-// station is what the interface is on its link.
+// station is the addresses of the interface.
 type station struct {
 	mac   [6]byte
 	addrs []netip.Addr
 }
 
-// clocks is a reading of the host's clocks at one moment, in nanoseconds.
+// clocks is a reading of the host's clocks, in nanoseconds.
 type clocks struct {
 	utc, tai, mono int64
-	slack          int64 // how far apart the moments may be
+	slack          int64 // maximum time between the readings
 }
 
 // writer makes facts.
 type writer struct {
 	clock *clock.Clock
-	text  *answer.Text // nil if the program answers none
-	ntp   *answer.NTP  // likewise
+	text  *answer.Text // nil if the program does not answer text
+	ntp   *answer.NTP  // nil if the program does not answer NTP
 }
 
-// slot returns the facts at a reading of the clocks. They have expired already if
-// the sockets' answers have another clock than the program.
+// slot returns the facts for a reading of the clocks. The facts are expired if the
+// sockets' answers use another clock than the program.
 func (w *writer) slot(c clocks, st station, endpoints []Endpoint) (s slot) {
 	now := w.clock.Now()
 	s.setStation(st, endpoints)
@@ -65,13 +65,13 @@ func (w *writer) slot(c clocks, st station, endpoints []Endpoint) (s slot) {
 	return s
 }
 
-// endOfDay returns when t's day ends in UTC, which is when leap seconds come.
+// endOfDay returns the end of t's day in UTC, where leap seconds occur.
 func endOfDay(t time.Time) time.Time {
 	const day = 24 * time.Hour
 	return t.UTC().Truncate(day).Add(day)
 }
 
-// setStation sets the addresses of the interface, and what is served there.
+// setStation sets the addresses of the interface, and the protocols served at each.
 func (s *slot) setStation(st station, endpoints []Endpoint) {
 	copy(s.mac[:], st.mac[:])
 	v4, v6 := s.ipv4[:0], s.ipv6[:0]
@@ -91,7 +91,7 @@ func (s *slot) setStation(st station, endpoints []Endpoint) {
 	}
 }
 
-// set sets f to a header, and to the growth of its root dispersion.
+// set sets f to a header and the growth of its root dispersion.
 func (f *ntpFacts) set(p ntp.Packet, g clock.Growth) {
 	b := p.AppendTo(nil)
 	f.leapMode, f.stratum, f.precision = b[0], b[1], b[3]
@@ -105,7 +105,7 @@ func (f *ntpFacts) set(p ntp.Packet, g clock.Growth) {
 	}
 }
 
-// set sets f to the layouts of the second of now and of those after it.
+// set sets f to the layouts of now's second and the following ones.
 func (f *textFacts) set(text *answer.Text, now time.Time) {
 	f.second = now.Truncate(time.Second).UnixNano()
 	for i := range f.lines {

@@ -10,8 +10,8 @@ import (
 	"nowd/clock"
 )
 
-// TestRandomFramesAreTreatedAsByTheModel: for a million frames, plain ones, broken
-// ones and noise, the verdict, the counters and every byte are as the model says.
+// TestRandomFramesAreTreatedAsByTheModel: for a million frames, valid ones, broken ones and
+// noise, the verdict, the counters and every byte equal the model's.
 func TestRandomFramesAreTreatedAsByTheModel(t *testing.T) {
 	frames := 1_000_000
 	if testing.Short() {
@@ -27,7 +27,7 @@ func TestRandomFramesAreTreatedAsByTheModel(t *testing.T) {
 		b.zone = time.FixedZone("", (rng.IntN(105)-48)*900)
 		refreshed := time.Time{}
 		for range frames / len(forms) {
-			if time.Since(refreshed) > 300*time.Millisecond { // the model has no kernel that ages
+			if time.Since(refreshed) > 300*time.Millisecond { // in the model, the clock state does not age
 				b.kernel.state = clock.State{MaxError: time.Duration(rng.Int64N(int64(20 * time.Second))), Offset: time.Duration(rng.Int64N(2001) - 1000), Faulty: rng.IntN(4) == 0}
 				b.measure = nil
 				if rng.IntN(2) == 0 {
@@ -46,17 +46,16 @@ func TestRandomFramesAreTreatedAsByTheModel(t *testing.T) {
 		}
 		stopped += b.stopped
 	}
-	t.Logf("%d of %d frames were answered; the machine stopped the program %d times", answered, frames, stopped)
+	t.Logf("%d of %d frames were answered; %d runs were delayed", answered, frames, stopped)
 	if answered < frames/4 || answered > frames*3/4 {
 		t.Errorf("%d of %d frames were answered: the frames are not well mixed", answered, frames)
 	}
 	if stopped > frames/100 {
-		t.Errorf("the program was not sure of the clock %d times", stopped)
+		t.Errorf("%d runs passed the frame as stale", stopped)
 	}
 }
 
-// randomFrame returns a frame that may be plain in all respects, but for none or a
-// few changes.
+// randomFrame returns a valid frame with no changes or a few.
 func randomFrame(rng *rand.Rand) []byte {
 	pick := func(from ...string) netip.Addr { return netip.MustParseAddr(from[rng.IntN(len(from))]) }
 	port := func(usual uint16) uint16 {
@@ -105,15 +104,15 @@ func randomFrame(rng *rand.Rand) []byte {
 		f = append(f, make([]byte, rng.IntN(25))...)
 	}
 	switch rng.IntN(24) {
-	case 0, 1, 2: // a bit
+	case 0, 1, 2: // flip a bit
 		f[rng.IntN(len(f))] ^= 1 << rng.IntN(8)
-	case 3: // a byte of the headers
+	case 3: // change a byte of the headers
 		f[rng.IntN(min(len(f), 62))] = byte(rng.Uint32())
-	case 4: // cut
+	case 4: // truncate
 		f = f[:14+rng.IntN(len(f)-13)]
-	case 5: // longer
+	case 5: // extend
 		f = append(f, make([]byte, 1+rng.IntN(100))...)
-	case 6: // tagged, once or twice
+	case 6: // add one or two VLAN tags
 		for range 1 + rng.IntN(2) {
 			f = append(append(append([]byte(nil), f[:12]...), 0x81, 0, 0, byte(rng.Uint32())), f[12:]...)
 		}
@@ -122,7 +121,7 @@ func randomFrame(rng *rand.Rand) []byte {
 		for i := range f {
 			f[i] = byte(rng.Uint32())
 		}
-	case 8: // a field of the IPv4 header, with its checksum made anew
+	case 8: // flip a bit of the IPv4 header, with a correct checksum
 		if f[12] == 8 && f[13] == 0 && len(f) >= 34 {
 			f[14+rng.IntN(10)] ^= 1 << rng.IntN(8)
 			f[24], f[25] = 0, 0

@@ -32,7 +32,7 @@ var (
 
 const textPort, ntpPort = 3333, 123
 
-// bench is a program in the kernel that no interface runs, and its model.
+// bench is a program in the kernel that is attached to no interface, and its model.
 type bench struct {
 	t testing.TB
 	*loaded
@@ -45,11 +45,11 @@ type bench struct {
 	form    answer.Form
 	newline bool
 	zone    *time.Location
-	stopped int // how often the machine stopped the program
+	stopped int // number of runs that the machine delayed
 	out     [2048]byte
 }
 
-// fakeKernel is a kernel in a state of choice.
+// fakeKernel reports a given clock state.
 type fakeKernel struct {
 	state clock.State
 	err   error
@@ -57,15 +57,15 @@ type fakeKernel struct {
 
 func (k fakeKernel) State() (clock.State, error) { return k.state, k.err }
 
-// newBench loads a program that answers text in a form, and NTP. change changes
-// its configuration.
+// newBench loads a program that answers text in a form, and NTP. change, if not nil,
+// changes its configuration.
 func newBench(t testing.TB, form answer.Form, change func(c *Config)) *bench {
 	t.Helper()
 	if unix.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
-			t.Fatal("needs root, to load a program into the kernel")
+			t.Fatal("loading a program into the kernel needs root")
 		}
-		t.Skip("needs root, to load a program into the kernel")
+		t.Skip("loading a program into the kernel needs root")
 	}
 	b := &bench{
 		t: t, form: form, newline: true, zone: time.UTC,
@@ -95,7 +95,7 @@ func newBench(t testing.TB, form answer.Form, change func(c *Config)) *bench {
 	return b
 }
 
-// newWriter returns a writer whose clock stands at a time.
+// newWriter returns a writer whose clock stands still at a time.
 func (b *bench) newWriter(at time.Time) writer {
 	at = at.Round(0)
 	c := clock.New(clock.Config{Now: func() time.Time { return at }, Kernel: b.kernel})
@@ -127,9 +127,9 @@ func (b *bench) refresh() {
 	}
 }
 
-// run runs the program, and returns its verdict and what it made of the frame. If
-// the machine stopped the program between its readings of the clock, so that it
-// could not be sure of them, run runs it again.
+// run runs the program, and returns its verdict and the resulting frame. If the machine
+// delayed the program between its readings of the clock, so that it passed the frame as
+// stale, run repeats the run.
 func (b *bench) run(frame []byte) (verdict uint32, out []byte) {
 	b.t.Helper()
 	for range 10 {
@@ -157,8 +157,8 @@ func (b *bench) runOnce(frame []byte) (verdict uint32, out []byte) {
 	return verdict, o.DataOut
 }
 
-// expect runs the program, and compares verdict, counter, and every byte with what
-// the model says. It returns the answer, or nil if there is none.
+// expect runs the program, and compares the verdict, the counters and every byte with the
+// model's. It returns the answer, or nil if there is none.
 func (b *bench) expect(frame []byte) []byte {
 	b.t.Helper()
 	p, ok := b.model.parse(frame)
@@ -193,7 +193,7 @@ func (b *bench) expect(frame []byte) []byte {
 	if wanted := b.model.answer(frame, p, received, sent); !bytes.Equal(out, wanted) {
 		b.t.Fatalf("% x got\n% x, want\n% x", frame, out, wanted)
 	}
-	// As finely as the form tells.
+	// To the form's resolution.
 	unit := time.Nanosecond
 	if p.protocol == Text {
 		unit = []time.Duration{answer.DateTime: time.Microsecond, answer.RFC3339: 1, answer.Unix: time.Second, answer.UnixMS: time.Millisecond, answer.UnixUS: time.Microsecond, answer.UnixNS: 1}[b.form]
@@ -216,20 +216,20 @@ func (b *bench) sum() (s row) {
 	return s
 }
 
-// times returns the times that an answer carries. A text answer has one.
+// times returns the times in an answer. A text answer has one.
 func (b *bench) times(p packet, out []byte) (received, sent time.Time, err error) {
 	if len(out) < p.size {
 		return received, sent, errors.New("too short")
 	}
 	size := int(binary.BigEndian.Uint16(out[p.size-4:])) - 8
 	if size < 0 || size > len(out)-p.size {
-		return received, sent, fmt.Errorf("%d bytes", size)
+		return received, sent, fmt.Errorf("wrong length of the datagram: %d bytes", size)
 	}
 	data := out[p.size:][:size]
 	if p.protocol == NTP {
 		answer, ok := ntp.Parse(data)
 		if !ok {
-			return received, sent, fmt.Errorf("%d bytes", len(data))
+			return received, sent, fmt.Errorf("not an NTP packet: %d bytes", len(data))
 		}
 		now := time.Now()
 		return answer.Receive.Near(now), answer.Transmit.Near(now), nil
@@ -265,10 +265,10 @@ func frame(src, dst netip.AddrPort, request []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, src.Port())
 	b = binary.BigEndian.AppendUint16(b, dst.Port())
 	b = binary.BigEndian.AppendUint16(b, length)
-	return append(append(b, 0xca, 0xfe), request...) // only a part of a checksum, as on a veth
+	return append(append(b, 0xca, 0xfe), request...) // an incomplete checksum, as on a veth
 }
 
-// ask returns a frame from one of the clients to us.
+// ask returns a frame from a client to this host.
 func ask(v6 bool, port uint16, request []byte) []byte {
 	src, dst := theirs4, ours4
 	if v6 {
@@ -277,7 +277,7 @@ func ask(v6 bool, port uint16, request []byte) []byte {
 	return frame(netip.AddrPortFrom(src, 40000), netip.AddrPortFrom(dst, port), request)
 }
 
-// ntpRequest returns a client's request of a version.
+// ntpRequest returns a client's NTP request of a version.
 func ntpRequest(version uint8) []byte {
 	p := ntp.Packet{Leap: ntp.LeapUnsynchronized, Version: version, Mode: ntp.ModeClient, Poll: 6, Transmit: 0xfeedfacecafebeef}
 	return p.AppendTo(nil)

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readStation reads the addresses of an interface: rtnetlink(7).
+// readStation returns the addresses of an interface: rtnetlink(7).
 func readStation(index int) (st station, err error) {
 	in, err := net.InterfaceByIndex(index)
 	if err != nil {
 		return st, err
 	}
 	if copy(st.mac[:], in.HardwareAddr) != len(st.mac) || len(in.HardwareAddr) != len(st.mac) {
-		return st, errors.New("it is no Ethernet interface")
+		return st, errors.New("not an Ethernet interface")
 	}
 	rib, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
 	if err != nil {
@@ -43,8 +43,9 @@ func readStation(index int) (st station, err error) {
 	return st, nil
 }
 
-// localAddr returns the host's address. It returns false if the host does not have
-// it yet: duplicate address detection (RFC 4862) goes on, or has failed.
+// localAddr returns the host's address in a message's attributes. It returns false if the
+// host may not use the address: duplicate address detection (RFC 4862) is in progress or
+// has failed.
 func localAddr(attrs []syscall.NetlinkRouteAttr) (a netip.Addr, ok bool) {
 	for _, attr := range attrs {
 		switch attr.Attr.Type {
@@ -52,7 +53,7 @@ func localAddr(attrs []syscall.NetlinkRouteAttr) (a netip.Addr, ok bool) {
 			if len(attr.Value) >= 4 && binary.NativeEndian.Uint32(attr.Value)&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
 				return a, false
 			}
-		case unix.IFA_LOCAL: // before IFA_ADDRESS, which is the other end's of a point-to-point link
+		case unix.IFA_LOCAL: // takes precedence over IFA_ADDRESS, the peer's address on a point-to-point link
 			a, ok = netip.AddrFromSlice(attr.Value)
 		case unix.IFA_ADDRESS:
 			if !ok {
@@ -63,8 +64,8 @@ func localAddr(attrs []syscall.NetlinkRouteAttr) (a netip.Addr, ok bool) {
 	return a, ok
 }
 
-// indexOf returns the interface's index of a message's ifinfomsg or ifaddrmsg,
-// which is at the same place in both.
+// indexOf returns the interface index in an ifinfomsg or ifaddrmsg. It is at the same
+// offset in both.
 func indexOf(data []byte) int {
 	if len(data) < 8 {
 		return 0
@@ -72,8 +73,8 @@ func indexOf(data []byte) int {
 	return int(int32(binary.NativeEndian.Uint32(data[4:])))
 }
 
-// openMonitor opens a socket that receives a message whenever a link or an address
-// changes: rtnetlink(7).
+// openMonitor opens a socket that receives a message after each change of a link or an
+// address: rtnetlink(7).
 func openMonitor() (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -87,18 +88,22 @@ func openMonitor() (fd int, err error) {
 	return fd, nil
 }
 
-// readMonitor reads all messages, and reports whether one is about the interface,
-// or some were lost.
+// maxMonitorReads is the maximum number of reads from the monitor in one event. Each
+// change of any interface on the host is a message.
+const maxMonitorReads = 16
+
+// readMonitor reads at most maxMonitorReads times. It reports whether a message is about
+// the interface, or messages were lost.
 func readMonitor(fd, index int) (changed bool) {
 	b := make([]byte, 1<<16)
-	for {
+	for range maxMonitorReads {
 		n, _, err := unix.Recvfrom(fd, b, 0)
-		if errors.Is(err, unix.ENOBUFS) {
+		if errors.Is(err, unix.ENOBUFS) { // the kernel dropped messages
 			changed = true
 			continue
 		}
 		if err != nil {
-			return changed
+			break
 		}
 		messages, err := syscall.ParseNetlinkMessage(b[:n])
 		changed = changed || err != nil
@@ -106,4 +111,5 @@ func readMonitor(fd, index int) (changed bool) {
 			changed = changed || indexOf(m.Data) == index
 		}
 	}
+	return changed
 }

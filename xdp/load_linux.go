@@ -8,15 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How many sources have a bucket, and how many flows a run, at a time: as many as
-// guard's. The one that was seen least recently makes room, as the kernel has it,
-// more or less.
+// The sizes of the tables of sources and flows, as in guard. The kernel evicts
+// approximately the least recently used entry.
 const (
 	numSources = 16384
 	numFlows   = 32768
 )
 
-// loaded is the program in the kernel, and its memory.
+// loaded is a program in the kernel, and its memory.
 type loaded struct {
 	program *ebpf.Program
 	facts   *facts
@@ -25,12 +24,12 @@ type loaded struct {
 	mapped  [][]byte
 }
 
-// load has the kernel verify the program and make its maps.
+// load makes the program's maps and loads the program into the kernel, which verifies it.
 func load(r *rules) (_ *loaded, err error) {
 	l := &loaded{}
 	maps := make(map[string]*ebpf.Map)
 	defer func() {
-		for _, m := range maps { // the program and the mappings hold them
+		for _, m := range maps { // the program and the mappings keep them alive
 			_ = m.Close()
 		}
 		if err != nil {
@@ -80,8 +79,7 @@ func load(r *rules) (_ *loaded, err error) {
 	return l, nil
 }
 
-// mmap maps the value of an array's only element: mmap(2), BPF_F_MMAPABLE of
-// bpf(2).
+// mmap maps the only element of an array into memory: mmap(2), BPF_F_MMAPABLE of bpf(2).
 func (l *loaded) mmap(m *ebpf.Map, size uintptr) (unsafe.Pointer, error) {
 	b, err := unix.Mmap(m.FD(), 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
@@ -91,7 +89,7 @@ func (l *loaded) mmap(m *ebpf.Map, size uintptr) (unsafe.Pointer, error) {
 	return unsafe.Pointer(unsafe.SliceData(b)), nil
 }
 
-// close gives the program and the mappings back. It must not be attached any more.
+// close releases the program and the mappings. The program must be detached.
 func (l *loaded) close() {
 	for _, b := range l.mapped {
 		_ = unix.Munmap(b)

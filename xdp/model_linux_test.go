@@ -10,7 +10,7 @@ import (
 	"nowd/answer"
 )
 
-// model is the program, said once more in Go, in the plainest way.
+// model is a second, simple implementation of the program, in Go.
 type model struct {
 	rules   *rules
 	station station
@@ -22,15 +22,14 @@ type model struct {
 // packet is a frame that the program may answer.
 type packet struct {
 	protocol Protocol
-	size     int // of the headers, with that of UDP
+	size     int // of all headers
 	src, dst netip.Addr
 	sport    uint16
 	dport    uint16
 	request  []byte
 }
 
-// parse returns the packet that a frame holds. It returns false if the frame is for
-// the sockets.
+// parse returns the packet in a frame. It returns false if the program must pass the frame.
 func (m *model) parse(frame []byte) (p packet, ok bool) {
 	if len(frame) < 14 {
 		return p, false
@@ -66,7 +65,7 @@ func (m *model) parse(frame []byte) (p packet, ok bool) {
 	switch {
 	case int(binary.BigEndian.Uint16(b[4:])) != datagram || datagram < 8 || datagram > len(b):
 		return p, false
-	case datagram < len(b) && len(frame) > 64: // what follows is more than padding
+	case datagram < len(b) && len(frame) > 64: // the rest is more than padding
 		return p, false
 	case !bytes.Equal(eth[:6], m.station.mac[:]) || eth[6]&1 != 0:
 		return p, false
@@ -95,7 +94,7 @@ func (m *model) isRequest(p packet) bool {
 	return mode == 3 && 1 <= version && version <= 4
 }
 
-// dropped reports whether guard drops what comes from such a port.
+// dropped reports whether guard drops datagrams from p's source port, and the counter.
 func (m *model) dropped(p packet) (counter int, dropped bool) {
 	switch {
 	case p.protocol == NTP && p.sport == 123:
@@ -106,7 +105,7 @@ func (m *model) dropped(p packet) (counter int, dropped bool) {
 	return countOwnPort, slices.Contains(m.rules.ownPorts, p.sport)
 }
 
-// answer returns the frame that answers a packet, which the frame is.
+// answer returns the frame that answers packet p in frame.
 func (m *model) answer(frame []byte, p packet, received, sent time.Time) []byte {
 	var data []byte
 	if p.protocol == NTP {
@@ -146,7 +145,7 @@ func (m *model) answer(frame []byte, p packet, received, sent time.Time) []byte 
 	return out
 }
 
-// checksum is that of RFC 1071. It is 0 of what has its checksum in it.
+// checksum returns the checksum of RFC 1071. It is 0 for data that includes its checksum.
 func checksum(b []byte) uint16 {
 	sum := uint32(0)
 	for i, c := range b {

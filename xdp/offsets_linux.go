@@ -2,7 +2,7 @@ package xdp
 
 import "unsafe"
 
-// Where the program finds what memory_linux.go lays out, in bytes.
+// Offsets and sizes of the types in memory_linux.go, in bytes, for the program.
 const (
 	factsSlots = int16(unsafe.Offsetof(facts{}.slots))
 	sizeofSlot = int32(unsafe.Sizeof(slot{}))
@@ -16,7 +16,7 @@ const (
 
 	slotIPv4       = int16(unsafe.Offsetof(slot{}.ipv4))
 	slotIPv6       = int16(unsafe.Offsetof(slot{}.ipv6))
-	sizeofIPv4Addr = int16(unsafe.Sizeof(ipv4Addr{})) // the address, and what it serves
+	sizeofIPv4Addr = int16(unsafe.Sizeof(ipv4Addr{}))
 	sizeofIPv6Addr = int16(unsafe.Sizeof(ipv6Addr{}))
 
 	slotNTP       = int16(unsafe.Offsetof(slot{}.ntp))
@@ -42,10 +42,10 @@ const (
 	lineLength   = int16(unsafe.Offsetof(line{}.length))
 
 	countsTotal = uint32(unsafe.Offsetof(counts{}.total))
-	countsCPUs  = uint32(unsafe.Sizeof(counts{})) // they follow it
+	countsCPUs  = uint32(unsafe.Sizeof(counts{})) // where the first cpu is
 	sizeofCPU   = int32(unsafe.Sizeof(cpu{}))
 
-	cpuWork        = int16(unsafe.Offsetof(cpu{}.work)) // the counters are at the beginning
+	cpuWork        = int16(unsafe.Offsetof(cpu{}.work)) // cpu.counters is at offset 0
 	workAnswer     = cpuWork + int16(unsafe.Offsetof(work{}.answer))
 	workReceived   = cpuWork + int16(unsafe.Offsetof(work{}.received))
 	workSent       = cpuWork + int16(unsafe.Offsetof(work{}.sent))

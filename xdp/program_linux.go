@@ -9,48 +9,46 @@ import (
 	"github.com/cilium/ebpf/asm"
 )
 
-// rules is what the program is made for. It does not change.
+// rules holds the parameters of a program. They are constants in its code.
 type rules struct {
 	textPort, ntpPort uint16 // 0 if the program does not answer the protocol
 	ownPorts          []uint16
-	minRequest        int // the least length of a request for text, in bytes
+	minRequest        int // minimum length of a text request, in bytes
 	before, digits    int // of a text answer's Layout
-	longest           int // answers in a run: guard's breaker; 0 for no breaker
+	longest           int // maximum number of answers in a run: guard's breaker; 0 for no breaker
 	source, total     limit
 	cpus              int
 }
 
-// limit is a token bucket in the form of guard's: a bucket is its theoretical
-// arrival time (TAT). All are nanoseconds. An interval of 0 is no limit.
+// limit holds the parameters of a token bucket: guard's limiter. The state of a bucket is
+// its theoretical arrival time (TAT). All are in nanoseconds. An interval of 0 is no limit.
 type limit struct {
 	interval  int64 // between two tokens
 	tolerance int64 // how far the TAT may be ahead of the time
-	reserve   int64 // how far it may be ahead of that, by chance: guard's limiter
+	reserve   int64 // beyond tolerance, chance decides up to here; 0 for no chance
 }
 
-// maxText is the length of the longest request for text that the program answers.
-// All words are longer, so such a datagram asks for the default form.
+// maxText is the length of the longest text request that the program answers, in bytes. All
+// words are longer, so such a request gets the default form.
 const maxText = 3
 
-// maxPadded is the length of the longest frame that may have more bytes than its
-// IP packet: padding up to Ethernet's least length, and four bytes of a VLAN tag
-// that is gone.
+// maxPadded is the length of the longest frame that may be longer than its IP packet:
+// padding to Ethernet's minimum, plus the four bytes of a removed VLAN tag.
 const maxPadded = 64
 
-// The registers that keep their values over calls.
+// The registers that calls preserve.
 const (
-	ctx   = asm.R6 // struct xdp_md
-	udp   = asm.R7 // the UDP header in the frame
-	known = asm.R8 // the current slot of facts
-	mine  = asm.R9 // what belongs to the CPU
+	ctx     = asm.R6 // struct xdp_md
+	udp     = asm.R7 // the UDP header in the frame
+	current = asm.R8 // the current slot of facts
+	percpu  = asm.R9 // the CPU's memory: cpu
 )
 
-// The program's stack, in bytes from its top. It is for what the verifier has to
-// know the value of: which way the program has gone.
+// Stack offsets. The stack holds the values that the verifier must track.
 const (
 	stackHeader   = -8  // offset of the UDP header in the frame: udp4 or udp6
 	stackProtocol = -16 // protocolText or protocolNTP
-	stackSaved    = -40 // three registers, over a call
+	stackSaved    = -40 // three registers, saved during a call
 )
 
 // Offsets in a frame.
@@ -61,12 +59,12 @@ const (
 	udp6      = ip + 40
 )
 
-// program returns the program. facts, counts, sources and flows are the names of its
-// maps.
+// program returns the program's code. The names of its maps are facts, counts, sources and
+// flows.
 //
-// It passes to the sockets whatever it does not plainly know how to answer, as it
-// came: no byte of the frame is changed before the last check. The answer is made
-// in memory of the CPU's, and copied into the frame at last.
+// The program passes every frame that it cannot answer unchanged to the sockets. To that
+// end it makes the answer in the CPU's memory, and copies it into the frame after the last
+// check.
 func (r *rules) program() asm.Instructions {
 	return slices.Concat(
 		r.parse(),
@@ -80,8 +78,8 @@ func (r *rules) program() asm.Instructions {
 	)
 }
 
-// parse finds the UDP header of what is sent to one of the ports. It is all that
-// other traffic costs.
+// parse finds the UDP header of a datagram to one of the ports. All other traffic ends
+// here.
 func (r *rules) parse() asm.Instructions {
 	p := asm.Instructions{
 		asm.Mov.Reg(ctx, asm.R1),
@@ -92,7 +90,7 @@ func (r *rules) parse() asm.Instructions {
 		asm.JGT.Reg(asm.R3, asm.R2, "pass"),
 		asm.LoadMem(asm.R4, udp, etherType, asm.Half),
 		asm.JEq.Imm(asm.R4, wire16(0x0800), "ipv4"),
-		asm.JNE.Imm(asm.R4, wire16(0x86dd), "pass"), // VLANs too: a tag names another link, with addresses of its own
+		asm.JNE.Imm(asm.R4, wire16(0x86dd), "pass"), // this includes VLAN tags: a VLAN is another link with its own addresses
 
 		// IPv6, UDP without extension headers.
 		asm.Mov.Reg(asm.R3, udp),
@@ -128,51 +126,50 @@ func (r *rules) parse() asm.Instructions {
 	return append(p, asm.Ja.Label("pass"))
 }
 
-// readFacts finds the counters of the CPU, reads the clock, and finds the current
-// slot.
+// readFacts finds the CPU's memory, reads the clock, and finds the current slot.
 func (r *rules) readFacts() asm.Instructions {
 	return asm.Instructions{
 		asm.StoreMem(asm.RFP, stackProtocol, asm.R1, asm.DWord).WithSymbol("ours"),
 		asm.FnGetSmpProcessorId.Call(),
 		asm.JGE.Imm(asm.R0, int32(r.cpus), "pass"),
 		asm.Mul.Imm(asm.R0, sizeofCPU),
-		asm.LoadMapValue(mine, 0, countsCPUs).WithReference("counts"),
-		asm.Add.Reg(mine, asm.R0),
+		asm.LoadMapValue(percpu, 0, countsCPUs).WithReference("counts"),
+		asm.Add.Reg(percpu, asm.R0),
 
 		asm.FnKtimeGetTaiNs.Call(),
 
-		// The address of the slot depends on the generation, so no CPU reads the
-		// slot first.
-		asm.LoadMapValue(known, 0, 0).WithReference("facts"),
-		asm.LoadMem(asm.R1, known, 0, asm.DWord),
-		asm.StoreMem(mine, workGeneration, asm.R1, asm.DWord),
+		// The slot's address depends on the generation, so no CPU can read the slot
+		// before it.
+		asm.LoadMapValue(current, 0, 0).WithReference("facts"),
+		asm.LoadMem(asm.R1, current, 0, asm.DWord),
+		asm.StoreMem(percpu, workGeneration, asm.R1, asm.DWord),
 		asm.And.Imm(asm.R1, 1),
 		asm.Mul.Imm(asm.R1, sizeofSlot),
-		asm.Add.Reg(known, asm.R1),
-		asm.Add.Imm(known, int32(factsSlots)),
+		asm.Add.Reg(current, asm.R1),
+		asm.Add.Imm(current, int32(factsSlots)),
 
-		asm.LoadMem(asm.R1, known, slotTAIUTC, asm.DWord),
+		asm.LoadMem(asm.R1, current, slotTAIUTC, asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
-		asm.StoreMem(mine, workReceived, asm.R0, asm.DWord),
+		asm.StoreMem(percpu, workReceived, asm.R0, asm.DWord),
 
 		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
 		asm.JEq.Imm(asm.R1, udp6, "judge ipv6"),
 	}
 }
 
-// judgeIPv4 sees to it that the packet is whole, plain, and from one host to this
+// judgeIPv4 checks that the packet is complete, not a fragment, and from one host to this
 // one. It stores the source's key.
 func judgeIPv4() asm.Instructions {
 	const header = ip - udp4
 	p := asm.Instructions{
-		// The packet holds the datagram and nothing else.
+		// The packet contains only the datagram.
 		asm.LoadMem(asm.R1, udp, header+2, asm.Half),
 		asm.HostTo(asm.BE, asm.R1, asm.Half),
 		asm.LoadMem(asm.R2, udp, 4, asm.Half),
 		asm.HostTo(asm.BE, asm.R2, asm.Half),
 		asm.Add.Imm(asm.R2, 20),
 		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
-		// No fragment: all but DF is 0.
+		// Not a fragment: all bits except DF are 0.
 		asm.LoadMem(asm.R1, udp, header+6, asm.Half),
 		asm.And.Imm(asm.R1, wire16(0xbfff)),
 		asm.JNE.Imm(asm.R1, 0, "pass"),
@@ -186,59 +183,59 @@ func judgeIPv4() asm.Instructions {
 	p = append(p, asm.JNE.Imm(asm.R1, math.MaxUint16, "pass"))
 	p = append(p, judgeEthernet(-udp4)...)
 	p = append(p,
-		// The source is not of 0/8 or 127/8, multicast or reserved.
+		// The source is not in 0/8 or 127/8, multicast or reserved.
 		asm.LoadMem(asm.R1, udp, header+12, asm.Byte),
 		asm.JEq.Imm(asm.R1, 0, "pass"),
 		asm.JEq.Imm(asm.R1, 127, "pass"),
 		asm.JGE.Imm(asm.R1, 224, "pass"),
-		// The destination is an address of ours, and the source is none.
+		// The destination is an address of the interface, and the source is not.
 		asm.LoadMem(asm.R1, udp, header+12, asm.Word),
 		asm.LoadMem(asm.R2, udp, header+16, asm.Word),
 		asm.Mov.Imm(asm.R0, 0))
 	for i := range maxAddrs {
 		addr := slotIPv4 + int16(i)*sizeofIPv4Addr
 		p = append(p,
-			asm.LoadMem(asm.R3, known, addr, asm.Word),
+			asm.LoadMem(asm.R3, current, addr, asm.Word),
 			asm.JEq.Imm(asm.R3, 0, "addressed4"),
 			asm.JEq.Reg(asm.R3, asm.R1, "pass"),
 			skip(asm.JNE.Reg(asm.R3, asm.R2, ""), 1),
-			asm.LoadMem(asm.R0, known, addr+4, asm.Word))
+			asm.LoadMem(asm.R0, current, addr+4, asm.Word))
 	}
 	return append(p,
 		asm.LoadMem(asm.R5, asm.RFP, stackProtocol, asm.DWord).WithSymbol("addressed4"),
 		asm.And.Reg(asm.R0, asm.R5),
 		asm.JEq.Imm(asm.R0, 0, "pass"),
-		// As guard.Source has it.
+		// The key is guard.Source.
 		asm.LoadImm(asm.R2, -1<<32, asm.DWord),
 		asm.Or.Reg(asm.R1, asm.R2),
-		asm.StoreMem(mine, workSource, asm.R1, asm.DWord),
+		asm.StoreMem(percpu, workSource, asm.R1, asm.DWord),
 		asm.Ja.Label("judge request"))
 }
 
-// judgeIPv6 does the same.
+// judgeIPv6 is judgeIPv4 for IPv6.
 func judgeIPv6() asm.Instructions {
 	const header = ip - udp6
 	p := asm.Instructions{
 		asm.LoadMem(asm.R1, udp, header, asm.Byte).WithSymbol("judge ipv6"),
 		asm.RSh.Imm(asm.R1, 4),
 		asm.JNE.Imm(asm.R1, 6, "pass"),
-		// The packet holds the datagram and nothing else.
+		// The packet contains only the datagram.
 		asm.LoadMem(asm.R1, udp, header+4, asm.Half),
 		asm.LoadMem(asm.R2, udp, 4, asm.Half),
 		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
-		// The checksum may not be left out.
+		// The UDP checksum is mandatory.
 		asm.LoadMem(asm.R1, udp, 6, asm.Half),
 		asm.JEq.Imm(asm.R1, 0, "pass"),
 	}
 	p = append(p, judgeEthernet(-udp6)...)
 	p = append(p,
-		// The source is not of ::/64, which has the unspecified address, loopback and
-		// those of IPv4, and not multicast.
+		// The source is not multicast and not in ::/64, which contains the unspecified
+		// address, loopback and the IPv4-mapped addresses.
 		asm.LoadMem(asm.R1, udp, header+8, asm.Byte),
 		asm.JEq.Imm(asm.R1, 0xff, "pass"),
 		asm.LoadMem(asm.R1, udp, header+8, asm.DWord),
 		asm.JEq.Imm(asm.R1, 0, "pass"),
-		// The destination is an address of ours, and the source is none.
+		// The destination is an address of the interface, and the source is not.
 		asm.LoadMem(asm.R2, udp, header+16, asm.DWord),
 		asm.LoadMem(asm.R3, udp, header+24, asm.DWord),
 		asm.LoadMem(asm.R4, udp, header+32, asm.DWord),
@@ -246,51 +243,51 @@ func judgeIPv6() asm.Instructions {
 	for i := range maxAddrs {
 		addr := slotIPv6 + int16(i)*sizeofIPv6Addr
 		p = append(p,
-			asm.LoadMem(asm.R5, known, addr, asm.DWord),
+			asm.LoadMem(asm.R5, current, addr, asm.DWord),
 			asm.JEq.Imm(asm.R5, 0, "addressed6"),
 			skip(asm.JNE.Reg(asm.R5, asm.R1, ""), 2),
-			asm.LoadMem(asm.R5, known, addr+8, asm.DWord),
+			asm.LoadMem(asm.R5, current, addr+8, asm.DWord),
 			asm.JEq.Reg(asm.R5, asm.R2, "pass"),
-			asm.LoadMem(asm.R5, known, addr, asm.DWord),
+			asm.LoadMem(asm.R5, current, addr, asm.DWord),
 			skip(asm.JNE.Reg(asm.R5, asm.R3, ""), 3),
-			asm.LoadMem(asm.R5, known, addr+8, asm.DWord),
+			asm.LoadMem(asm.R5, current, addr+8, asm.DWord),
 			skip(asm.JNE.Reg(asm.R5, asm.R4, ""), 1),
-			asm.LoadMem(asm.R0, known, addr+16, asm.DWord))
+			asm.LoadMem(asm.R0, current, addr+16, asm.DWord))
 	}
 	return append(p,
 		asm.LoadMem(asm.R5, asm.RFP, stackProtocol, asm.DWord).WithSymbol("addressed6"),
 		asm.And.Reg(asm.R0, asm.R5),
 		asm.JEq.Imm(asm.R0, 0, "pass"),
 		asm.HostTo(asm.BE, asm.R1, asm.DWord),
-		asm.StoreMem(mine, workSource, asm.R1, asm.DWord))
+		asm.StoreMem(percpu, workSource, asm.R1, asm.DWord))
 }
 
-// judgeEthernet sees to it that the frame is for the interface and from one
-// station. frame is where the frame begins, from the UDP header on.
+// judgeEthernet checks that the destination is the interface's MAC address and the source
+// is unicast. frame is the offset of the frame from the UDP header.
 func judgeEthernet(frame int16) asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMem(asm.R1, udp, frame, asm.Word),
-		asm.LoadMem(asm.R2, known, slotMAC, asm.Word),
+		asm.LoadMem(asm.R2, current, slotMAC, asm.Word),
 		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
 		asm.LoadMem(asm.R1, udp, frame+4, asm.Half),
-		asm.LoadMem(asm.R2, known, slotMAC+4, asm.Half),
+		asm.LoadMem(asm.R2, current, slotMAC+4, asm.Half),
 		asm.JNE.Reg(asm.R1, asm.R2, "pass"),
 		asm.LoadMem(asm.R1, udp, frame+6, asm.Byte),
 		asm.JSet.Imm(asm.R1, 1, "pass"),
 	}
 }
 
-// judgeRequest sees to it that the datagram is as long as it says and a request.
+// judgeRequest checks that the datagram is as long as its header says, and is a request.
 func (r *rules) judgeRequest() asm.Instructions {
 	return asm.Instructions{
 		asm.Mov.Reg(asm.R1, ctx).WithSymbol("judge request"),
 		asm.FnXdpGetBuffLen.Call(),
-		asm.StoreMem(mine, workFrame, asm.R0, asm.DWord),
+		asm.StoreMem(percpu, workFrame, asm.R0, asm.DWord),
 		asm.LoadMem(asm.R1, asm.RFP, stackHeader, asm.DWord),
 		asm.LoadMem(asm.R2, udp, 4, asm.Half),
 		asm.HostTo(asm.BE, asm.R2, asm.Half),
 		asm.Add.Reg(asm.R1, asm.R2),
-		asm.JGT.Reg(asm.R1, asm.R0, "pass"), // it is cut off
+		asm.JGT.Reg(asm.R1, asm.R0, "pass"), // truncated
 		skip(asm.JEq.Reg(asm.R1, asm.R0, ""), 1),
 		asm.JGT.Imm(asm.R0, maxPadded, "pass"),
 		asm.LoadMem(asm.R3, asm.RFP, stackProtocol, asm.DWord),
@@ -306,12 +303,12 @@ func (r *rules) judgeRequest() asm.Instructions {
 		asm.Add.Imm(asm.R3, 8+48),
 		asm.JGT.Reg(asm.R3, asm.R2, "pass"),
 		asm.LoadMem(asm.R1, udp, 8, asm.Byte),
-		// Version 1 without a leap indicator is white space to guard, which then reads
-		// on: what follows may be an answer as text.
+		// The first byte of version 1 with leap indicator 0 is white space. guard skips
+		// it and checks whether the rest is a text answer, so the sockets must decide.
 		asm.JEq.Imm(asm.R1, 1<<3|3, "pass"),
 		asm.Mov.Reg(asm.R2, asm.R1),
 		asm.And.Imm(asm.R2, 7),
-		asm.JNE.Imm(asm.R2, 3, "pass"), // no client
+		asm.JNE.Imm(asm.R2, 3, "pass"), // not client mode
 		asm.RSh.Imm(asm.R1, 3),
 		asm.And.Imm(asm.R1, 7),
 		asm.JEq.Imm(asm.R1, 0, "pass"),
@@ -319,26 +316,26 @@ func (r *rules) judgeRequest() asm.Instructions {
 	}
 }
 
-// judgeFacts sees to it that the facts hold. From here on the datagram counts.
+// judgeFacts checks that the facts are valid. From here on the datagram is counted.
 func judgeFacts() asm.Instructions {
 	return asm.Instructions{
-		asm.LoadMem(asm.R1, mine, workReceived, asm.DWord).WithSymbol("judge facts"),
-		asm.LoadMem(asm.R2, known, slotWritten, asm.DWord),
+		asm.LoadMem(asm.R1, percpu, workReceived, asm.DWord).WithSymbol("judge facts"),
+		asm.LoadMem(asm.R2, current, slotWritten, asm.DWord),
 		asm.JSGT.Reg(asm.R2, asm.R1, "stale"),
-		asm.LoadMem(asm.R2, known, slotExpires, asm.DWord),
+		asm.LoadMem(asm.R2, current, slotExpires, asm.DWord),
 		asm.JSLE.Reg(asm.R2, asm.R1, "stale"),
 	}
 }
 
-// judgeSource drops what comes from a service: guard's rules about ports.
+// judgeSource drops datagrams from ports of services: guard's rules about ports.
 func (r *rules) judgeSource() asm.Instructions {
 	p := asm.Instructions{
 		asm.LoadMem(asm.R1, udp, 0, asm.Half),
 		asm.HostTo(asm.BE, asm.R1, asm.Half),
-		asm.StoreMem(mine, workPort, asm.R1, asm.DWord),
+		asm.StoreMem(percpu, workPort, asm.R1, asm.DWord),
 		asm.LoadMem(asm.R2, asm.RFP, stackProtocol, asm.DWord),
 		skip(asm.JNE.Imm(asm.R2, protocolNTP, ""), 1),
-		asm.JEq.Imm(asm.R1, 123, "judge flow"), // clients of NTP may ask from there
+		asm.JEq.Imm(asm.R1, 123, "judge flow"), // NTP clients may use source port 123
 		asm.JLT.Imm(asm.R1, 1024, "source port"),
 	}
 	for _, port := range r.ownPorts {
@@ -346,32 +343,32 @@ func (r *rules) judgeSource() asm.Instructions {
 	}
 	return append(p,
 		asm.FnKtimeGetNs.Call().WithSymbol("judge flow"),
-		asm.StoreMem(mine, workMono, asm.R0, asm.DWord))
+		asm.StoreMem(percpu, workMono, asm.R0, asm.DWord))
 }
 
-// judgeFlow ends conversations without end: guard's breaker. The state of a flow is
-// seen in the upper half and run in the lower.
+// judgeFlow ends reply loops: guard's breaker. The map value of a flow is its seen in the
+// upper half and its run in the lower.
 func (r *rules) judgeFlow() asm.Instructions {
 	if r.longest == 0 {
 		return nil
 	}
 	return slices.Concat(lookUp("flows", "known flow"), asm.Instructions{
-		asm.LoadMem(asm.R3, mine, workMono, asm.DWord),
+		asm.LoadMem(asm.R3, percpu, workMono, asm.DWord),
 		asm.RSh.Imm(asm.R3, seenUnit),
 		asm.LSh.Imm(asm.R3, 32),
 		asm.Add.Imm(asm.R3, 1),
-		asm.StoreMem(mine, workValue, asm.R3, asm.DWord),
+		asm.StoreMem(percpu, workValue, asm.R3, asm.DWord),
 	}, insert("flows"), asm.Instructions{
 		asm.Ja.Label("judge rate"),
 
 		asm.LoadMem(asm.R1, asm.R0, 0, asm.DWord).WithSymbol("known flow"),
-		asm.LoadMem(asm.R3, mine, workMono, asm.DWord),
+		asm.LoadMem(asm.R3, percpu, workMono, asm.DWord),
 		asm.RSh.Imm(asm.R3, seenUnit),
 		asm.Mov.Reg(asm.R2, asm.R1),
 		asm.RSh.Imm(asm.R2, 32),
 		asm.Mov.Reg(asm.R4, asm.R3),
-		asm.Sub.Reg32(asm.R4, asm.R2), // how long ago it was seen
-		asm.Mov.Reg32(asm.R1, asm.R1), // the run
+		asm.Sub.Reg32(asm.R4, asm.R2), // time since seen
+		asm.Mov.Reg32(asm.R1, asm.R1), // run
 		asm.LSh.Imm(asm.R3, 32),
 		skip(asm.JLE.Imm(asm.R4, window, ""), 1),
 		asm.Mov.Imm(asm.R1, 0),
@@ -399,21 +396,21 @@ func (r *rules) judgeFlow() asm.Instructions {
 	})
 }
 
-// As guard has them: the unit of seen is 2^26 ns, and the window 10 s.
+// As in guard's breaker: the unit of seen is 2^26 ns, and the window is 10 s.
 const (
 	seenUnit = 26
 	window   = 10_000_000_000>>seenUnit + 1
 )
 
-// judgeRate takes a token from the source's bucket, and one from that of all
-// sources. Where another CPU takes one at the same moment, the sockets decide.
+// judgeRate takes a token from the source's bucket, and one from that of all sources. If
+// another CPU updates a bucket at the same time, the program passes the frame.
 func (r *rules) judgeRate() asm.Instructions {
 	p := asm.Instructions{nothing().WithSymbol("judge rate")}
 	if r.source.interval > 0 {
 		p = slices.Concat(p, lookUp("sources", "known source"), asm.Instructions{
-			asm.LoadMem(asm.R3, mine, workMono, asm.DWord),
+			asm.LoadMem(asm.R3, percpu, workMono, asm.DWord),
 			asm.Add.Imm(asm.R3, int32(r.source.interval)),
-			asm.StoreMem(mine, workValue, asm.R3, asm.DWord),
+			asm.StoreMem(percpu, workValue, asm.R3, asm.DWord),
 		}, insert("sources"), asm.Instructions{
 			asm.Ja.Label("judge total"),
 
@@ -428,26 +425,27 @@ func (r *rules) judgeRate() asm.Instructions {
 	return p
 }
 
-// lookUp looks the source, or its flow, up in a map. If it is there, R0 becomes the
-// address of its value, and the program jumps to known.
-func lookUp(name, known string) asm.Instructions {
+// lookUp looks up the source or flow in a map. If the map contains it, lookUp sets R0 to
+// the address of its value and jumps to found. The key of a source is the first half of the
+// key of its flows.
+func lookUp(name, found string) asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMapPtr(asm.R1, 0).WithReference(name),
-		asm.Mov.Reg(asm.R2, mine),
+		asm.Mov.Reg(asm.R2, percpu),
 		asm.Add.Imm(asm.R2, int32(workSource)),
 		asm.FnMapLookupElem.Call(),
-		asm.JNE.Imm(asm.R0, 0, known),
+		asm.JNE.Imm(asm.R0, 0, found),
 	}
 }
 
-// insert puts the source, or its flow, into a map, with the new value. The one that
-// was used least recently makes room.
+// insert adds the source or flow to a map, with the value in work. The map evicts its
+// least recently used entry.
 func insert(name string) asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMapPtr(asm.R1, 0).WithReference(name),
-		asm.Mov.Reg(asm.R2, mine),
+		asm.Mov.Reg(asm.R2, percpu),
 		asm.Add.Imm(asm.R2, int32(workSource)),
-		asm.Mov.Reg(asm.R3, mine),
+		asm.Mov.Reg(asm.R3, percpu),
 		asm.Add.Imm(asm.R3, int32(workValue)),
 		asm.Mov.Imm(asm.R4, 0), // BPF_ANY
 		asm.FnMapUpdateElem.Call(),
@@ -456,9 +454,9 @@ func insert(name string) asm.Instructions {
 
 // take takes a token from the bucket at R1, or jumps to over: guard's limiter.
 func (l limit) take(over string) asm.Instructions {
-	lucky, take := over+", lucky", over+", not"
+	lucky, take := over+", lucky", "within "+over
 	p := asm.Instructions{
-		asm.LoadMem(asm.R3, mine, workMono, asm.DWord),
+		asm.LoadMem(asm.R3, percpu, workMono, asm.DWord),
 		asm.LoadMem(asm.R0, asm.R1, 0, asm.DWord),
 		asm.Mov.Reg(asm.R2, asm.R0), // becomes max(TAT, now)
 		skip(asm.JSGE.Reg(asm.R2, asm.R3, ""), 1),
@@ -472,7 +470,7 @@ func (l limit) take(over string) asm.Instructions {
 	if l.reserve == 0 {
 		p = append(p, asm.Ja.Label(over))
 	} else {
-		// Both are made so small that the product fits.
+		// Shift reserve and over right, so that the product fits into 64 bits.
 		shift := max(0, bits.Len64(uint64(l.reserve))-31)
 		p = append(p,
 			asm.LoadImm(asm.R5, l.reserve, asm.DWord),
@@ -494,27 +492,27 @@ func (l limit) take(over string) asm.Instructions {
 	return append(p,
 		asm.Add.Imm(asm.R2, int32(l.interval)).WithSymbol(take),
 		asm.Mov.Reg(asm.R3, asm.R0),
-		cmpXchg(asm.R1, asm.R2), // if the bucket still is R0
+		cmpXchg(asm.R1, asm.R2), // if the bucket is still R0
 		asm.JNE.Reg(asm.R0, asm.R3, "pass"))
 }
 
-// answerText makes an answer of what is before the fraction of the second, its
-// digits, and what is after it.
+// answerText makes a text answer from its Layout: the text before the fraction of the
+// second, the digits of the fraction, and the text after it.
 func (r *rules) answerText() asm.Instructions {
 	p := asm.Instructions{asm.Mov.Imm(asm.R0, 0)}
 	for off := int16(0); off < maxAnswer; off += 8 {
-		p = append(p, asm.StoreMem(mine, workAnswer+off, asm.R0, asm.DWord))
+		p = append(p, asm.StoreMem(percpu, workAnswer+off, asm.R0, asm.DWord))
 	}
 	p = append(p,
 		asm.LoadMem(asm.R1, asm.RFP, stackProtocol, asm.DWord),
 		asm.JEq.Imm(asm.R1, protocolNTP, "answer ntp"),
 		asm.FnKtimeGetTaiNs.Call(),
-		asm.LoadMem(asm.R1, known, slotTAIUTC, asm.DWord),
+		asm.LoadMem(asm.R1, current, slotTAIUTC, asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
-		asm.StoreMem(mine, workSent, asm.R0, asm.DWord),
+		asm.StoreMem(percpu, workSent, asm.R0, asm.DWord),
 
-		// R0 becomes the nanoseconds, and R1 the line of the second.
-		asm.LoadMem(asm.R1, known, slotSecond, asm.DWord),
+		// Set R0 to the nanoseconds, and R1 to the second's line.
+		asm.LoadMem(asm.R1, current, slotSecond, asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
 		asm.Mov.Reg(asm.R1, asm.R0),
 		asm.Div.Imm(asm.R1, 1e9),
@@ -523,21 +521,21 @@ func (r *rules) answerText() asm.Instructions {
 		asm.Mul.Imm(asm.R2, 1e9),
 		asm.Sub.Reg(asm.R0, asm.R2),
 		asm.Mul.Imm(asm.R1, sizeofLine),
-		asm.Add.Reg(asm.R1, known),
+		asm.Add.Reg(asm.R1, current),
 		asm.Add.Imm(asm.R1, int32(slotLines)),
 
 		asm.LoadMem(asm.R2, asm.R1, lineLength, asm.DWord),
 		asm.JEq.Imm(asm.R2, 0, "pass"),
 		asm.JGT.Imm(asm.R2, maxAnswer, "pass"),
-		asm.StoreMem(mine, workSize, asm.R2, asm.DWord))
+		asm.StoreMem(percpu, workSize, asm.R2, asm.DWord))
 	for off := int16(0); off < sizeofBefore; off += 8 {
 		p = append(p,
 			asm.LoadMem(asm.R2, asm.R1, lineBefore+off, asm.DWord),
-			asm.StoreMem(mine, workAnswer+off, asm.R2, asm.DWord))
+			asm.StoreMem(percpu, workAnswer+off, asm.R2, asm.DWord))
 	}
-	// R0 becomes a fixed-point number with 57 bits of fraction: its whole part is the
-	// first digit, and times ten, the next one. The factor is 2^57 / 10^8, rounded
-	// up; the error stays below the last of nine digits.
+	// Convert R0 to fixed point with 57 bits of fraction. The integer part is the first
+	// digit; that of the fraction times ten is the next one. The factor is 2^57 / 10^8,
+	// rounded up. The error is less than the last of nine digits.
 	p = append(p,
 		asm.LoadImm(asm.R2, 1<<57/100_000_000+1, asm.DWord),
 		asm.Mul.Reg(asm.R0, asm.R2))
@@ -547,81 +545,82 @@ func (r *rules) answerText() asm.Instructions {
 			asm.Mov.Reg(asm.R2, asm.R0),
 			asm.RSh.Imm(asm.R2, 57),
 			asm.Add.Imm(asm.R2, '0'),
-			asm.StoreMem(mine, fraction+i, asm.R2, asm.Byte),
+			asm.StoreMem(percpu, fraction+i, asm.R2, asm.Byte),
 			asm.LSh.Imm(asm.R0, 7),
 			asm.RSh.Imm(asm.R0, 7),
 			asm.Mul.Imm(asm.R0, 10))
 	}
 	return append(p,
 		asm.LoadMem(asm.R2, asm.R1, lineAfter, asm.DWord),
-		asm.StoreMem(mine, fraction+int16(r.digits), asm.R2, asm.DWord),
+		asm.StoreMem(percpu, fraction+int16(r.digits), asm.R2, asm.DWord),
 		asm.Ja.Label("check"))
 }
 
-// answerNTP makes the answer of RFC 5905, figure 8. The time at which it leaves is
-// read last.
+// answerNTP makes an NTP answer: RFC 5905, figure 8. It reads the transmit time as late as
+// possible.
 func answerNTP() asm.Instructions {
 	const request = 8
 	p := asm.Instructions{
-		asm.LoadMem(asm.R1, known, ntpLeapMode, asm.Byte).WithSymbol("answer ntp"),
+		asm.LoadMem(asm.R1, current, ntpLeapMode, asm.Byte).WithSymbol("answer ntp"),
 		asm.LoadMem(asm.R2, udp, request, asm.Byte),
-		asm.And.Imm(asm.R2, 7<<3), // the version is the client's
+		asm.And.Imm(asm.R2, 7<<3), // the client's version
 		asm.Or.Reg(asm.R1, asm.R2),
-		asm.StoreMem(mine, workAnswer, asm.R1, asm.Byte),
-		asm.LoadMem(asm.R1, known, ntpStratum, asm.Byte),
-		asm.StoreMem(mine, workAnswer+1, asm.R1, asm.Byte),
-		asm.LoadMem(asm.R1, udp, request+2, asm.Byte), // the poll interval, too
-		asm.StoreMem(mine, workAnswer+2, asm.R1, asm.Byte),
-		asm.LoadMem(asm.R1, known, ntpPrecision, asm.Byte),
-		asm.StoreMem(mine, workAnswer+3, asm.R1, asm.Byte),
-		asm.LoadMem(asm.R1, known, ntpRootDelay, asm.Word),
-		asm.StoreMem(mine, workAnswer+4, asm.R1, asm.Word),
-		asm.LoadMem(asm.R1, known, ntpRefID, asm.Word),
-		asm.StoreMem(mine, workAnswer+12, asm.R1, asm.Word),
-		asm.LoadMem(asm.R1, known, ntpReference, asm.DWord),
-		asm.StoreMem(mine, workAnswer+16, asm.R1, asm.DWord),
+		asm.StoreMem(percpu, workAnswer, asm.R1, asm.Byte),
+		asm.LoadMem(asm.R1, current, ntpStratum, asm.Byte),
+		asm.StoreMem(percpu, workAnswer+1, asm.R1, asm.Byte),
+		asm.LoadMem(asm.R1, udp, request+2, asm.Byte), // the client's poll interval
+		asm.StoreMem(percpu, workAnswer+2, asm.R1, asm.Byte),
+		asm.LoadMem(asm.R1, current, ntpPrecision, asm.Byte),
+		asm.StoreMem(percpu, workAnswer+3, asm.R1, asm.Byte),
+		asm.LoadMem(asm.R1, current, ntpRootDelay, asm.Word),
+		asm.StoreMem(percpu, workAnswer+4, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, current, ntpRefID, asm.Word),
+		asm.StoreMem(percpu, workAnswer+12, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, current, ntpReference, asm.DWord),
+		asm.StoreMem(percpu, workAnswer+16, asm.R1, asm.DWord),
 		asm.LoadMem(asm.R1, udp, request+40, asm.DWord),
-		asm.StoreMem(mine, workAnswer+24, asm.R1, asm.DWord),
+		asm.StoreMem(percpu, workAnswer+24, asm.R1, asm.DWord),
 		asm.Mov.Imm(asm.R1, 48),
-		asm.StoreMem(mine, workSize, asm.R1, asm.DWord),
+		asm.StoreMem(percpu, workSize, asm.R1, asm.DWord),
 	}
-	p = append(p, asm.LoadMem(asm.R4, mine, workReceived, asm.DWord))
+	p = append(p, asm.LoadMem(asm.R4, percpu, workReceived, asm.DWord))
 	p = append(p, timestamp(asm.R5, asm.R4)...)
 	p = append(p,
 		asm.HostTo(asm.BE, asm.R5, asm.DWord),
-		asm.StoreMem(mine, workAnswer+32, asm.R5, asm.DWord),
+		asm.StoreMem(percpu, workAnswer+32, asm.R5, asm.DWord),
 
 		asm.FnKtimeGetTaiNs.Call(),
-		asm.LoadMem(asm.R1, known, slotTAIUTC, asm.DWord),
+		asm.LoadMem(asm.R1, current, slotTAIUTC, asm.DWord),
 		asm.Sub.Reg(asm.R0, asm.R1),
-		asm.StoreMem(mine, workSent, asm.R0, asm.DWord))
+		asm.StoreMem(percpu, workSent, asm.R0, asm.DWord))
 	p = append(p, timestamp(asm.R5, asm.R0)...)
 	p = append(p,
-		// RFC 9769 tells its modes apart by the two being different.
+		// The receive and transmit timestamps must differ: an RFC 9769 client recognises
+		// the mode by that.
 		asm.HostTo(asm.BE, asm.R5, asm.DWord),
-		asm.LoadMem(asm.R1, mine, workAnswer+32, asm.DWord),
+		asm.LoadMem(asm.R1, percpu, workAnswer+32, asm.DWord),
 		skip(asm.JNE.Reg(asm.R5, asm.R1, ""), 3),
 		asm.HostTo(asm.BE, asm.R5, asm.DWord),
 		asm.Add.Imm(asm.R5, 1),
 		asm.HostTo(asm.BE, asm.R5, asm.DWord),
-		asm.StoreMem(mine, workAnswer+40, asm.R5, asm.DWord),
+		asm.StoreMem(percpu, workAnswer+40, asm.R5, asm.DWord),
 
-		// R1 becomes the root dispersion in nanoseconds: clock.Growth.
+		// Set R1 to the root dispersion in nanoseconds: clock.Growth.
 		asm.Mov.Reg(asm.R1, asm.R0),
-		asm.LoadMem(asm.R2, known, ntpKernelAt, asm.DWord),
+		asm.LoadMem(asm.R2, current, ntpKernelAt, asm.DWord),
 		asm.Sub.Reg(asm.R1, asm.R2),
 		asm.Div.Imm(asm.R1, 1e9),
-		asm.LoadMem(asm.R2, known, ntpKernelRate, asm.DWord),
+		asm.LoadMem(asm.R2, current, ntpKernelRate, asm.DWord),
 		asm.Mul.Reg(asm.R1, asm.R2),
-		asm.LoadMem(asm.R2, known, ntpKernel, asm.DWord),
+		asm.LoadMem(asm.R2, current, ntpKernel, asm.DWord),
 		asm.Add.Reg(asm.R1, asm.R2),
 		asm.Mov.Reg(asm.R2, asm.R0),
-		asm.LoadMem(asm.R3, known, ntpUpstreamAt, asm.DWord),
+		asm.LoadMem(asm.R3, current, ntpUpstreamAt, asm.DWord),
 		asm.Sub.Reg(asm.R2, asm.R3),
 		asm.Div.Imm(asm.R2, 1e9/5e5),
-		asm.LoadMem(asm.R3, known, ntpUpstream, asm.DWord),
+		asm.LoadMem(asm.R3, current, ntpUpstream, asm.DWord),
 		asm.Add.Reg(asm.R2, asm.R3),
-		asm.LoadMem(asm.R3, known, ntpGreater, asm.DWord),
+		asm.LoadMem(asm.R3, current, ntpGreater, asm.DWord),
 		asm.JNE.Imm(asm.R3, 0, "greater"),
 		asm.JSLE.Reg(asm.R1, asm.R2, "dispersion"),
 		asm.Mov.Reg(asm.R1, asm.R2),
@@ -629,7 +628,7 @@ func answerNTP() asm.Instructions {
 		asm.JSGE.Reg(asm.R1, asm.R2, "dispersion").WithSymbol("greater"),
 		asm.Mov.Reg(asm.R1, asm.R2),
 
-		// ntp.ShortOf, and at least 1.
+		// Convert as ntp.ShortOf does, to at least 1.
 		asm.JSGT.Imm(asm.R1, 0, "positive").WithSymbol("dispersion"),
 		asm.Mov.Imm(asm.R1, 1),
 		asm.LoadImm(asm.R2, math.MaxUint32*1_000_000_000>>16, asm.DWord).WithSymbol("positive"),
@@ -639,7 +638,7 @@ func answerNTP() asm.Instructions {
 		asm.Add.Imm(asm.R1, 1e9-1),
 		asm.Div.Imm(asm.R1, 1e9),
 		asm.HostTo(asm.BE, asm.R1, asm.Word),
-		asm.StoreMem(mine, workAnswer+8, asm.R1, asm.Word))
+		asm.StoreMem(percpu, workAnswer+8, asm.R1, asm.Word))
 	return p
 }
 
@@ -655,34 +654,34 @@ func timestamp(dst, src asm.Register) asm.Instructions {
 		asm.Sub.Reg(asm.R2, asm.R1), // the nanoseconds
 		asm.LSh.Imm(asm.R2, 32),
 		asm.Div.Imm(asm.R2, 1e9),
-		asm.LoadImm(asm.R3, 2208988800, asm.DWord), // 1970 since 1900
+		asm.LoadImm(asm.R3, 2208988800, asm.DWord), // seconds from 1900 to 1970
 		asm.Add.Reg(dst, asm.R3),
 		asm.LSh.Imm(dst, 32),
 		asm.Or.Reg(dst, asm.R2),
 		skip(asm.JNE.Imm(dst, 0, ""), 1),
-		asm.Mov.Imm(dst, 1), // 0 is no time
+		asm.Mov.Imm(dst, 1), // 0 means unknown
 	}
 }
 
-// check sees to it that all was read from one generation of facts, and that the
-// clock has not been stepped since they were written: the monotonic clock, read in
-// between, is between the two readings of the other one.
+// check checks that all facts are of one generation, and that the clock was not stepped
+// since they were written. For the latter it converts a reading of the monotonic clock to
+// UTC. That must lie between the readings of the clock before and after it.
 func check() asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMapValue(asm.R1, 0, 0).WithReference("facts").WithSymbol("check"),
 		asm.LoadMem(asm.R1, asm.R1, 0, asm.DWord),
-		asm.LoadMem(asm.R2, mine, workGeneration, asm.DWord),
+		asm.LoadMem(asm.R2, percpu, workGeneration, asm.DWord),
 		asm.JNE.Reg(asm.R1, asm.R2, "stale"),
 
-		asm.LoadMem(asm.R1, mine, workMono, asm.DWord),
-		asm.LoadMem(asm.R2, known, slotTAIMono, asm.DWord),
+		asm.LoadMem(asm.R1, percpu, workMono, asm.DWord),
+		asm.LoadMem(asm.R2, current, slotTAIMono, asm.DWord),
 		asm.Add.Reg(asm.R1, asm.R2),
-		asm.LoadMem(asm.R2, known, slotTAIUTC, asm.DWord),
-		asm.Sub.Reg(asm.R1, asm.R2), // UTC by the monotonic clock
-		asm.LoadMem(asm.R2, mine, workReceived, asm.DWord),
-		asm.LoadMem(asm.R3, mine, workSent, asm.DWord),
+		asm.LoadMem(asm.R2, current, slotTAIUTC, asm.DWord),
+		asm.Sub.Reg(asm.R1, asm.R2), // UTC from the monotonic clock
+		asm.LoadMem(asm.R2, percpu, workReceived, asm.DWord),
+		asm.LoadMem(asm.R3, percpu, workSent, asm.DWord),
 		asm.JSGT.Reg(asm.R2, asm.R3, "stale"),
-		asm.LoadMem(asm.R4, known, slotSlack, asm.DWord),
+		asm.LoadMem(asm.R4, current, slotSlack, asm.DWord),
 		asm.Sub.Reg(asm.R2, asm.R4),
 		asm.Add.Reg(asm.R3, asm.R4),
 		asm.JSGT.Reg(asm.R2, asm.R1, "stale"),
@@ -695,104 +694,104 @@ func check() asm.Instructions {
 	}
 }
 
-// maxRun is how long the program may take, with twice the slack, in nanoseconds:
-// a step of the clock that is no longer is not seen.
+// maxRun is the maximum time from the first reading of the clock to the last, plus twice
+// the slack, in nanoseconds. check may miss a step of the clock that is shorter.
 const maxRun = 1e6
 
-// headIPv4 makes the answer's headers, as the kernel makes them for a socket, but
-// for that of UDP. Then R3 and R4 are the address and the length of what the
-// checksum of UDP is made of: the addresses, the UDP header and the answer.
+// headIPv4 makes the answer's Ethernet and IP headers, as the kernel does for a socket. It
+// sets R3 and R4 to the address and the length of the input of the UDP checksum: the IP
+// addresses, the UDP header and the answer.
 func headIPv4() asm.Instructions {
 	const header, request = workAnswer - 8 - 20, ip - udp4
 	p := slices.Concat(head(workAnswer-udp4-8, -udp4, 0x0800), asm.Instructions{
-		asm.LoadMem(asm.R4, mine, workSize, asm.DWord),
+		asm.LoadMem(asm.R4, percpu, workSize, asm.DWord),
 		asm.Add.Imm(asm.R4, 20+8),
 		asm.HostTo(asm.BE, asm.R4, asm.Half),
-		asm.StoreImm(mine, header, int64(wire16(0x4500)), asm.Half), // version, length of the header, no traffic class
-		asm.StoreMem(mine, header+2, asm.R4, asm.Half),
-		asm.StoreImm(mine, header+4, 0, asm.Half),                       // identification, of which atomic datagrams need none: RFC 6864
-		asm.StoreImm(mine, header+6, int64(wire16(0x4000)), asm.Half),   // do not fragment
-		asm.StoreImm(mine, header+8, int64(wire16(64<<8|17)), asm.Half), // time to live, UDP
-		asm.StoreImm(mine, header+10, 0, asm.Half),
+		asm.StoreImm(percpu, header, int64(wire16(0x4500)), asm.Half), // version, header length, traffic class 0
+		asm.StoreMem(percpu, header+2, asm.R4, asm.Half),
+		asm.StoreImm(percpu, header+4, 0, asm.Half),                       // identification, not used by atomic datagrams: RFC 6864
+		asm.StoreImm(percpu, header+6, int64(wire16(0x4000)), asm.Half),   // do not fragment
+		asm.StoreImm(percpu, header+8, int64(wire16(64<<8|17)), asm.Half), // time to live, UDP
+		asm.StoreImm(percpu, header+10, 0, asm.Half),
 		asm.LoadMem(asm.R1, udp, request+12, asm.Word),
-		asm.StoreMem(mine, header+16, asm.R1, asm.Word),
+		asm.StoreMem(percpu, header+16, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, udp, request+16, asm.Word),
-		asm.StoreMem(mine, header+12, asm.R1, asm.Word),
+		asm.StoreMem(percpu, header+12, asm.R1, asm.Word),
 		asm.Mov.Imm(asm.R1, 0),
 	})
 	for off := int16(header); off < header+20; off += 4 {
-		p = append(p, asm.LoadMem(asm.R2, mine, off, asm.Word), asm.Add.Reg(asm.R1, asm.R2))
+		p = append(p, asm.LoadMem(asm.R2, percpu, off, asm.Word), asm.Add.Reg(asm.R1, asm.R2))
 	}
 	return slices.Concat(p, fold(asm.R1, asm.R2), asm.Instructions{
 		asm.Xor.Imm(asm.R1, math.MaxUint16),
-		asm.StoreMem(mine, header+10, asm.R1, asm.Half),
-		asm.Mov.Reg(asm.R3, mine),
+		asm.StoreMem(percpu, header+10, asm.R1, asm.Half),
+		asm.Mov.Reg(asm.R3, percpu),
 		asm.Add.Imm(asm.R3, int32(header+12)),
 		asm.Mov.Imm(asm.R4, 2*4+8+maxAnswer),
 		asm.Ja.Label("send"),
 	})
 }
 
-// headIPv6 does the same.
+// headIPv6 is headIPv4 for IPv6.
 func headIPv6() asm.Instructions {
 	const header, request = workAnswer - 8 - 40, ip - udp6
 	p := slices.Concat(head(workAnswer-udp6-8, -udp6, 0x86dd), asm.Instructions{
-		asm.LoadMem(asm.R4, mine, workSize, asm.DWord),
+		asm.LoadMem(asm.R4, percpu, workSize, asm.DWord),
 		asm.Add.Imm(asm.R4, 8),
 		asm.HostTo(asm.BE, asm.R4, asm.Half),
-		asm.StoreImm(mine, header, int64(wire16(0x6000)), asm.Half), // version, no traffic class
-		asm.StoreImm(mine, header+2, 0, asm.Half),                   // no flow label
-		asm.StoreMem(mine, header+4, asm.R4, asm.Half),
-		asm.StoreImm(mine, header+6, int64(wire16(17<<8|64)), asm.Half), // UDP, hop limit
+		asm.StoreImm(percpu, header, int64(wire16(0x6000)), asm.Half), // version, traffic class 0
+		asm.StoreImm(percpu, header+2, 0, asm.Half),                   // flow label 0
+		asm.StoreMem(percpu, header+4, asm.R4, asm.Half),
+		asm.StoreImm(percpu, header+6, int64(wire16(17<<8|64)), asm.Half), // UDP, hop limit
 	})
 	for off := int16(0); off < 16; off += 8 {
 		p = append(p,
 			asm.LoadMem(asm.R1, udp, request+8+off, asm.DWord),
-			asm.StoreMem(mine, header+24+off, asm.R1, asm.DWord),
+			asm.StoreMem(percpu, header+24+off, asm.R1, asm.DWord),
 			asm.LoadMem(asm.R1, udp, request+24+off, asm.DWord),
-			asm.StoreMem(mine, header+8+off, asm.R1, asm.DWord))
+			asm.StoreMem(percpu, header+8+off, asm.R1, asm.DWord))
 	}
 	p[0] = p[0].WithSymbol("head ipv6")
 	return append(p,
-		asm.Mov.Reg(asm.R3, mine),
+		asm.Mov.Reg(asm.R3, percpu),
 		asm.Add.Imm(asm.R3, int32(header+8)),
 		asm.Mov.Imm(asm.R4, 2*16+8+maxAnswer))
 }
 
-// head makes the Ethernet header at an offset in the CPU's work, of that of the request,
-// which is at frame from its UDP header on.
+// head makes the answer's Ethernet header at offset at in the CPU's memory, from that of
+// the request. frame is the offset of the request's frame from its UDP header.
 func head(at, frame int16, etherType uint16) asm.Instructions {
 	return asm.Instructions{
 		asm.LoadMem(asm.R1, udp, frame+6, asm.Half),
-		asm.StoreMem(mine, at, asm.R1, asm.Half),
+		asm.StoreMem(percpu, at, asm.R1, asm.Half),
 		asm.LoadMem(asm.R1, udp, frame+8, asm.Word),
-		asm.StoreMem(mine, at+2, asm.R1, asm.Word),
+		asm.StoreMem(percpu, at+2, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, udp, frame, asm.Word),
-		asm.StoreMem(mine, at+6, asm.R1, asm.Word),
+		asm.StoreMem(percpu, at+6, asm.R1, asm.Word),
 		asm.LoadMem(asm.R1, udp, frame+4, asm.Half),
-		asm.StoreMem(mine, at+10, asm.R1, asm.Half),
-		asm.StoreImm(mine, at+12, int64(wire16(etherType)), asm.Half),
+		asm.StoreMem(percpu, at+10, asm.R1, asm.Half),
+		asm.StoreImm(percpu, at+12, int64(wire16(etherType)), asm.Half),
 	}
 }
 
-// send makes the UDP header, and has the answer take the request's place. A frame
-// grows at its beginning, where drivers keep room; at its end some have none. It
-// never gets shorter: what an answer does not fill is padding.
+// send makes the UDP header, and replaces the request in the frame with the answer. If the
+// answer is longer, it grows the frame at the beginning: drivers keep headroom there, but
+// not all have tailroom. It never shrinks the frame: the rest is padding.
 func send() asm.Instructions {
 	const header = workAnswer - 8
 	return slices.Concat(asm.Instructions{
 		asm.LoadMem(asm.R1, udp, 0, asm.Half).WithSymbol("send"),
-		asm.StoreMem(mine, header+2, asm.R1, asm.Half),
+		asm.StoreMem(percpu, header+2, asm.R1, asm.Half),
 		asm.LoadMem(asm.R1, udp, 2, asm.Half),
-		asm.StoreMem(mine, header, asm.R1, asm.Half),
-		asm.LoadMem(asm.R5, mine, workSize, asm.DWord),
+		asm.StoreMem(percpu, header, asm.R1, asm.Half),
+		asm.LoadMem(asm.R5, percpu, workSize, asm.DWord),
 		asm.Add.Imm(asm.R5, 8),
 		asm.HostTo(asm.BE, asm.R5, asm.Half),
-		asm.StoreMem(mine, header+4, asm.R5, asm.Half),
-		asm.StoreImm(mine, header+6, 0, asm.Half),
+		asm.StoreMem(percpu, header+4, asm.R5, asm.Half),
+		asm.StoreImm(percpu, header+6, 0, asm.Half),
 
-		// The checksum is of the addresses, the datagram, and, once more, its length
-		// and protocol. The zeros that pad the answer make no difference.
+		// The checksum covers the addresses, the datagram, and again its length and the
+		// protocol. The zeros that pad the answer do not change it.
 		asm.Add.Imm(asm.R5, wire16(17)),
 		asm.Mov.Imm(asm.R1, 0),
 		asm.Mov.Imm(asm.R2, 0),
@@ -801,14 +800,14 @@ func send() asm.Instructions {
 	}, fold(asm.R0, asm.R1), asm.Instructions{
 		asm.Xor.Imm(asm.R0, math.MaxUint16),
 		skip(asm.JNE.Imm(asm.R0, 0, ""), 1),
-		asm.Mov.Imm(asm.R0, math.MaxUint16), // 0 would be no checksum
-		asm.StoreMem(mine, header+6, asm.R0, asm.Half),
+		asm.Mov.Imm(asm.R0, math.MaxUint16), // 0 would mean no checksum
+		asm.StoreMem(percpu, header+6, asm.R0, asm.Half),
 
 		asm.LoadMem(asm.R3, asm.RFP, stackHeader, asm.DWord),
 		asm.Add.Imm(asm.R3, 8),
-		asm.LoadMem(asm.R4, mine, workSize, asm.DWord),
+		asm.LoadMem(asm.R4, percpu, workSize, asm.DWord),
 		asm.Add.Reg(asm.R3, asm.R4),
-		asm.LoadMem(asm.R2, mine, workFrame, asm.DWord),
+		asm.LoadMem(asm.R2, percpu, workFrame, asm.DWord),
 		asm.Sub.Reg(asm.R2, asm.R3),
 		asm.JSGE.Imm(asm.R2, 0, "grown"),
 		asm.Mov.Reg(asm.R1, ctx),
@@ -817,9 +816,9 @@ func send() asm.Instructions {
 
 		asm.Mov.Reg(asm.R1, ctx).WithSymbol("grown"),
 		asm.Mov.Imm(asm.R2, 0),
-		asm.LoadMem(asm.R4, mine, workSize, asm.DWord),
-		asm.JGT.Imm(asm.R4, maxAnswer, "aborted"), // which cannot be, but the verifier does not know
-		asm.Mov.Reg(asm.R3, mine),
+		asm.LoadMem(asm.R4, percpu, workSize, asm.DWord),
+		asm.JGT.Imm(asm.R4, maxAnswer, "aborted"), // impossible; the verifier needs the bound
+		asm.Mov.Reg(asm.R3, percpu),
 		asm.LoadMem(asm.R5, asm.RFP, stackHeader, asm.DWord),
 		asm.JEq.Imm(asm.R5, udp6, "store ipv6"),
 		asm.Add.Imm(asm.R3, int32(workAnswer-udp4-8)),
@@ -828,7 +827,7 @@ func send() asm.Instructions {
 		asm.Add.Imm(asm.R3, int32(workAnswer-udp6-8)).WithSymbol("store ipv6"),
 		asm.Add.Imm(asm.R4, udp6+8),
 		asm.FnXdpStoreBytes.Call().WithSymbol("store"),
-		asm.JNE.Imm(asm.R0, 0, "aborted"), // which cannot be: the frame is long enough
+		asm.JNE.Imm(asm.R0, 0, "aborted"), // impossible: the frame is long enough
 	})
 }
 
@@ -840,7 +839,7 @@ const (
 	actionTX
 )
 
-// end ends the program with a verdict, most of which it counts.
+// end returns the program's verdicts. It counts all except pass and aborted.
 func (r *rules) end() asm.Instructions {
 	p := slices.Concat(
 		count("answered", countAnswers, actionTX),
@@ -863,10 +862,10 @@ func (r *rules) end() asm.Instructions {
 		asm.Return())
 }
 
-// count adds one to a counter of the protocol, and returns a verdict.
+// count adds 1 to a counter of the protocol, and returns a verdict.
 func count(label string, counter int16, action int32) asm.Instructions {
 	return asm.Instructions{
-		asm.Mov.Reg(asm.R1, mine).WithSymbol(label),
+		asm.Mov.Reg(asm.R1, percpu).WithSymbol(label),
 		asm.LoadMem(asm.R2, asm.RFP, stackProtocol, asm.DWord),
 		skip(asm.JEq.Imm(asm.R2, protocolText, ""), 1),
 		asm.Add.Imm(asm.R1, 8*numCounters),
@@ -878,8 +877,8 @@ func count(label string, counter int16, action int32) asm.Instructions {
 	}
 }
 
-// fold folds the sum of 16-bit or 32-bit words in a register into 16 bits: RFC
-// 1071. It uses another register.
+// fold folds the sum of 16-bit or 32-bit words in a register into 16 bits: RFC 1071. It
+// overwrites tmp.
 func fold(sum, tmp asm.Register) asm.Instructions {
 	p := asm.Instructions{
 		asm.Mov.Reg(tmp, sum),
@@ -897,26 +896,26 @@ func fold(sum, tmp asm.Register) asm.Instructions {
 	return p
 }
 
-// skip makes a jump skip the next n instructions, none of which is a load of 64
-// bits.
+// skip makes a jump skip the next n instructions. None of them may be a 64-bit load, which
+// counts as two.
 func skip(jump asm.Instruction, n int16) asm.Instruction {
 	jump.Offset = n
 	return jump
 }
 
-// cmpXchg stores src at the address in dst if R0 is there, and sets R0 to what was
-// there. Version 0.22.0 of the package encodes it as an addition unless it is given
-// the immediate value, BPF_CMPXCHG of linux/bpf.h.
+// cmpXchg stores src at the address in dst if the value there equals R0. It sets R0 to the
+// old value. Version 0.22.0 of package asm encodes it as an addition unless the immediate
+// value is set to BPF_CMPXCHG of linux/bpf.h.
 func cmpXchg(dst, src asm.Register) asm.Instruction {
 	i := asm.CmpXchg.Mem(dst, src, asm.DWord, 0)
 	i.Constant = 0xf1
 	return i
 }
 
-// nothing is an instruction that does nothing, to carry a label.
+// nothing returns an instruction without effect, to carry a label.
 func nothing() asm.Instruction { return asm.Mov.Reg(ctx, ctx) }
 
-// wire16 returns n as it is read from two bytes in the order of the wire.
+// wire16 returns the value that a native load reads from n in network byte order.
 func wire16(n uint16) int32 {
 	return int32(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, n)))
 }

@@ -23,11 +23,11 @@ func TestTextIsAnsweredAsBySockets(t *testing.T) {
 					for _, v6 := range []bool{false, true} {
 						for size := range 4 {
 							if b.expect(ask(v6, textPort, []byte("hi\n")[:size])) == nil {
-								t.Errorf("%s, IPv6 %v: %d bytes get no answer", zone, v6, size)
+								t.Errorf("%s, IPv6 %v: %d bytes got no answer", zone, v6, size)
 							}
 						}
 						if b.expect(ask(v6, textPort, []byte("unix"))) != nil {
-							t.Errorf("a word is answered")
+							t.Error("a word was answered")
 						}
 					}
 				}
@@ -54,23 +54,23 @@ func TestNTPIsAnsweredAsBySockets(t *testing.T) {
 		for version := range uint8(8) {
 			for _, v6 := range []bool{false, true} {
 				if got := b.expect(ask(v6, ntpPort, ntpRequest(version))) != nil; got != (version >= 1 && version <= 4) {
-					t.Errorf("%s, IPv6 %v: version %d is answered: %v", name, v6, version, got)
+					t.Errorf("%s, IPv6 %v: version %d was answered: %v", name, v6, version, got)
 				}
 			}
 		}
 	}
 }
 
-// TestWhatIsNotPlainIsPassed: nothing that the sockets might see otherwise is
-// answered or changed.
-func TestWhatIsNotPlainIsPassed(t *testing.T) {
+// TestOtherFramesArePassed: the program passes every frame that it may not answer, and does
+// not change it.
+func TestOtherFramesArePassed(t *testing.T) {
 	b := newBench(t, answer.DateTime, nil)
 	change := func(f []byte, at int, to ...byte) []byte {
 		f = append([]byte(nil), f...)
 		copy(f[at:], to)
 		return f
 	}
-	sum4 := func(f []byte) []byte { // makes the header's checksum anew
+	sum4 := func(f []byte) []byte { // corrects the header's checksum
 		f[24], f[25] = 0, 0
 		sum := checksum(f[14:34])
 		f[24], f[25] = byte(sum>>8), byte(sum)
@@ -92,8 +92,8 @@ func TestWhatIsNotPlainIsPassed(t *testing.T) {
 		"another port":                     change(v4, 36, 0, 53),
 		"another host's frame":             change(v4, 5, 9),
 		"another host's frame, IPv6":       change(v6, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
-		"a frame to everybody":             change(v4, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
-		"a frame from everybody":           change(v4, 6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
+		"a broadcast frame":                change(v4, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
+		"a frame from broadcast":           change(v4, 6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff),
 		"options":                          sum4(change(v4, 14, 0x46)),
 		"the first fragment":               sum4(change(v4, 20, 0x20)),
 		"a later fragment":                 sum4(change(v4, 20, 0, 1)),
@@ -110,16 +110,16 @@ func TestWhatIsNotPlainIsPassed(t *testing.T) {
 		"a MAC":                            ask(false, ntpPort, append(ntpRequest(4), make([]byte, 20)...)),
 		"a server's answer":                change(v4, 42, 0x24),
 		"version 1 without a leap":         change(v4, 42, 0x0b),
-		"a cut frame":                      v4[:80],
-		"bytes behind it":                  append(append([]byte(nil), v4...), 0),
+		"a truncated frame":                v4[:80],
+		"bytes after the datagram":         append(append([]byte(nil), v4...), 0),
 		"more than padding":                append(append([]byte(nil), text...), make([]byte, 23)...),
 		"four bytes":                       ask(false, textPort, []byte("unix")),
 		"a source of 0/8":                  from("0.1.2.3", ours4),
 		"a source of 127/8":                from("127.0.0.1", ours4),
 		"a multicast source":               from("224.0.0.1", ours4),
-		"everybody as a source":            from("255.255.255.255", ours4),
+		"a broadcast source":               from("255.255.255.255", ours4),
 		"its own source":                   from(ours4.String(), ours4),
-		"no source, IPv6":                  from("::", ours6),
+		"an unspecified source, IPv6":      from("::", ours6),
 		"loopback, IPv6":                   from("::1", ours6),
 		"IPv4 in IPv6":                     from("::ffff:192.0.2.7", ours6),
 		"a multicast source, IPv6":         from("ff02::1", ours6),
@@ -149,21 +149,21 @@ func TestWhatIsNotPlainIsPassed(t *testing.T) {
 	}
 }
 
-func TestServicesGetNoAnswer(t *testing.T) {
+func TestServicePortsGetNoAnswer(t *testing.T) {
 	b := newBench(t, answer.DateTime, nil)
 	for port, want := range map[uint16]int{0: countSourcePort, 7: countSourcePort, 1023: countSourcePort, 123: countSourcePort, textPort: countOwnPort, 3337: countOwnPort, 1024: countAnswers, 65535: countAnswers} {
 		counted := b.sum()[0][want]
 		b.expect(frame(netip.AddrPortFrom(theirs4, port), netip.AddrPortFrom(ours4, textPort), nil))
 		if b.sum()[0][want] != counted+1 {
-			t.Errorf("port %d does not count as %d", port, want)
+			t.Errorf("source port %d: counter %d did not change", port, want)
 		}
 	}
 }
 
-func TestOnlyWhatSocketsServeIsAnswered(t *testing.T) {
+func TestOnlyEndpointsAreAnswered(t *testing.T) {
 	b := newBench(t, answer.DateTime, func(c *Config) { c.MinRequest = 2 })
 	if b.expect(ask(false, textPort, []byte("a"))) != nil || b.expect(ask(false, textPort, []byte("ab"))) == nil {
-		t.Error("the least length does not count")
+		t.Error("MinRequest has no effect")
 	}
 	b.endpoints = []Endpoint{{NTP, netip.IPv4Unspecified()}, {Text, ours6}}
 	b.refresh()
@@ -178,18 +178,18 @@ func TestOnlyWhatSocketsServeIsAnswered(t *testing.T) {
 	}
 }
 
-// TestFactsExpire: the program answers nothing that it is not sure of.
+// TestFactsExpire: the program passes every frame while the facts are not valid.
 func TestFactsExpire(t *testing.T) {
 	b := newBench(t, answer.DateTime, nil)
 	fresh := b.facts.slots[b.facts.generation%2]
 	for name, change := range map[string]func(s *slot){
 		"never written":          func(s *slot) { *s = slot{} },
 		"expired":                func(s *slot) { s.expires = s.written },
-		"of the future":          func(s *slot) { s.written += int64(time.Second) },
+		"from the future":        func(s *slot) { s.written += int64(time.Second) },
 		"the clock stepped":      func(s *slot) { s.taiMono += int64(2 * time.Millisecond) },
 		"the clock stepped back": func(s *slot) { s.taiMono -= int64(2 * time.Millisecond) },
 		"TAI's offset was set":   func(s *slot) { s.taiUTC += 37e9; s.taiMono += 37e9 },
-		"seconds ahead":          func(s *slot) { s.text.second -= lineSeconds * 1e9; s.written, s.expires = 0, 0 },
+		"lines too old":          func(s *slot) { s.text.second -= lineSeconds * 1e9; s.written, s.expires = 0, 0 },
 	} {
 		s := fresh
 		change(&s)
@@ -199,14 +199,14 @@ func TestFactsExpire(t *testing.T) {
 			verdict, out := b.runOnce(f)
 			stale := b.stale() - before
 			if verdict != actionPass || string(out) != string(f) || stale > 1 || name != "never written" && stale != 1 {
-				t.Errorf("%s: verdict %d, %d stale", name, verdict, stale)
+				t.Errorf("%s: verdict %d, %d counted as stale", name, verdict, stale)
 			}
 		}
 	}
 }
 
-// TestLeapSecondIsLeftToTheSockets: nothing is answered in the last seconds of a
-// day that has one.
+// TestLeapSecondIsLeftToTheSockets: the facts expire before the last seconds of a day with
+// a leap second.
 func TestLeapSecondIsLeftToTheSockets(t *testing.T) {
 	midnight := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 	b := &bench{zone: time.UTC, kernel: fakeKernel{state: clock.State{MaxError: 1, Leap: clock.LeapInsert}}}
@@ -217,15 +217,15 @@ func TestLeapSecondIsLeftToTheSockets(t *testing.T) {
 		w := b.newWriter(at)
 		s := w.slot(clocks{utc: at.UnixNano(), tai: at.Add(37 * time.Second).UnixNano()}, station{}, nil)
 		if got := time.Duration(s.expires - s.written); got != want {
-			t.Errorf("%v before: %v, want %v", before, got, want)
+			t.Errorf("%v before midnight: valid for %v, want %v", before, got, want)
 		}
 		if s.taiUTC != 37e9 {
-			t.Errorf("TAI is %d ahead", s.taiUTC)
+			t.Errorf("TAI minus UTC is %d, want 37e9", s.taiUTC)
 		}
 	}
 }
 
-// TestDigitsAreExact: the fixed-point way to the digits is that of the standard
+// TestDigitsAreExact: the fixed-point conversion gives the same digits as the standard
 // library, at the ends of all decimal ranges and in between.
 func TestDigitsAreExact(t *testing.T) {
 	b := newBench(t, answer.UnixNS, nil)
@@ -266,13 +266,13 @@ func TestSourcesAreLimited(t *testing.T) {
 			t.Fatalf("question %d of a burst of %d: verdict %d", i, burst, verdict)
 		}
 	}
-	// A quarter more has a chance, which gets smaller with each answer.
+	// About a quarter of the burst more may be answered, each with a lower probability.
 	const more = 3000
 	var verdicts [4]int
 	for range more {
 		verdict, out := b.run(f)
 		if verdict != actionTX && string(out) != string(f) {
-			t.Fatal("a frame was changed")
+			t.Fatal("a frame without an answer was changed")
 		}
 		verdicts[verdict]++
 	}
@@ -280,9 +280,9 @@ func TestSourcesAreLimited(t *testing.T) {
 		t.Errorf("%d were answered over the limit", n)
 	}
 	if c := b.sum()[0]; c[countRateLimit] != uint64(verdicts[actionDrop]) || verdicts[actionAborted]+verdicts[actionPass] > 0 {
-		t.Errorf("%v, counted %v", verdicts, c)
+		t.Errorf("verdicts %v, counters %v", verdicts, c)
 	}
-	// Another source, and another network of IPv6, have buckets of their own.
+	// Another source and another IPv6 network have their own buckets.
 	for _, src := range []string{"192.0.2.8", "2001:db8:0:1::1", "2001:db8:0:2::1"} {
 		dst := ours4
 		if strings.Contains(src, ":") {
@@ -290,10 +290,10 @@ func TestSourcesAreLimited(t *testing.T) {
 		}
 		one := frame(netip.AddrPortFrom(netip.MustParseAddr(src), 40000), netip.AddrPortFrom(dst, textPort), nil)
 		if verdict, _ := b.run(one); verdict != actionTX {
-			t.Errorf("%s: %d", src, verdict)
+			t.Errorf("%s: verdict %d, want %d", src, verdict, actionTX)
 		}
 	}
-	// Other addresses of the same network share one.
+	// Addresses of the same network share a bucket.
 	for range 100 * burst {
 		b.run(frame(netip.MustParseAddrPort("[2001:db8:0:1::2]:40000"), netip.AddrPortFrom(ours6, textPort), nil))
 	}
@@ -319,13 +319,13 @@ func TestAllSourcesTogetherAreLimited(t *testing.T) {
 		t.Errorf("%d were answered, want %d", n, burst)
 	}
 	if c[countAnswers]+c[countTotalLimit] != 1000 {
-		t.Errorf("%v", c)
+		t.Errorf("answers and drops do not add up: %v", c)
 	}
 }
 
-// TestFloodOfSourcesLeavesTheMemoryAsItIs: the table of buckets is of one size,
-// and a source that asks within its rate is answered all the same.
-func TestFloodOfSourcesLeavesTheMemoryAsItIs(t *testing.T) {
+// TestClientIsAnsweredDuringAFloodOfSources: the flood fills the table of buckets many
+// times. A client within its rate is still answered.
+func TestClientIsAnsweredDuringAFloodOfSources(t *testing.T) {
 	flood := 200_000
 	if testing.Short() {
 		flood /= 10
@@ -344,16 +344,15 @@ func TestFloodOfSourcesLeavesTheMemoryAsItIs(t *testing.T) {
 	}
 }
 
-// TestChanceDecidesOverTheLimit: of a flood from one source, as much is answered as
-// its rate is, and of each request the same share.
+// TestChanceDecidesOverTheLimit: a flood from one source is answered at the rate of the
+// limit, and each of its requests with the same probability.
 func TestChanceDecidesOverTheLimit(t *testing.T) {
-	l := Limit{1000, 100}.bucket().chance()
-	if l != (limit{1e6, 99e6, 1e6 + 99e6/4}) {
-		t.Errorf("%+v", l)
+	if l, want := (Limit{1000, 100}).limiter(), (limit{1e6, 99e6, 1e6 + 99e6/4}); l != want {
+		t.Errorf("parameters %+v, want %+v", l, want)
 	}
 	b := newBench(t, answer.DateTime, func(c *Config) { c.Source = Limit{1000, 100} })
 	f := ask(false, textPort, nil)
-	for range 2000 { // until over has settled
+	for range 2000 { // until the TAT has settled
 		b.run(f)
 	}
 	began, answered, asked := time.Now(), 0, 0
@@ -375,12 +374,12 @@ func TestChanceDecidesOverTheLimit(t *testing.T) {
 		t.Errorf("%d of %d were answered, want about %d", answered, asked, want)
 	}
 	if byHalf[0] < answered/3 || byHalf[1] < answered/3 {
-		t.Errorf("%v were answered: not by chance", byHalf)
+		t.Errorf("%v were answered, want about the same number of both", byHalf)
 	}
 }
 
-// TestConversationsEnd: a run of answers to one port of a source ends after half
-// of the longest to all of it, each about as often as the others.
+// TestConversationsEnd: a run of answers to one port of a source ends after longest/2 to
+// longest answers, each number about equally often.
 func TestConversationsEnd(t *testing.T) {
 	const longest = 20
 	b := newBench(t, answer.DateTime, func(c *Config) { c.LongestRun = longest })
@@ -401,13 +400,13 @@ func TestConversationsEnd(t *testing.T) {
 	}
 	for n, times := range ends {
 		if n < longest/2 && times > 0 || n >= longest/2 && (times < runs/11/2 || times > runs/11*2) {
-			t.Errorf("%d runs of %d answers: %v", times, n, ends)
+			t.Errorf("%d runs had %d answers: %v", times, n, ends)
 		}
 	}
 	if c := b.sum()[0]; c[countReplyLoop] != runs {
-		t.Errorf("%v", c)
+		t.Errorf("%d runs, counters %v", runs, c)
 	}
-	// Others have runs of their own: another port, another source.
+	// Another port and another source have their own runs.
 	for port := range uint16(100) {
 		for range longest/2 - 1 {
 			if b.expect(frame(netip.AddrPortFrom(theirs6, 20000+port), netip.AddrPortFrom(ours6, textPort), nil)) == nil {
@@ -417,8 +416,8 @@ func TestConversationsEnd(t *testing.T) {
 	}
 }
 
-// TestFactsAreReadWhole: while the facts are written all the time, an answer is of
-// one of them or there is none.
+// TestFactsAreReadWhole: while the facts are written continuously, no answer mixes two of
+// them.
 func TestFactsAreReadWhole(t *testing.T) {
 	b := newBench(t, answer.DateTime, nil)
 	fresh := b.facts.slots[b.facts.generation%2]
@@ -438,7 +437,7 @@ func TestFactsAreReadWhole(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				b.facts.write(all[i/7%2]) // several in a row are alike, so there is something to answer
+				b.facts.write(all[i/7%2]) // each several times in a row
 			}
 		}
 	}()

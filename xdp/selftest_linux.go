@@ -11,20 +11,19 @@ import (
 	"nowd/ntp"
 )
 
-// selfTest has the kernel run the program on a frame of its own, which goes nowhere:
-// BPF_PROG_TEST_RUN of bpf(2). It fails where the program could never be sure of the
-// time, since this process has another monotonic clock than the host:
-// time_namespaces(7).
+// selfTest runs the program on a test frame, which is not sent: BPF_PROG_TEST_RUN of
+// bpf(2). It fails if this process is in a time namespace with another monotonic clock
+// than the host's (time_namespaces(7)): the program would then answer nothing.
 func (d *Driver) selfTest(r *rules) error {
-	known := d.station
+	saved := d.station
 	d.station = station{mac: testStation, addrs: []netip.Addr{netip.AddrFrom4(testAddr)}}
 	defer func() {
-		d.station = known
+		d.station = saved
 		d.loaded.facts.write(slot{})
 		clear(d.loaded.cpus)
 	}()
 	frame := testFrame(r)
-	for range 10 { // the machine may stop the program between its readings of the clock
+	for range 10 { // the machine may delay the program between its readings of the clock
 		if err := d.Refresh([]Endpoint{{Text | NTP, netip.IPv4Unspecified()}}); err != nil {
 			return err
 		}
@@ -36,15 +35,15 @@ func (d *Driver) selfTest(r *rules) error {
 			return nil
 		}
 	}
-	return errors.New("self-test: the program does not answer; is this another time namespace than the host's?")
+	return errors.New("self-test: the program does not answer; possible cause: nowd is not in the host's time namespace")
 }
 
 var (
 	testStation = [6]byte{2, 0, 0, 0, 0, 1}
-	testAddr    = [4]byte{192, 0, 2, 1} // for documentation: RFC 5737
+	testAddr    = [4]byte{192, 0, 2, 1} // reserved for documentation: RFC 5737
 )
 
-// testFrame returns a frame with a request that the program answers.
+// testFrame returns a frame with a request that the program should answer.
 func testFrame(r *rules) []byte {
 	port, request := r.textPort, make([]byte, min(r.minRequest, maxText))
 	if r.ntpPort != 0 {

@@ -1,19 +1,19 @@
 package xdp
 
-// Stats is what the program has done about one protocol. What it passed because it
-// was not as simple as the program wants it is not counted.
+// Stats is a snapshot of the program's counters for one protocol. They count only requests
+// that the program may answer. Other frames go to the sockets uncounted.
 type Stats struct {
 	Answers uint64
 
-	// Dropped, for guard's reasons.
+	// Dropped datagrams, by guard's verdicts.
 	SourcePort, OwnPort, ReplyLoop, RateLimit, TotalLimit uint64
 
-	// Passed on to the sockets, because the facts had expired or the clock was
+	// Datagrams passed to the sockets because the facts were expired or the clock was
 	// stepped.
 	Stale uint64
 }
 
-// Drops returns the number of datagrams that were dropped.
+// Drops returns the number of dropped datagrams.
 func (s *Stats) Drops() uint64 {
 	return s.SourcePort + s.OwnPort + s.ReplyLoop + s.RateLimit + s.TotalLimit
 }

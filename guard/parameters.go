@@ -1,0 +1,16 @@
+package guard
+
+// Parameters are the numbers in the rule of limiter, for an implementation elsewhere. All
+// are in nanoseconds.
+type Parameters struct {
+	Interval  int64 // between two tokens
+	Tolerance int64 // how far the TAT may be ahead of the time
+	Reserve   int64 // beyond Tolerance, chance decides up to here
+}
+
+// ParametersOf returns the parameters for perSecond answers a second and burst answers at
+// once, both at least 1. A Bucket has the same ones, except Reserve.
+func ParametersOf(perSecond, burst int) Parameters {
+	r := newRate(perSecond, burst)
+	return Parameters{Interval: r.interval, Tolerance: r.tolerance, Reserve: r.interval + r.tolerance/4}
+}
