@@ -48,6 +48,8 @@ its settings when it starts.
 {{- $name := get . "name" }}
 {{- if regexMatch "^NOWD_[A-Z]+_LISTEN$" $name }}
 {{- $mistakes = append $mistakes (printf "extraEnv has %s: want ports.%s instead, which the container's ports, the Services and the probes follow" $name (regexReplaceAll "^NOWD_([A-Z]+)_LISTEN$" $name "${1}" | lower)) }}
+{{- else if eq $name "NOWD_XDP" }}
+{{- $mistakes = append $mistakes "extraEnv has NOWD_XDP: want xdp.interface instead, which gives nowd the capabilities for it" }}
 {{- else if and (regexMatch "^NOWD_" $name) (hasKey . "value") }}
 {{- $mistakes = append $mistakes (printf "extraEnv has %s with a value: want it in settings, where it is checked" $name) }}
 {{- end }}
@@ -63,6 +65,9 @@ its settings when it starts.
 {{- end }}
 {{- if and $values.monitoring.podMonitor $values.monitoring.serviceMonitor }}
 {{- $mistakes = append $mistakes "monitoring.podMonitor and monitoring.serviceMonitor are both true, and everything would be counted twice: want one of them" }}
+{{- end }}
+{{- if and (include "nowd.xdp" .) (not (include "nowd.hostNetwork" .)) }}
+{{- $mistakes = append $mistakes (printf "xdp.interface is %v, with mode=%v and daemonset.hostNetwork=%v: want mode=daemonset and daemonset.hostNetwork=true, since only a pod in the node's network has the interface" $values.xdp.interface $values.mode $values.daemonset.hostNetwork) }}
 {{- end }}
 {{- if and (eq $values.mode "deployment") $values.deployment.autoscaling.enabled (lt (int $values.deployment.autoscaling.maxReplicas) (int $values.deployment.replicas)) }}
 {{- $mistakes = append $mistakes (printf "deployment.autoscaling.maxReplicas is %v, fewer than deployment.replicas, %v" $values.deployment.autoscaling.maxReplicas $values.deployment.replicas) }}

@@ -51,8 +51,8 @@ ports:
 resources:
   {{- include "nowd.resources" . | nindent 2 }}
 securityContext:
-  {{- if eq (include "nowd.lowHostPort" .) "true" }}
-  {{- /* A pod has no sysctls of its node's network, and of capabilities only root's have an effect. */}}
+  {{- with include "nowd.capabilities" . | fromYamlArray }}
+  {{- /* Kubernetes gives added capabilities to no user but root. */}}
   runAsUser: 0
   runAsGroup: 65532
   readOnlyRootFilesystem: true
@@ -61,7 +61,7 @@ securityContext:
     drop:
       - ALL
     add:
-      - NET_BIND_SERVICE
+      {{- toYaml . | nindent 6 }}
   seccompProfile:
     type: RuntimeDefault
   {{- else }}
@@ -99,8 +99,25 @@ seccompProfile:
 {{- end }}
 {{- end }}
 
-{{- define "nowd.lowHostPort" -}}
-{{- if and (include "nowd.hostNetwork" .) (include "nowd.lowPort" .) }}true{{ end }}
+{{/* The capabilities that nowd needs at its start, as a YAML list. */}}
+{{- define "nowd.capabilities" -}}
+{{- $capabilities := list }}
+{{- if include "nowd.xdp" . }}
+{{- $capabilities = list "BPF" "NET_ADMIN" }}
+{{- end }}
+{{- /* A pod cannot set the sysctls of its node's network, so it needs a capability for a low port. */}}
+{{- if and (include "nowd.hostNetwork" .) (include "nowd.lowPort" .) }}
+{{- $capabilities = append $capabilities "NET_BIND_SERVICE" }}
+{{- end }}
+{{- toYaml $capabilities }}
+{{- end }}
+
+{{/* NOWD_XDP, or nothing if no driver answers. */}}
+{{- define "nowd.xdp" -}}
+{{- $interface := toString .Values.xdp.interface }}
+{{- if not (has $interface (list "" "off" "false")) }}
+{{- $interface }}{{ if .Values.xdp.generic }},generic{{ end }}
+{{- end }}
 {{- end }}
 
 {{/*

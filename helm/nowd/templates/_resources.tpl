@@ -41,6 +41,7 @@ says of datagrams and probes. With NOWD_LOOPS=auto there may be a few loops more
 {{- $connection := 14848 }}
 {{- $datagrams := mul 2 1024 1024 }}
 {{- $probes := mul 4 1024 1024 }}
+{{- $driver := mul 6 1024 1024 }}
 {{- $settings := include "nowd.settings" . | fromYaml }}
 {{- $loops := max 1 (int $settings.NOWD_LOOPS) }}
 {{- $most := int $settings.NOWD_TCP_MAX_CONNS }}
@@ -54,7 +55,8 @@ says of datagrams and probes. With NOWD_LOOPS=auto there may be a few loops more
 {{- $ending := max 16 (div (div $most $loops) 8) | mul $servers }}
 {{- $budget = max (div $budget (max 1 $servers)) (mul 256 1024) | mul $servers }}
 {{- if ne (include "nowd.loopback" .) "true" }}{{ $probes = 0 }}{{ end }}
-{{- add $base $budget (mul $protocols $most | add $ending | mul $connection) $datagrams $probes }}
+{{- if not (include "nowd.xdp" .) }}{{ $driver = 0 }}{{ end }}
+{{- add $base $budget (mul $protocols $most | add $ending | mul $connection) $datagrams $probes $driver }}
 {{- end }}
 
 {{/* A quantity of memory in bytes, such as 40Mi: (include "nowd.bytes" "40Mi"). */}}

@@ -63,6 +63,9 @@ The ways to ask that there are, as a YAML list of
 {{- if include "nowd.clockbound.enabled" . }}
 {{- $_ := set $settings "NOWD_CLOCKBOUND" (printf "%s/shm0" (include "nowd.clockbound.directory" .)) }}
 {{- end }}
+{{- with include "nowd.xdp" . }}
+{{- $_ := set $settings "NOWD_XDP" . }}
+{{- end }}
 {{- range $name, $value := .Values.settings }}
 {{- /* A number from a values file is a float64, which would print as 1e+06. */}}
 {{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end }}
