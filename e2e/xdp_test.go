@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -438,7 +439,7 @@ func TestFloodOfSpoofedSourcesTakesNoMemory(t *testing.T) {
 	w := newWire(t)
 	n := w.start(t, append(xdpSettings(""), "NOWD_RATE_LIMIT=2000"))
 	w.wake(t, n)
-	f := w.newFlooder(t)
+	f := w.newFlooder(t, 3333, "")
 	before := resident(t, n.pid())
 	answered := n.driverAnswers(t)
 	conn := w.dial(t, "udp", server4+":3333")
@@ -459,13 +460,84 @@ func TestFloodOfSpoofedSourcesTakesNoMemory(t *testing.T) {
 	}
 }
 
-// flooder sends questions from any source: packet(7).
+// TestDriverEndsAReplyLoop: one spoofed datagram in the name of a service that answers
+// every answer gets at most longestRun answers from the driver, which counts the one
+// that it withholds.
+func TestDriverEndsAReplyLoop(t *testing.T) {
+	t.Parallel()
+	const longestRun = 2000 // for this NOWD_RATE_LIMIT
+	for mode, setting := range xdpModes {
+		for protocol, c := range map[string]struct {
+			port    int
+			request string
+		}{
+			"udp": {3333, "?\n"}, // a service that does not understand
+			"ntp": {123, string(ntpRequest(4, 3, 7))},
+		} {
+			t.Run(protocol+", "+mode, func(t *testing.T) {
+				t.Parallel()
+				w := newWire(t)
+				n := w.start(t, xdpSettings(setting, fmt.Sprintf("NOWD_RATE_LIMIT=%d", longestRun)))
+				w.wake(t, n)
+				received := w.startResponder(t, c.request)
+				withheld := `nowd_drops_total{protocol="` + protocol + `",reason="reply_loop"}`
+				n.awaitMetric(t, withheld, 0)
+				before := n.driverAnswers(t)
+				w.newFlooder(t, c.port, c.request).send(t, netip.MustParseAddr(client4))
+				n.awaitMetric(t, withheld, 1)
+				byDriver := n.driverAnswers(t) - before
+				// Sockets answer while the driver is not sure of the time. They have a run of
+				// their own, and withhold nothing before its half.
+				bySockets := received.Load() - byDriver
+				t.Logf("%d answers by the driver, %d by sockets", byDriver, bySockets)
+				if byDriver < longestRun/2 || byDriver > longestRun {
+					t.Errorf("the driver answers one spoofed datagram %d times, want %d to %d", byDriver, longestRun/2, longestRun)
+				}
+				if bySockets >= longestRun/2 {
+					t.Errorf("sockets give %d answers, so they may have ended the loop", bySockets)
+				}
+			})
+		}
+	}
+}
+
+// startResponder starts a service at the client's end that answers every datagram with
+// the same one. It has the source address and port of a flooder that sends from
+// client4. It counts the datagrams that it receives.
+func (w *wire) startResponder(t *testing.T, answer string) *atomic.Uint64 {
+	t.Helper()
+	var conn net.PacketConn
+	var err error
+	w.client.do(func() { conn, err = net.ListenPacket("udp4", fmt.Sprintf("%s:%d", client4, flooderPort)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	received := new(atomic.Uint64)
+	go func() {
+		for buf := make([]byte, 64); ; {
+			_, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			received.Add(1)
+			_, _ = conn.WriteTo([]byte(answer), from)
+		}
+	}()
+	return received
+}
+
+// flooder sends a request from any source address: packet(7).
 type flooder struct {
 	fd    int
 	frame []byte
 }
 
-func (w *wire) newFlooder(t *testing.T) *flooder {
+// flooderPort is the source port of a flooder's datagrams.
+const flooderPort = 40000
+
+// newFlooder returns a flooder at the client's end, which sends to a port of server4.
+func (w *wire) newFlooder(t *testing.T, port int, request string) *flooder {
 	t.Helper()
 	f := &flooder{fd: -1}
 	var server, client *net.Interface
@@ -488,9 +560,11 @@ func (w *wire) newFlooder(t *testing.T) *flooder {
 		t.Fatal(err)
 	}
 	b := append(append([]byte(nil), server.HardwareAddr...), client.HardwareAddr...)
-	b = append(b, 8, 0, 0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0)
+	length := byte(8 + len(request))
+	b = append(b, 8, 0, 0x45, 0, 0, 20+length, 0, 0, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0)
 	b = append(b, netip.MustParseAddr(server4).AsSlice()...)
-	f.frame = append(b, 0x9c, 0x40, 3333>>8, 3333&0xff, 0, 8, 0, 0)
+	b = append(b, flooderPort>>8, flooderPort&0xff, byte(port>>8), byte(port), 0, length, 0, 0)
+	f.frame = append(b, request...)
 	return f
 }
 
