@@ -1,4 +1,4 @@
-{{/* The container that serves, the same in every mode; what sets the modes apart follows it. */}}
+{{/* The container that serves, the same in every mode. Its probes and restartPolicy are the mode's, and follow it. */}}
 {{- define "nowd.container" -}}
 name: nowd
 image: {{ include "nowd.image" . | quote }}
@@ -23,9 +23,9 @@ env:
 {{- end }}
 {{- if ne (include "nowd.loopback" .) "true" }}
 {{- /*
-  For readers, and for the PodMonitor: an upgrade can lose one of two ports that differ in nothing but their protocol, so
-  no Service and no probe refers to these names. They start with nowd- because a name is looked for in every container
-  of the pod, and have at most 15 characters. At loopback there is nothing to refer to.
+  These names are for readers and the PodMonitor. Services and probes use numbers, because an upgrade can lose one of two
+  ports that differ only in their protocol. The names start with nowd- because Kubernetes looks for a name in every container
+  of the pod. A name has at most 15 characters. A listener at loopback needs none.
 */}}
 {{- $onHost := and (eq .Values.mode "daemonset") .Values.daemonset.hostPorts }}
 ports:
@@ -70,7 +70,7 @@ securityContext:
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
-{{/* All that Pod Security's profile "restricted" asks for, and more. */}}
+{{/* More than Pod Security's level "restricted" requires. */}}
 {{- define "nowd.securityContext" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -121,8 +121,8 @@ seccompProfile:
 {{- end }}
 
 {{/*
-How a probe asks: (include "nowd.ask" (list $ "/live")). Where nobody but the pod reaches health, by a command in the
-container.
+How a probe asks: (include "nowd.ask" (list $ "/live")). If health listens at loopback, by a command in the container;
+otherwise over HTTP.
 */}}
 {{- define "nowd.ask" -}}
 {{- $root := first . }}
@@ -142,9 +142,9 @@ httpGet:
 {{- end }}
 
 {{/*
-/live tells a loop that hangs within NOWD_LIVENESS_TIMEOUT. The probe waits longer: at a CPU limit of 20m the kernel gives
-nowd 2 ms in each 100 ms, so under load any answer takes several of these periods, and a command several times as many.
-Load alone must not restart nowd.
+/live reports a loop that hangs within NOWD_LIVENESS_TIMEOUT. The probe waits longer, because load alone must not restart
+nowd: at a CPU limit of 20m the kernel gives nowd 2 ms in each 100 ms. Under load an answer takes several of these periods,
+and a command takes several times as many.
 */}}
 {{- define "nowd.probeTimeout" -}}
 {{ ternary 15 5 (eq (include "nowd.loopback" .) "true") }}
@@ -155,7 +155,7 @@ Load alone must not restart nowd.
 periodSeconds: {{ include "nowd.probeTimeout" . | int | max 10 }}
 timeoutSeconds: {{ include "nowd.probeTimeout" . }}
 failureThreshold: 3
-# What has hung does not end when it is asked to.
+# A nowd that hangs ignores SIGTERM.
 terminationGracePeriodSeconds: 5
 {{- end }}
 
