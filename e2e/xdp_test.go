@@ -22,10 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// xdpModes are the ways in which an interface can answer by itself, and without any.
+// xdpModes are the modes of XDP, with what NOWD_XDP has behind the interface's name.
 var xdpModes = map[string]string{"driver": "", "generic": ",generic"}
 
-// xdpClients ask what a driver answers. HOST is nowd's address.
+// xdpClients send requests that the driver answers. HOST is nowd's address.
 var xdpClients = []dialectClient{
 	{program: "nc.openbsd", command: "nc.openbsd -u -W1 -w2 HOST 3333", stdin: "hi\n", verify: inForm("datetime")},
 	{program: "nc.openbsd", command: "nc.openbsd -u -w1 HOST 3333", stdin: "\n", verify: inForm("datetime")},
@@ -69,7 +69,7 @@ func TestDriverAnswersClients(t *testing.T) {
 							t.Errorf("%v\n%s", err, shown)
 						}
 						if n.driverAnswers(t) == before {
-							t.Error("it was not the driver who answered")
+							t.Error("the driver did not answer")
 						}
 					})
 				}
@@ -80,7 +80,7 @@ func TestDriverAnswersClients(t *testing.T) {
 	}
 }
 
-// checkLibrary has beevik's library ask over NTP.
+// checkLibrary asks over NTP with beevik's library.
 func (w *wire) checkLibrary(t *testing.T, n *nowd, host string) {
 	before := n.driverAnswers(t)
 	r, err := ntp.QueryWithOptions(host, ntp.QueryOptions{Timeout: patience, Dialer: func(_, remote string) (net.Conn, error) {
@@ -93,11 +93,11 @@ func (w *wire) checkLibrary(t *testing.T, n *nowd, host string) {
 		t.Errorf("%v: %+v", err, r)
 	}
 	if n.driverAnswers(t) == before {
-		t.Error("it was not the driver who answered")
+		t.Error("the driver did not answer")
 	}
 }
 
-// checkChronyd has a daemon select nowd.
+// checkChronyd has chronyd select nowd.
 func (w *wire) checkChronyd(t *testing.T, n *nowd) {
 	c := startChronyd(t, w.client, "server "+server4+" iburst minpoll 0 maxpoll 0")
 	before := n.driverAnswers(t)
@@ -110,14 +110,14 @@ func (w *wire) checkChronyd(t *testing.T, n *nowd) {
 			return fmt.Errorf("not selected: %q", sources)
 		}
 		if asked := n.driverAnswers(t) - before; asked < 4 {
-			return fmt.Errorf("the driver answered %v times", asked)
+			return fmt.Errorf("the driver has answered only %v times", asked)
 		}
 		return nil
 	})
 }
 
-// TestDriversTimesAreWithinTheClientsWindow: in 100,000 questions, the time is never
-// before the question or after the answer.
+// TestDriversTimesAreWithinTheClientsWindow: in 100,000 exchanges the time is never
+// before the request was sent or after the answer was received.
 func TestDriversTimesAreWithinTheClientsWindow(t *testing.T) {
 	questions := 100_000
 	if testing.Short() {
@@ -149,7 +149,8 @@ func TestDriversTimesAreWithinTheClientsWindow(t *testing.T) {
 	}
 }
 
-// TestDriverLeavesAllElseAlone: what is not the driver's gets where it would.
+// TestDriverLeavesAllElseAlone: the driver passes what it does not answer, and it is
+// answered as without XDP.
 func TestDriverLeavesAllElseAlone(t *testing.T) {
 	t.Parallel()
 	for name, mode := range xdpModes {
@@ -163,7 +164,7 @@ func TestDriverLeavesAllElseAlone(t *testing.T) {
 				at := func(port string) string { return net.JoinHostPort(host, port) }
 				for word, request := range map[string]string{"unix": "unix", "datetime": strings.Repeat("x", 1400), "rfc3339": "rfc3339" + strings.Repeat(" ", 4000)} {
 					if word == "rfc3339" {
-						word = "datetime" // the whole of it does not fit into what is read of a datagram
+						word = "datetime" // the sockets read only the beginning of such a long datagram
 					}
 					answer, s := askOn(t, w.dial(t, "udp", at("3333")), request)
 					if err := verify(word, answer, time.UTC, s); err != nil {
@@ -189,14 +190,14 @@ func TestDriverLeavesAllElseAlone(t *testing.T) {
 				}
 			}
 			if by := n.driverAnswers(t) - before; by != 0 {
-				t.Errorf("the driver gave %v answers to what is for the sockets", by)
+				t.Errorf("the driver gave %v answers to requests for the sockets", by)
 			}
 		})
 	}
 }
 
-// TestStoppedServiceIsNotAnsweredForLong: when nobody tells the driver the time any
-// more, it leaves everything to the sockets, and no question is lost.
+// TestStoppedServiceIsNotAnsweredForLong: when nowd no longer writes the time for the
+// driver, the driver passes everything to the sockets, and no request is lost.
 func TestStoppedServiceIsNotAnsweredForLong(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -206,7 +207,7 @@ func TestStoppedServiceIsNotAnsweredForLong(t *testing.T) {
 	n.stop(t)
 	stopped := time.Now()
 	const brief = 200 * time.Millisecond
-	for { // until the driver does not answer any more
+	for { // until the driver stops answering
 		if err := conn.SetDeadline(time.Now().Add(brief)); err != nil {
 			t.Fatal(err)
 		}
@@ -223,17 +224,17 @@ func TestStoppedServiceIsNotAnsweredForLong(t *testing.T) {
 			t.Fatal(err)
 		}
 		if time.Since(stopped) > patience {
-			t.Fatal("the driver goes on for ever")
+			t.Fatal("the driver does not stop answering")
 		}
 	}
-	if after := time.Since(stopped); after > 6*time.Second { // 3 s, and what the machine takes
-		t.Errorf("the driver went on for %v", after)
+	if after := time.Since(stopped); after > 6*time.Second { // 3 s, and slack for a busy machine
+		t.Errorf("the driver answered for another %v", after)
 	}
 	n.signal(t, syscall.SIGCONT)
 	hurry(t, conn)
 	buf := make([]byte, 64)
 	if _, err := conn.Read(buf); err != nil {
-		t.Errorf("the question that waited got no answer: %v", err)
+		t.Errorf("the request that waited got no answer: %v", err)
 	}
 	w.wake(t, n)
 }
@@ -252,11 +253,11 @@ func TestNothingIsLeftOfAKilledService(t *testing.T) {
 			n.wait(t)
 			eventually(t, patience, func() error {
 				if w.hasProgram(t) {
-					return errors.New("a program is attached")
+					return errors.New("a program is still attached")
 				}
 				return nil
 			})
-			w.start(t, xdpSettings(mode)) // nothing is in its way
+			w.start(t, xdpSettings(mode)) // nothing is left on the interface
 		})
 	}
 }
@@ -285,7 +286,8 @@ func TestWhatKeepsTheDriverFromAnsweringIsSaidAtStart(t *testing.T) {
 	}
 }
 
-// TestTwoCapabilitiesAreEnough: root without all others, at ports that take none.
+// TestTwoCapabilitiesAreEnough: CAP_BPF and CAP_NET_ADMIN suffice at ports that need no
+// capability.
 func TestTwoCapabilitiesAreEnough(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -300,8 +302,8 @@ func TestTwoCapabilitiesAreEnough(t *testing.T) {
 	w.wake(t, n)
 }
 
-// TestIdleDriverMakesNoSystemCall: what is told the driver while there is traffic, it
-// is not told without.
+// TestIdleDriverMakesNoSystemCall: without traffic nowd does not write the time for the
+// driver.
 func TestIdleDriverMakesNoSystemCall(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -317,7 +319,7 @@ func TestIdleDriverMakesNoSystemCall(t *testing.T) {
 		return nil
 	})
 	loop := trace.awaitWait(t, n, socketAt(t, n, 3333))
-	eventually(t, patience, func() error { // its last tick
+	eventually(t, patience, func() error { // until the last tick of its timer
 		before := trace.read(t)
 		time.Sleep(3 * time.Second)
 		if calls := trace.read(t)[len(before):].of(loop); !undisturbed(calls) {
@@ -327,7 +329,7 @@ func TestIdleDriverMakesNoSystemCall(t *testing.T) {
 	})
 }
 
-// socketAt returns the descriptor of nowd's at a UDP port of IPv4.
+// socketAt returns nowd's descriptor of the IPv4 socket at a UDP port.
 func socketAt(t *testing.T, n *nowd, port int) int {
 	t.Helper()
 	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/udp", n.pid()))
@@ -351,8 +353,8 @@ func socketAt(t *testing.T, n *nowd, port int) int {
 	return -1
 }
 
-// TestNothingOfTheDriverRunsWithoutIt: no descriptor of a program, a map or a netlink
-// socket is open.
+// TestNothingOfTheDriverRunsWithoutIt: without NOWD_XDP no descriptor of a program, a map
+// or a netlink socket is open.
 func TestNothingOfTheDriverRunsWithoutIt(t *testing.T) {
 	t.Parallel()
 	n := start(t)
@@ -377,8 +379,8 @@ func TestNothingOfTheDriverRunsWithoutIt(t *testing.T) {
 	}
 }
 
-// TestSocketsServeWhenTheInterfaceIsGone: it says so, and another interface of the
-// same name changes nothing.
+// TestSocketsServeWhenTheInterfaceIsGone: nowd logs that the interface is gone, and
+// ignores a new interface of the same name.
 func TestSocketsServeWhenTheInterfaceIsGone(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -388,7 +390,7 @@ func TestSocketsServeWhenTheInterfaceIsGone(t *testing.T) {
 	attached := `nowd_xdp_attached{interface="` + serverLink + `"}`
 	n.awaitMetric(t, attached, 0)
 	if !strings.Contains(n.stderr.String(), "the interface is gone") {
-		t.Error("it does not say so")
+		t.Error("the log does not say that the interface is gone")
 	}
 	w.join(t)
 	answered := n.driverAnswers(t)
@@ -401,8 +403,8 @@ func TestSocketsServeWhenTheInterfaceIsGone(t *testing.T) {
 	}
 }
 
-// TestAddressesOfTheInterfaceAreFollowed: the driver answers for those that the
-// interface has, and for no others.
+// TestAddressesOfTheInterfaceAreFollowed: the driver answers for the addresses that the
+// interface has now, and for no others.
 func TestAddressesOfTheInterfaceAreFollowed(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -418,7 +420,7 @@ func TestAddressesOfTheInterfaceAreFollowed(t *testing.T) {
 		}
 		return nil
 	})
-	// An address of the host that is another interface's is not the driver's.
+	// The driver does not answer for the address of another interface.
 	w.server.ip(t, "address", "add", "203.0.113.9/32", "dev", "lo")
 	w.client.ip(t, "route", "add", "203.0.113.9", "via", server4)
 	w.wake(t, n)
@@ -429,8 +431,8 @@ func TestAddressesOfTheInterfaceAreFollowed(t *testing.T) {
 	}
 }
 
-// TestFloodOfSpoofedSourcesTakesNoMemory: a million sources, and honest clients who
-// notice nothing.
+// TestFloodOfSpoofedSourcesTakesNoMemory: in a flood from a million sources honest
+// clients get their answers, and memory stays as it is.
 func TestFloodOfSpoofedSourcesTakesNoMemory(t *testing.T) {
 	sources := 1_000_000
 	if testing.Short() {
@@ -471,7 +473,7 @@ func TestDriverEndsAReplyLoop(t *testing.T) {
 			port    int
 			request string
 		}{
-			"udp": {3333, "?\n"}, // a service that does not understand
+			"udp": {3333, "?\n"}, // any short text
 			"ntp": {123, string(ntpRequest(4, 3, 7))},
 		} {
 			t.Run(protocol+", "+mode, func(t *testing.T) {
@@ -486,15 +488,15 @@ func TestDriverEndsAReplyLoop(t *testing.T) {
 				w.newFlooder(t, c.port, c.request).send(t, netip.MustParseAddr(client4))
 				n.awaitMetric(t, withheld, 1)
 				byDriver := n.driverAnswers(t) - before
-				// Sockets answer while the driver is not sure of the time. They have a run of
-				// their own, and withhold nothing before its half.
+				// The sockets answer while the driver is not sure of the time. They have a run
+				// of their own, and withhold no answer in its first half.
 				bySockets := received.Load() - byDriver
-				t.Logf("%d answers by the driver, %d by sockets", byDriver, bySockets)
+				t.Logf("%d answers by the driver, %d by the sockets", byDriver, bySockets)
 				if byDriver < longestRun/2 || byDriver > longestRun {
 					t.Errorf("the driver answers one spoofed datagram %d times, want %d to %d", byDriver, longestRun/2, longestRun)
 				}
 				if bySockets >= longestRun/2 {
-					t.Errorf("sockets give %d answers, so they may have ended the loop", bySockets)
+					t.Errorf("the sockets give %d answers, so they may have ended the loop", bySockets)
 				}
 			})
 		}
@@ -502,8 +504,8 @@ func TestDriverEndsAReplyLoop(t *testing.T) {
 }
 
 // startResponder starts a service at the client's end that answers every datagram with
-// the same one. It has the source address and port of a flooder that sends from
-// client4. It counts the datagrams that it receives.
+// the same one. Its address is client4, and its port is that of a flooder. It counts the
+// datagrams that it receives.
 func (w *wire) startResponder(t *testing.T, answer string) *atomic.Uint64 {
 	t.Helper()
 	var conn net.PacketConn
