@@ -229,7 +229,8 @@ func TestHealthcheckTellsReadyFromAlive(t *testing.T) {
 	if r := run(t, env, "healthcheck", "-ready"); r.status != 1 || !strings.Contains(r.stderr, "clock") {
 		t.Errorf("exit status %d, %s", r.status, r.stderr)
 	}
-	if log := n.stderr.String(); strings.Count(log, "/ready fails") != 1 || !strings.Contains(log, `reason="clock: `) {
+	n.awaitLog(t, `reason="clock: `)
+	if log := n.stderr.String(); strings.Count(log, "/ready fails") != 1 {
 		t.Errorf("the log does not say exactly once what nowd waits for:\n%s", log)
 	}
 }
