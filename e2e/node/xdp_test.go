@@ -36,7 +36,7 @@ func TestDriverOfTheNodeAnswersPods(t *testing.T) {
 		t.Errorf("no program is attached: %s", shown)
 	}
 
-	// The sockets answer the first question, which wakes the driver.
+	// The sockets answer the first request, which wakes the driver.
 	const questions = "20"
 	c.start(t, client, "client", nil, nil, "/nowd", "query", "-proto", "ntp", "-n", questions, "-i", "200ms", "-timeout", "5s", address+":125")
 	out, status := c.awaitEnd(t, client, "client")
@@ -65,7 +65,7 @@ func TestDriverOfTheNodeAnswersPods(t *testing.T) {
 	c.checkNothingLeft(t)
 	c.await(t, "the program of a release that is gone", func() error {
 		if shown := c.run(t, "ip", "-o", "link", "show", link); strings.Contains(shown, "xdp") {
-			return fmt.Errorf("it is attached: %s", shown)
+			return fmt.Errorf("a program is attached: %s", shown)
 		}
 		return nil
 	})
