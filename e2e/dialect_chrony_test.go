@@ -23,8 +23,9 @@ func TestChronydSelectsNowdAndKeepsItsBound(t *testing.T) {
 	p := speak(t, ns, synced)
 	c := startChronyd(t, ns, "server 127.0.0.1 iburst minpoll 0 maxpoll 0")
 	eventually(t, patience, func() error {
-		// chronyd's figure is from its last request. nowd's bound grows by up to 500 µs until nowd reads the kernel's state
-		// again. With steady requests, as here, chronyd's figure is nearly as recent as the one from bound.
+		// chronyd's figure is from its last request. nowd's bound grows by up to 500 µs until nowd reads the
+		// kernel's state again. With steady requests, as here, chronyd's figure is nearly as recent as the one
+		// from bound.
 		claimed, status := p.bound(t)
 		if status != "synced" {
 			t.Fatalf("nowd is %q", status)

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// With few descriptors nowd either serves everything, or exits and says why. With fewer than eight, Go's runtime may fail first.
+// With few descriptors nowd either serves everything, or exits and says why. With fewer than eight, Go's runtime may
+// fail first.
 func TestTooFewOpenFilesAreReported(t *testing.T) {
 	t.Parallel()
 	sh := tool(t, "sh")

@@ -221,7 +221,8 @@ func TestClusterProvesItsClocks(t *testing.T) {
 	const bothNamed = "node-2 wrong+bound_false, node-5 bound_false"
 	started := time.Now()
 	c.await(t, "both named", bothNamed, patience, nil)
-	// Some members measured others that had just started, whose bounds were still wide. Wait until all have measured again.
+	// Some members measured others that had just started, whose bounds were still wide. Wait until all have
+	// measured again.
 	eventually(t, patience, func() error {
 		for _, m := range c.members {
 			d := m.document(t)

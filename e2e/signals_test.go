@@ -96,8 +96,8 @@ func TestAnswersOwedAreGivenBeforeTheEnd(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			n := start(t, append(c.env, "NOWD_SHUTDOWN_TIMEOUT=15s")...)
-			// All requests fit into nowd's receive buffer, so nowd owes their answers. The answers do not fit into its
-			// send buffer.
+			// All requests fit into nowd's receive buffer, so nowd owes their answers. The answers do not
+			// fit into its send buffer.
 			const requests = 1000
 			conn := dial(t, "tcp", n.tcp)
 			if _, err := io.WriteString(conn, strings.Repeat("json\n", requests)); err != nil {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// thread runs functions one after the other on one thread of the operating system. They share what belongs to a thread, such as
-// its network namespace.
+// thread runs functions one after the other on one thread of the operating system. They share what belongs to a thread,
+// such as its network namespace.
 type thread struct {
 	id    int
 	calls chan func()

@@ -15,8 +15,8 @@ import (
 // round and not after the first.
 const attackRounds = 2
 
-// withstand runs an attack against nowd for this time in each round, while honest clients ask, and adds a row. With a time of 0
-// the attack ends by itself.
+// withstand runs an attack against nowd for this time in each round, while honest clients ask, and adds a row. With a
+// time of 0 the attack ends by itself.
 func withstand(t *testing.T, n *nowd, d time.Duration, f fault) (rounds []*observation) {
 	t.Helper()
 	questions, from := n.questionsOf(f)

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sendWhole makes an interface send packets with complete checksums, no longer than a frame. By default a veth leaves that out,
-// because its ends share memory. The test's own cable needs whole packets. See SIOCETHTOOL in linux/sockios.h, and
-// ETHTOOL_STXCSUM in linux/ethtool.h.
+// sendWhole makes an interface send packets with complete checksums, no longer than a frame. By default a veth leaves
+// that out, because its ends share memory. The test's own cable needs whole packets. See SIOCETHTOOL in
+// linux/sockios.h, and ETHTOOL_STXCSUM in linux/ethtool.h.
 func sendWhole(at place, name string) (err error) {
 	const ethtoolSetTxChecksum = 0x17
 	off := struct{ command, value uint32 }{command: ethtoolSetTxChecksum}

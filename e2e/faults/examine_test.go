@@ -74,7 +74,8 @@ type fault struct {
 
 	// once means that the attack ends by itself, so that its cost does not grow with time.
 	once bool
-	// least is the least share of answered questions, by kind of honest clients, where it differs from the general promise.
+	// least is the least share of answered questions, by kind of honest clients, where it differs from the general
+	// promise.
 	least map[string]float64
 	// memory is an upper bound on the memory that an attack adds, with the kernel's for nowd's sockets; 0: maxGrowth.
 	memory int
@@ -249,8 +250,8 @@ func examine(t *testing.T, n *nowd, name string, d time.Duration, faults ...faul
 	return seen
 }
 
-// promised returns the limit for the p99. The strict one is for a machine without other work. Only the caller can know that, by
-// NOWD_FAULTS_ALONE: go test runs packages at the same time.
+// promised returns the limit for the p99. The strict one is for a machine without other work. Only the caller can know
+// that, by NOWD_FAULTS_ALONE: go test runs packages at the same time.
 func promised() time.Duration {
 	if os.Getenv("NOWD_FAULTS_ALONE") == "true" {
 		return maxP99
@@ -290,7 +291,8 @@ func (r *row) judge(t *testing.T, o outcome, took time.Duration, lossy bool, lim
 		return
 	}
 	lost := o.Tries - o.Answered
-	// nowd may take a client that asks as soon as it is answered for a reply loop, and withhold one answer of longestRun/2.
+	// nowd may take a client that asks as soon as it is answered for a reply loop, and withhold one answer of
+	// longestRun/2.
 	if withheld := min(lost, o.Tries/(longestRun/2)); o.Kind == "udp" && withheld > 0 {
 		r.note = fmt.Sprintf("%d of %d honest datagrams not answered", withheld, o.Tries)
 		lost -= withheld

@@ -288,8 +288,8 @@ func readSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	reading.Wait()
 }
 
-// sendSlowly has clients send the head of an HTTP request a byte at a time. Those that finish it in time are owed an answer. The
-// others get status 408, and nowd closes their connection.
+// sendSlowly has clients send the head of an HTTP request a byte at a time. Those that finish it in time are owed an
+// answer. The others get status 408, and nowd closes their connection.
 func sendSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	const clients = 100
 	timeout := 10 * time.Second

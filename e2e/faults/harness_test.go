@@ -1,8 +1,9 @@
 //go:build linux
 
-// Package faults_test subjects a real nowd to the faults of a bad network, bad clients and a host in trouble, while honest
-// clients ask it. It prints a table of what happens to them. Deliberate faults, the attacks, have a second table: the cost to the
-// attacker, the clients and nowd. SECURITY.md has a copy of that one, with the figures of one run.
+// Package faults_test subjects a real nowd to the faults of a bad network, bad clients and a host in trouble, while
+// honest clients ask it. It prints a table of what happens to them. Deliberate faults, the attacks, have a second
+// table: the cost to the attacker, the clients and nowd. SECURITY.md has a copy of that one, with the figures of one
+// run.
 //
 // As root it runs in a network namespace of its own. No other process is there whose ports, floods or counters could disturb
 // it. Two variables make it run longer: NOWD_SESSIONS, the number of TCP sessions under the proxy's faults, and NOWD_SOAK, the
@@ -264,8 +265,8 @@ type nowd struct {
 	exited chan struct{}
 }
 
-// start starts nowd with these settings, waits until it is ready, and has it serve once, so that it allocates the memory that it
-// keeps. It must run until the test ends.
+// start starts nowd with these settings, waits until it is ready, and has it serve once, so that it allocates the
+// memory that it keeps. It must run until the test ends.
 func start(t *testing.T, at place, env ...string) *nowd {
 	t.Helper()
 	return startAs(t, at, exec.Command(program), env...)

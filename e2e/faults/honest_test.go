@@ -19,9 +19,9 @@ import (
 	"time"
 )
 
-// Honest clients ask during every fault. They run in a process of their own, so that the cost of a fault to the tests does not
-// delay them. So does the control: an echo service over Go's net package. The honest clients ask the control in the same way at
-// the same time. Delays of the control's answers come from the machine, not from nowd.
+// Honest clients ask during every fault. They run in a process of their own, so that the cost of a fault to the tests
+// does not delay them. So does the control: an echo service over Go's net package. The honest clients ask the control
+// in the same way at the same time. Delays of the control's answers come from the machine, not from nowd.
 
 var roles = map[string]func(){"client": playClient, "echo": playEcho}
 
@@ -62,7 +62,8 @@ const (
 	owedTimeout = 10 * time.Second
 )
 
-// playClient reads the questions from standard input, asks until standard input ends, and writes the outcomes to standard output.
+// playClient reads the questions from standard input, asks until standard input ends, and writes the outcomes to
+// standard output.
 func playClient() {
 	in := bufio.NewReader(os.Stdin)
 	line, err := in.ReadBytes('\n')

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestLogReadersCostClientsNothing: the reader of nowd's log is gone, or reads nothing, and nowd logs more than the pipe and nowd
-// buffer.
+// TestLogReadersCostClientsNothing: the reader of nowd's log is gone, or reads nothing, and nowd logs more than the
+// pipe and nowd buffer.
 func TestLogReadersCostClientsNothing(t *testing.T) {
 	const lines, lasting = 2000, 500 * time.Millisecond
 	var unknown []string // settings; nowd logs a warning about each

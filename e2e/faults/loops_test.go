@@ -39,8 +39,8 @@ type service struct {
 	nowd *nowd // nil: another program
 }
 
-// services starts a nowd for each default form, with different zones. Each has an address of its own, and this port, or if it is
-// 0, a port of its own.
+// services starts a nowd for each default form, with different zones. Each has an address of its own, and this port, or
+// if it is 0, a port of its own.
 func services(t *testing.T, network byte, port int) (all []service) {
 	t.Helper()
 	zones := []string{"UTC", "Asia/Kathmandu", "America/St_Johns"}
@@ -151,8 +151,8 @@ func (s service) ask(t *testing.T) {
 	}
 }
 
-// An echo service answers everything, so nowd's answer to a spoofed datagram comes back, once. nowd does not answer it, so nowd
-// sends at most one datagram. If the spoofed datagram goes to the echo service, the echo service sends two.
+// An echo service answers everything, so nowd's answer to a spoofed datagram comes back, once. nowd does not answer it,
+// so nowd sends at most one datagram. If the spoofed datagram goes to the echo service, the echo service sends two.
 func TestNowdAnswersAnEchoServiceOnceAtTheMost(t *testing.T) {
 	needNamespace(t)
 	const host = "127.2.9.9" // one address, from which its answers then come
@@ -235,8 +235,8 @@ func startResponder(t *testing.T, host string, takes time.Duration, answer func(
 	return r
 }
 
-// Services at ephemeral ports that answer every datagram, for example with an error: after longestRun answers at most nowd ends
-// the reply loop.
+// Services at ephemeral ports that answer every datagram, for example with an error: after longestRun answers at most
+// nowd ends the reply loop.
 func TestOneSpoofedDatagramHasNowdAnswerAServiceSoOftenAndNoMore(t *testing.T) {
 	needNamespace(t)
 	line := func(text string) func([]byte) []byte { return func([]byte) []byte { return []byte(text) } }

@@ -24,8 +24,8 @@ type hostile struct {
 	withhold bool // acknowledges no answer
 }
 
-// onlyEmptySegments is a socket filter that drops segments with data before TCP receives them, so that TCP does not acknowledge
-// them. It compares the segment's length with its header's.
+// onlyEmptySegments is a socket filter that drops segments with data before TCP receives them, so that TCP does not
+// acknowledge them. It compares the segment's length with its header's.
 var onlyEmptySegments = []unix.SockFilter{
 	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 12},
 	{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: 0xf0},
@@ -108,8 +108,8 @@ func (h hostile) attack(port, conns int, stop <-chan struct{}, e *expense) {
 	}
 }
 
-// TestMemoryStaysBelowItsFigure: all connections are hostile, of one kind after the other. nowd's memory above its idle memory,
-// with the kernel's for its connections, stays below tcp.MaxMemory, and honest clients get answers.
+// TestMemoryStaysBelowItsFigure: all connections are hostile, of one kind after the other. nowd's memory above its idle
+// memory, with the kernel's for its connections, stays below tcp.MaxMemory, and honest clients get answers.
 func TestMemoryStaysBelowItsFigure(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")

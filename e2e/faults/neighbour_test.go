@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSilentNeighboursHoldUpNobody: datagrams whose source is an unused address on nowd's own link. The kernel holds each answer
-// until address resolution fails, and charges it to the sending socket.
+// TestSilentNeighboursHoldUpNobody: datagrams whose source is an unused address on nowd's own link. The kernel holds
+// each answer until address resolution fails, and charges it to the sending socket.
 func TestSilentNeighboursHoldUpNobody(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 25 s")
@@ -33,8 +33,8 @@ func TestSilentNeighboursHoldUpNobody(t *testing.T) {
 	}
 }
 
-// TestSilentNeighboursHoldUpNobodyAtALowPort: nowd has given up the right to bind to its port, so it cannot open another socket
-// there.
+// TestSilentNeighboursHoldUpNobodyAtALowPort: nowd has given up the right to bind to its port, so it cannot open
+// another socket there.
 func TestSilentNeighboursHoldUpNobodyAtALowPort(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes 12 s")
@@ -95,7 +95,8 @@ func addressArgs(address, name string) []string {
 // floodAndAsk sends 300 datagrams a second from unused addresses, for some seconds. Honest clients ask meanwhile, and get
 // answers to nearly all requests.
 //
-// The kernel holds at most one send buffer's worth for one neighbour. So it takes several neighbours to fill two loops' buffers.
+// The kernel holds at most one send buffer's worth for one neighbour. So it takes several neighbours to fill two loops'
+// buffers.
 func floodAndAsk(t *testing.T, n *nowd, far *namespace, l neighbourLink, target netip.AddrPort, loops int, name string) {
 	t.Helper()
 	const interval, leastTries = time.Second / 300, 100

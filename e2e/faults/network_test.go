@@ -94,8 +94,8 @@ func TestSpoofedFloodLeavesHonestClientsAnAnswerInFourTries(t *testing.T) {
 	attackTable.add(newAttackRow(t, f, rounds))
 }
 
-// spoofedFlood returns a fault: datagrams from 16 million spoofed addresses, and, from the address of the honest clients, twice
-// the limit of a source.
+// spoofedFlood returns a fault: datagrams from 16 million spoofed addresses, and, from the address of the honest
+// clients, twice the limit of a source.
 func spoofedFlood(t *testing.T) fault {
 	t.Helper()
 	attacker := newNamespace(t)
@@ -140,8 +140,8 @@ func TestLossAndReorderingCostNoAnswerOwed(t *testing.T) {
 	}
 }
 
-// lossyCable returns a fault: clients at the other end of a cable that loses, doubles and reorders packets. They are owed their
-// answers over TCP. The honest clients are at nowd's end.
+// lossyCable returns a fault: clients at the other end of a cable that loses, doubles and reorders packets. They are
+// owed their answers over TCP. The honest clients are at nowd's end.
 func lossyCable(t *testing.T) fault {
 	t.Helper()
 	far, middle := newNamespace(t), newNamespace(t)

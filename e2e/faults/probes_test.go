@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestProbesCostNoDescriptorOfClientsAndLittleMemory: while 2,000 clients hold connections to the health endpoint, other clients
-// get all connections of NOWD_TCP_MAX_CONNS.
+// TestProbesCostNoDescriptorOfClientsAndLittleMemory: while 2,000 clients hold connections to the health endpoint,
+// other clients get all connections of NOWD_TCP_MAX_CONNS.
 func TestProbesCostNoDescriptorOfClientsAndLittleMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes more than 10 s")
@@ -26,7 +26,8 @@ func TestProbesCostNoDescriptorOfClientsAndLittleMemory(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			n := start(t, here(), fmt.Sprintf("NOWD_TCP_MAX_CONNS=%d", places))
 			run := func(t *testing.T, n *nowd, _ <-chan struct{}, y *tally) {
-				// One connection is for the honest client that stays, one for the client that connects again each time.
+				// One connection is for the honest client that stays, one for the client that connects
+				// again each time.
 				const clients = places - 2
 				for range probes {
 					conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", n.health), patience)

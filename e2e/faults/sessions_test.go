@@ -23,11 +23,11 @@ import (
 	"nowd/e2e/faults/proxy"
 )
 
-// A session is one connection with some requests. Its requests, and the proxy's plan for it, follow from its number alone. So both
-// its client and the proxy know them, and the answers that it is owed.
+// A session is one connection with some requests. Its requests, and the proxy's plan for it, follow from its number
+// alone. So both its client and the proxy know them, and the answers that it is owed.
 //
-// nowd owes an answer to every request that has reached it whole, in order, and sends nothing else. Neither pieces, nor delays,
-// nor a half-close right after the request change that. After a reset nothing is owed.
+// nowd owes an answer to every request that has reached it whole, in order, and sends nothing else. Neither pieces, nor
+// delays, nor a half-close right after the request change that. After a reset nothing is owed.
 type session struct {
 	number uint64
 	kind   sessionKind
@@ -50,7 +50,8 @@ const (
 // byLine reports whether a request needs a newline.
 func (k sessionKind) byLine() bool { return k <= web }
 
-// maxLine is the greatest length of a request. nowd answers a longer one once, with the default form, as soon as it is too long.
+// maxLine is the greatest length of a request. nowd answers a longer one once, with the default form, as soon as it is
+// too long.
 const maxLine = 1024
 
 func newSession(seed, number uint64) session {
@@ -109,8 +110,8 @@ func (s *session) length() (n int) {
 	return n
 }
 
-// owed returns the forms of the answers in order, and whether they are owed. After a reset none is owed, but answers that arrive
-// before it must be the first of these.
+// owed returns the forms of the answers in order, and whether they are owed. After a reset none is owed, but answers
+// that arrive before it must be the first of these.
 func (s *session) owed() (forms []string, all bool) {
 	left := s.length() // bytes that reach nowd; no plan has both a half-close and a reset
 	if end := max(s.plan.HalfClose, s.plan.Reset); end != proxy.Never {

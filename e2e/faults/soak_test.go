@@ -26,8 +26,9 @@ func soakTime(t *testing.T) time.Duration {
 	return d
 }
 
-// All faults at once, except the lack of descriptors, which would leave no connections for the others. Together they overload the
-// machine. So the test does not judge delays, but that nothing is lost, and that nowd is the same after as before.
+// All faults at once, except the lack of descriptors, which would leave no connections for the others. Together they
+// overload the machine. So the test does not judge delays, but that nothing is lost, and that nowd is the same after as
+// before.
 func TestSoakLeavesNothingBehind(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes more than 20 s")

@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// grace is the time for which clients may trust a sidecar that does not write: 5 s, and slack for the times of containers, which
-// are in whole seconds.
+// grace is the time for which clients may trust a sidecar that does not write: 5 s, and slack for the times of
+// containers, which are in whole seconds.
 const grace = 7 * time.Second
 
-// TestApplicationKnowsTheTimeWhileItsSidecarIsAway has the example's programs contend for a lease by the clock that the sidecar
-// shares with them. The test kills the sidecar until the kubelet waits for longer than grace before it restarts it. The programs
-// must work all the time.
+// TestApplicationKnowsTheTimeWhileItsSidecarIsAway has the example's programs contend for a lease by the clock that the
+// sidecar shares with them. The test kills the sidecar until the kubelet waits for longer than grace before it restarts
+// it. The programs must work all the time.
 func TestApplicationKnowsTheTimeWhileItsSidecarIsAway(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "clockbound")
@@ -107,8 +107,8 @@ func (c *cluster) upstream(t *testing.T, namespace string) string {
 	return ip + ":10123"
 }
 
-// killSidecar kills the example's sidecar from a pod of this name, which sees the node's processes. It returns the sidecar's status
-// after its restart.
+// killSidecar kills the example's sidecar from a pod of this name, which sees the node's processes. It returns the
+// sidecar's status after its restart.
 func (c *cluster) killSidecar(t *testing.T, namespace, name string) (sidecar container) {
 	t.Helper()
 	before := c.pod(t, exampleSelector)

@@ -301,8 +301,8 @@ func (c *cluster) start(t *testing.T, namespace, name string, spec, container ob
 	c.create(t, namespace, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": name}, "spec": all})
 }
 
-// awaitEnd waits until a pod's containers have ended. It returns the exit status of the first one, and its log, or the log that
-// logArgs choose.
+// awaitEnd waits until a pod's containers have ended. It returns the exit status of the first one, and its log, or the
+// log that logArgs choose.
 func (c *cluster) awaitEnd(t *testing.T, namespace, name string, logArgs ...string) (log string, status int) {
 	t.Helper()
 	c.await(t, name, func() error {

@@ -23,9 +23,9 @@ import (
 // alertPatience is the time limit for an alert to fire, and to end, with the chart's rules.
 const alertPatience = time.Minute
 
-// TestCollectorNamesTheMemberWhoseClockIsWrong runs the chart's collector, and a real Prometheus with the chart's alerts, for a
-// DaemonSet. The cluster may have one node only, so five pods stand in for nodes: their labels make them members. The test can
-// set their clocks wrong, because their image has a nowd with the tag fakeclock.
+// TestCollectorNamesTheMemberWhoseClockIsWrong runs the chart's collector, and a real Prometheus with the chart's
+// alerts, for a DaemonSet. The cluster may have one node only, so five pods stand in for nodes: their labels make them
+// members. The test can set their clocks wrong, because their image has a nowd with the tag fakeclock.
 func TestCollectorNamesTheMemberWhoseClockIsWrong(t *testing.T) {
 	fake := os.Getenv("NOWD_E2E_FAKE_IMAGE")
 	if fake == "" {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// shell runs a document's commands as printed, in a copy of the files that they use, with a kubeconfig of its own, in which they
-// may choose a namespace.
+// shell runs a document's commands as printed, in a copy of the files that they use, with a kubeconfig of its own, in
+// which they may choose a namespace.
 type shell struct {
 	folder, kubeconfig string
 }
@@ -53,8 +53,8 @@ func (s *shell) run(commands string) (string, error) {
 	return string(out), err
 }
 
-// TestCommandsOfTheRecipesWorkAsPrinted runs docs/kubernetes.md from its first command to its last, as a new user would. It skips
-// the commands that build images and load them into kind: the nodes have them.
+// TestCommandsOfTheRecipesWorkAsPrinted runs docs/kubernetes.md from its first command to its last, as a new user
+// would. It skips the commands that build images and load them into kind: the nodes have them.
 func TestCommandsOfTheRecipesWorkAsPrinted(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "recipes")

@@ -131,8 +131,8 @@ func TestInstalledAsItsNotesSay(t *testing.T) {
 	}
 }
 
-// TestWhatAFailedTestLeavesGoesWithTheRelease runs the test of a release without pods. It fails, and its pods are removed with the
-// release.
+// TestWhatAFailedTestLeavesGoesWithTheRelease runs the test of a release without pods. It fails, and its pods are
+// removed with the release.
 func TestWhatAFailedTestLeavesGoesWithTheRelease(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "failed")

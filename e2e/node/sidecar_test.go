@@ -239,8 +239,8 @@ func TestSidecarServesItsApplication(t *testing.T) {
 	})
 }
 
-// TestApplicationStartsOnlyWithAGoodClock uses a clock that is never trusted. The sidecar waits for more than a minute, and logs
-// why; the kubelet neither restarts it nor starts the application.
+// TestApplicationStartsOnlyWithAGoodClock uses a clock that is never trusted. The sidecar waits for more than a minute,
+// and logs why; the kubelet neither restarts it nor starts the application.
 func TestApplicationStartsOnlyWithAGoodClock(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "clock")

@@ -31,8 +31,8 @@ func TestSettingsComeFromSecrets(t *testing.T) {
 	c.checkNothingLeft(t)
 }
 
-// TestMistakeStartsNothing sets a time zone that does not exist, which the chart cannot know. The pod's termination message names
-// the mistake.
+// TestMistakeStartsNothing sets a time zone that does not exist, which the chart cannot know. The pod's termination
+// message names the mistake.
 func TestMistakeStartsNothing(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "mistake")

@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package prometheus_test checks the chart's alerts and dashboard against nowd's metrics: a real Prometheus with the alerts scrapes
-// a real nowd with traffic, and each query must return a series.
+// Package prometheus_test checks the chart's alerts and dashboard against nowd's metrics: a real Prometheus with the
+// alerts scrapes a real nowd with traffic, and each query must return a series.
 //
 // Without prometheus or promtool the tests are skipped. With CI=true they fail.
 package prometheus_test
@@ -277,7 +277,8 @@ func ntpTime(t time.Time) uint64 {
 // prometheus is the address of a running Prometheus.
 type prometheus string
 
-// startPrometheus starts a Prometheus that scrapes a nowd and a collector every second, with the job names that the rules expect.
+// startPrometheus starts a Prometheus that scrapes a nowd and a collector every second, with the job names that the
+// rules expect.
 func startPrometheus(t *testing.T, nowd, collector string) prometheus {
 	t.Helper()
 	path := tool(t, "prometheus")
@@ -432,8 +433,8 @@ func start(t *testing.T, cmd *exec.Cmd) {
 	})
 }
 
-// freePort returns an address that was free a moment ago, over UDP and TCP. Its port is below the kernel's ephemeral ports, so that
-// no client takes it.
+// freePort returns an address that was free a moment ago, over UDP and TCP. Its port is below the kernel's ephemeral
+// ports, so that no client takes it.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {

@@ -1,8 +1,8 @@
 // Package proxy is a TCP proxy with the faults of bad networks and bad clients: it delays, splits, cuts off, resets and stalls
 // connections. Each connection has a plan, from which a test knows what has reached the server.
 //
-// A client first sends its connection's number, eight bytes in big-endian order, from which both the client and the proxy derive
-// the plan. The proxy does not forward it.
+// A client first sends its connection's number, eight bytes in big-endian order, from which both the client and the
+// proxy derive the plan. The proxy does not forward it.
 package proxy
 
 import (
@@ -203,7 +203,8 @@ func passRequests(plan Plan, client, server *net.TCPConn) {
 	}
 }
 
-// passAnswers forwards answers until the server closes, or one of the two is gone. A reset by the server resets the client too.
+// passAnswers forwards answers until the server closes, or one of the two is gone. A reset by the server resets the
+// client too.
 func passAnswers(plan Plan, server, client *net.TCPConn) {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)

@@ -23,9 +23,9 @@ type Datagrams struct {
 	passes  sync.WaitGroup
 }
 
-// ListenDatagrams returns a proxy that receives datagrams at an address, and forwards each to the server that dial connects to.
-// Another goroutine calls dial once for each client. A server with SO_REUSEPORT may listen at the same port of all addresses: the
-// proxy then gets the datagrams for its own address.
+// ListenDatagrams returns a proxy that receives datagrams at an address, and forwards each to the server that dial
+// connects to. Another goroutine calls dial once for each client. A server with SO_REUSEPORT may listen at the same
+// port of all addresses: the proxy then gets the datagrams for its own address.
 func ListenDatagrams(address string, dial func() (net.Conn, error), there, back time.Duration) (*Datagrams, error) {
 	share := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		if e := raw.Control(func(fd uintptr) {

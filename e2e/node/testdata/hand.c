@@ -1,5 +1,5 @@
-// hand does inside the cluster what tests need and nowd's image cannot do, because it has no shell. Linked statically, it is small
-// enough for a ConfigMap.
+// hand does inside the cluster what tests need and nowd's image cannot do, because it has no shell. Linked statically,
+// it is small enough for a ConfigMap.
 //
 //   hand stop|kill POD        stop (SIGSTOP) or kill the nowd of a pod, from a pod that sees the node's processes
 //   hand ntp PORT             run an NTP server that serves the node's clock as the true time
