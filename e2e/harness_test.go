@@ -66,8 +66,8 @@ func isSet(name string) (set bool) {
 	return set
 }
 
-// build returns the command that builds nowd as in the image, but with a debugger's symbols. If the tests have the race
-// detector, nowd has it too: after a race its exit status is not 0.
+// build returns the command that builds nowd as a static binary, as in the image, but with symbols. If the tests have the
+// race detector, nowd has it too: after a race its exit status is not 0.
 func build(path string) *exec.Cmd {
 	cmd := exec.Command("go", "build", "-o", path, "-ldflags", "-X main.version="+testVersion)
 	cgo := "0"

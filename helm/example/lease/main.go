@@ -86,7 +86,7 @@ func (p *program) run(ctx context.Context) error {
 	return nil
 }
 
-// lease says who may write to the log, and until when.
+// lease is the right to write to the log: its holder, and its end.
 type lease struct {
 	Holder string    `json:"holder"`
 	Until  time.Time `json:"until"`
