@@ -35,8 +35,8 @@ type Stall struct {
 // Faithful is the plan of a proxy that only forwards.
 var Faithful = Plan{HalfClose: Never, Reset: Never}
 
-// Random returns a plan for a connection whose requests have this many bytes. Most plans have several faults at once. A
-// fifth end the connection early, and a fifth of all are faithful.
+// Random returns a plan for a connection whose requests have this many bytes. A plan may have several faults at once. A
+// fifth of the plans end the connection early, and at least a fifth are faithful.
 func Random(r *rand.Rand, length int) Plan {
 	p := Faithful
 	if r.IntN(5) == 0 {
