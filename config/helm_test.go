@@ -14,9 +14,10 @@ import (
 	"nowd/tcp"
 )
 
-// TestChartKnowsTheSettings compares the chart's schema, and the defaults in its README,
-// with the tags of Config. The chart has each setting under its own name, except the
-// listeners: it has their ports.
+// TestChartKnowsTheSettings holds the chart's schema, and the defaults in its
+// README, to the struct's tags. The chart has each setting under its own name,
+// except a listener's address, which it makes of a port, and NOWD_XDP, which it makes
+// of the values xdp.interface and xdp.generic.
 func TestChartKnowsTheSettings(t *testing.T) {
 	text, err := os.ReadFile("../helm/nowd/values.schema.json")
 	if err != nil {
@@ -24,7 +25,7 @@ func TestChartKnowsTheSettings(t *testing.T) {
 	}
 	type object struct{ Properties map[string]json.RawMessage }
 	var schema struct {
-		Properties struct{ Ports, Settings object }
+		Properties struct{ Ports, Settings, XDP object }
 	}
 	if err := json.Unmarshal(text, &schema); err != nil {
 		t.Fatal(err)
@@ -39,7 +40,10 @@ func TestChartKnowsTheSettings(t *testing.T) {
 	for _, s := range Settings() {
 		defaults[s.Name] = s.Default
 		if s.Name == "NOWD_XDP" {
-			continue // not in the chart: it also needs capabilities and the network of the host
+			if row := "| `xdp.interface` | `\"\"` |"; s.Default != "off" || !strings.Contains(string(readme), row) {
+				t.Errorf("the default of NOWD_XDP is %s, and the README has no row %s", s.Default, row)
+			}
+			continue
 		}
 		listener, ok := strings.CutSuffix(s.Name, "_LISTEN")
 		if !ok {
@@ -60,11 +64,32 @@ func TestChartKnowsTheSettings(t *testing.T) {
 	if got := slices.Sorted(maps.Keys(schema.Properties.Settings.Properties)); !slices.Equal(got, names) {
 		t.Errorf("settings %q, want %q", got, names)
 	}
+	checkXDPValues(t, schema.Properties.XDP.Properties)
 
 	// `NOWD_SHUTDOWN_TIMEOUT` (5s) is a default of nowd; (10s in a Deployment) is the chart's.
 	for _, m := range regexp.MustCompile("`(NOWD_[A-Z_]+)` \\(([^ )]+)\\)").FindAllStringSubmatch(string(readme), -1) {
 		if name, def := m[1], m[2]; def != defaults[name] {
 			t.Errorf("the README says that the default of %s is %s, want %s", name, def, defaults[name])
+		}
+	}
+}
+
+// checkXDPValues holds the chart's values of xdp to NOWD_XDP: xdp.interface accepts
+// the names that NOWD_XDP accepts, and no others.
+func checkXDPValues(t *testing.T, values map[string]json.RawMessage) {
+	t.Helper()
+	if got, want := slices.Sorted(maps.Keys(values)), []string{"generic", "interface"}; !slices.Equal(got, want) {
+		t.Fatalf("values of xdp %q, want %q", got, want)
+	}
+	var name struct{ AnyOf []struct{ Pattern string } }
+	if err := json.Unmarshal(values["interface"], &name); err != nil || len(name.AnyOf) == 0 {
+		t.Fatalf("%s: %v", values["interface"], err)
+	}
+	pattern := regexp.MustCompile(name.AnyOf[0].Pattern)
+	for _, text := range []string{"eth0", "eno1.100", "br-0", "fifteencharacte", "sixteencharacter", "a b", "a@b", "a:b", "µ", "eth0,generic"} {
+		var x XDP
+		if accepted := x.UnmarshalText([]byte(text)) == nil && !x.Generic; accepted != pattern.MatchString(text) {
+			t.Errorf("NOWD_XDP accepts the interface %q: %v; xdp.interface does: %v", text, accepted, !accepted)
 		}
 	}
 }
@@ -83,6 +108,7 @@ func TestChartsMemoryHoldsItsConnections(t *testing.T) {
 	const (
 		receiveBuffers = 2 << 20 // of four protocols, over IPv4 and IPv6
 		probes         = 4 << 20 // for nowd healthcheck in a sidecar's container
+		driver         = 6 << 20 // the maps of NOWD_XDP, which the kernel charges to the container
 	)
 	for _, want := range []string{
 		fmt.Sprintf("$base := mul %d 1024 1024", tcp.BaseMemory>>20),
@@ -91,6 +117,7 @@ func TestChartsMemoryHoldsItsConnections(t *testing.T) {
 		fmt.Sprintf("(mul %d 1024) | mul $servers", tcp.ServerBudget(1<<20)>>10),
 		fmt.Sprintf("$datagrams := mul %d 1024 1024", receiveBuffers>>20),
 		fmt.Sprintf("$probes := mul %d 1024 1024", probes>>20),
+		fmt.Sprintf("$driver := mul %d 1024 1024", driver>>20),
 		fmt.Sprintf("max %d (div (div $most $loops) 8)", tcp.MaxLingering(0)),
 	} {
 		if !strings.Contains(resources, want) {

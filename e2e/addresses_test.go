@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A connected socket takes an answer only from the address that it asked.
+// A connected socket receives an answer only from the address that it asked.
 
 func TestAnswerLeavesFromTheAddressAsked(t *testing.T) {
 	t.Parallel()
@@ -84,7 +84,7 @@ func TestAnswerLeavesFromTheInterfacesSecondAddress(t *testing.T) {
 	}
 }
 
-// An address that is not there yet is waited for, as in a pod whose network comes late.
+// nowd waits for a missing address, as in a pod whose network is configured late.
 func TestAddressThatIsNotThereYetIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	ns := newNamespace(t)
@@ -95,12 +95,12 @@ func TestAddressThatIsNotThereYetIsWaitedFor(t *testing.T) {
 	added := time.Now()
 	n.awaitReady(t, http.StatusOK)
 	if took := time.Since(added); took > 2*time.Second {
-		t.Errorf("served %v after the address was there", took)
+		t.Errorf("served %v after the address was added", took)
 	}
 }
 
-// TestLoopbackAloneIsReachedByNobodyElse has all listeners at both loopback addresses, as in a pod that keeps its sidecar to
-// itself; and once more without IPv6.
+// TestLoopbackAloneIsReachedByNobodyElse has all listeners at both loopback addresses, as a sidecar has by default, and once
+// more without IPv6.
 func TestLoopbackAloneIsReachedByNobodyElse(t *testing.T) {
 	t.Parallel()
 	for _, families := range []string{"IPv4AndIPv6", "IPv4"} {
@@ -115,7 +115,7 @@ func TestLoopbackAloneIsReachedByNobodyElse(t *testing.T) {
 				ns.do(func() { _ = os.WriteFile("/proc/sys/net/ipv6/conf/lo/disable_ipv6", []byte("1"), 0) })
 				hosts = hosts[:1]
 			}
-			ns.addAddress(t, "lo", "192.0.2.1") // as the pod's own
+			ns.addAddress(t, "lo", "192.0.2.1") // as the pod's address
 			port, health := freePort(t), freePort(t)
 			both := func(port string) string { return "127.0.0.1:" + port + ",[::1]:" + port }
 			n := launchIn(t, ns, "NOWD_UDP_LISTEN="+both(port), "NOWD_TCP_LISTEN="+both(port), "NOWD_HEALTH_LISTEN="+both(health))
@@ -160,8 +160,7 @@ func TestLoopbackAloneIsReachedByNobodyElse(t *testing.T) {
 	}
 }
 
-// namespace is a network namespace, which a thread is in. It is gone when the test and all that it has started have
-// ended.
+// namespace is a network namespace, held by a thread. It ends with the test and the processes that the test has started.
 type namespace struct{ *thread }
 
 func newNamespace(t *testing.T) *namespace {
@@ -194,7 +193,7 @@ func (ns *namespace) ip(t *testing.T, args ...string) {
 	}
 }
 
-// addAddress adds an address that is good at once.
+// addAddress adds an address that is usable at once.
 func (ns *namespace) addAddress(t *testing.T, link, host string) {
 	t.Helper()
 	if net.ParseIP(host).To4() != nil {
@@ -204,7 +203,7 @@ func (ns *namespace) addAddress(t *testing.T, link, host string) {
 	}
 }
 
-// index returns the number of an interface, which stands for its name as a zone.
+// index returns the index of an interface, which is also its zone in an address.
 func (ns *namespace) index(t *testing.T, link string) string {
 	t.Helper()
 	var ifi *net.Interface

@@ -17,30 +17,30 @@ import (
 	"time"
 )
 
-// words are all that a request can ask for.
+// words are all words that a request can be.
 var words = []string{"datetime", "rfc3339", "unix", "unixms", "unixus", "unixns", "bound", "json", "help"}
 
-// span is the time between two readings of this host's clock, which is the server's too.
+// span is the time between two readings of this host's clock, which the server uses too.
 type span struct{ before, after time.Time }
 
-// during returns the time that f took.
+// during returns the span in which f ran.
 func during(f func()) span {
 	before := time.Now()
 	f()
 	return span{before, time.Now()}
 }
 
-// check returns an error unless a time, cut down to a unit, can have been read in s.
+// check returns an error unless a time, truncated to a unit, can have been read in s.
 func (s span) check(at time.Time, unit time.Duration) error {
 	const layout = "2006-01-02 15:04:05.000000000 -0700"
 	if at.Before(s.before.Truncate(unit)) || at.After(s.after) {
-		return fmt.Errorf("%v was told, which is not between %v, when it was asked, and %v, when it was answered",
+		return fmt.Errorf("the answer is %v, not between the request at %v and the answer at %v",
 			at.Format(layout), s.before.Format(layout), s.after.Format(layout))
 	}
 	return nil
 }
 
-// verify returns an error unless answer is one line in the form that a word asks for, and tells a time in s.
+// verify returns an error unless answer is one line in the form of a word, with a time in s.
 func verify(word, answer string, zone *time.Location, s span) error {
 	err := verifyForm(word, answer, zone, s)
 	if err != nil {
@@ -120,10 +120,10 @@ func verifyBound(line string, s span) error {
 		n[i], _ = strconv.ParseInt(m[i+1], 10, 64)
 	}
 	if earliest := time.Unix(n[0], n[1]); earliest.After(s.after) {
-		return errors.New("the earliest time is yet to come")
+		return errors.New("the earliest time is in the future")
 	}
 	if latest := time.Unix(n[2], n[3]); latest.Before(s.before) {
-		return errors.New("the latest time is over")
+		return errors.New("the latest time is in the past")
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func verifyJSON(line string, zone *time.Location, s span) error {
 	return verifyRFC3339(*got.Time, zone, s)
 }
 
-// dial connects, for as long as the test runs and not much longer than it should.
+// dial connects, until the test ends, with a deadline.
 func dial(t *testing.T, network, addr string) net.Conn {
 	t.Helper()
 	conn, err := net.DialTimeout(network, addr, patience)
@@ -178,7 +178,7 @@ func dial(t *testing.T, network, addr string) net.Conn {
 	return conn
 }
 
-// hurry gives what follows on conn the time that it should take at the most.
+// hurry sets a deadline for the next exchange on conn.
 func hurry(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
@@ -186,8 +186,8 @@ func hurry(t *testing.T, conn net.Conn) {
 	}
 }
 
-// ask asks over a connection of its own and returns the answer and when it was given. Over UDP it is a datagram, over
-// TCP a line.
+// ask asks over a connection of its own, and returns the answer and the span of the exchange. The request is a datagram over
+// UDP, and a line over TCP.
 func ask(t *testing.T, network, addr, request string) (answer string, s span) {
 	t.Helper()
 	conn := dial(t, network, addr)
@@ -195,7 +195,7 @@ func ask(t *testing.T, network, addr, request string) (answer string, s span) {
 	return askOn(t, conn, request)
 }
 
-// askOn asks over conn, on which nothing else is under way.
+// askOn asks over conn, which has no other request in flight.
 func askOn(t *testing.T, conn net.Conn, request string) (answer string, s span) {
 	t.Helper()
 	hurry(t, conn)
@@ -207,7 +207,7 @@ func askOn(t *testing.T, conn net.Conn, request string) (answer string, s span) 
 	return answer, s
 }
 
-// exchange sends a request and returns the answer to it: a datagram, or a line.
+// exchange sends a request and returns its answer: a datagram, or a line.
 func exchange(conn net.Conn, request string) (string, error) {
 	if _, err := io.WriteString(conn, request); err != nil {
 		return "", err
@@ -222,7 +222,7 @@ func exchange(conn net.Conn, request string) (string, error) {
 	}
 }
 
-// checkTime asks for the time, with nothing said of its form, and checks it.
+// checkTime asks for the default form, and checks the time.
 func (n *nowd) checkTime(t *testing.T, network string) {
 	t.Helper()
 	answer, s := ask(t, network, n.at(network), "hello\n")
@@ -231,7 +231,7 @@ func (n *nowd) checkTime(t *testing.T, network string) {
 	}
 }
 
-// at returns where it is to be asked.
+// at returns the address to ask it at.
 func (n *nowd) at(network string) string {
 	if network == "udp" {
 		return n.udp
@@ -239,7 +239,7 @@ func (n *nowd) at(network string) string {
 	return n.tcp
 }
 
-// lines returns what comes until the end, line by line, with their ends.
+// lines returns all lines until the end of the stream, with their newlines.
 func lines(r io.Reader) (all []string, err error) {
 	for b := bufio.NewReader(r); ; {
 		line, err := b.ReadString('\n')

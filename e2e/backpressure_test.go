@@ -15,15 +15,15 @@ import (
 	"time"
 )
 
-// wholeLines is a setting with which a line that is cut for long, by a busy host, stays one request.
+// wholeLines is a setting with which a partial line stays one request, however long a busy host delays its rest.
 const wholeLines = "NOWD_TCP_FRAMING=line"
 
-// pipeline is a client that sends requests without waiting for their answers. They ask for all forms that give a time,
-// in turn, so that an answer tells which request it is for. The answers to 200,000 of them are 12 MB, several times what
-// the kernel keeps for a client that does not read.
+// pipeline is a client that sends requests without waiting for their answers. They ask for all forms with a time in turn, so
+// that an answer shows which request it belongs to. The answers to 200,000 of them are 12 MB, several times what the kernel
+// buffers for a client that does not read.
 type pipeline struct {
 	conn *net.TCPConn
-	rest string // of the requests, still to be sent
+	rest string // the unsent part of the requests
 	sent chan error
 }
 
@@ -32,7 +32,7 @@ var inTurn = words[:len(words)-1]
 func newPipeline(t *testing.T, n *nowd, requests int) *pipeline {
 	t.Helper()
 	p := &pipeline{conn: dial(t, "tcp", n.tcp).(*net.TCPConn), sent: make(chan error, 1)}
-	// What it cannot send it keeps, and not the kernel.
+	// The client buffers its unsent requests, not the kernel.
 	if err := p.conn.SetWriteBuffer(64 << 10); err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func newPipeline(t *testing.T, n *nowd, requests int) *pipeline {
 	return p
 }
 
-// stall sends until nothing more is taken, or all is: the kernel keeps some megabytes each way.
+// stall sends until the socket is full, or all is sent: the kernel buffers some megabytes each way.
 func (p *pipeline) stall(t *testing.T) {
 	t.Helper()
 	for p.rest != "" {
@@ -63,7 +63,7 @@ func (p *pipeline) stall(t *testing.T) {
 	}
 }
 
-// finish sends the rest, and that there is no more.
+// finish sends the rest, and half-closes.
 func (p *pipeline) finish(t *testing.T) {
 	t.Helper()
 	hurry(t, p.conn)
@@ -73,8 +73,8 @@ func (p *pipeline) finish(t *testing.T) {
 	}()
 }
 
-// check reads answers until the end, and tells that they are to these many requests, in their order, with times that
-// do not go back.
+// check reads answers until the end of the stream, and checks that they are those to these many requests, in order, with
+// times that never decrease.
 func (p *pipeline) check(t *testing.T, r io.Reader, requests int) {
 	t.Helper()
 	answers := bufio.NewReaderSize(r, 64<<10)
@@ -90,11 +90,11 @@ func (p *pipeline) check(t *testing.T, r io.Reader, requests int) {
 		}
 	}
 	if more, err := io.ReadAll(answers); err != nil || len(more) > 0 {
-		t.Errorf("after the answers come %q, %v; want the end", more, err)
+		t.Errorf("after the answers come %q, %v; want the end of the stream", more, err)
 	}
 }
 
-// slowly reads with a pause after each piece.
+// slowly reads with a pause after each read.
 type slowly struct{ io.Reader }
 
 func (r slowly) Read(b []byte) (int, error) {
@@ -112,7 +112,7 @@ func TestSlowReaderGetsAllAnswersInOrder(t *testing.T) {
 			if got := resident(t, n.pid()); got > 2*residentLimit {
 				t.Errorf("%d bytes are resident while a client does not read", got)
 			}
-			// It is alone in having to wait.
+			// No other client waits.
 			n.checkTime(t, "tcp")
 			n.checkTime(t, "udp")
 			p.finish(t)
@@ -181,7 +181,7 @@ func TestHalfCloseGetsAllAnswersThenTheEnd(t *testing.T) {
 	}
 }
 
-// The one that has been silent for the longest time goes, and a new one is answered.
+// nowd evicts the longest idle connection, and answers the new one.
 func TestFullHouseMakesRoomForANewClient(t *testing.T) {
 	t.Parallel()
 	const room = 10
@@ -198,7 +198,7 @@ func TestFullHouseMakesRoomForANewClient(t *testing.T) {
 		hurry(t, conn)
 		if i < len(conns)-room {
 			if more, err := lines(conn); err != nil || len(more) > 0 {
-				t.Errorf("connection %d: got %q, %v; want the end", i, more, err)
+				t.Errorf("connection %d: got %q, %v; want the end of the stream", i, more, err)
 			}
 		} else if _, err := exchange(conn, "hello\n"); err != nil {
 			t.Errorf("connection %d: %v, want an answer", i, err)
@@ -215,10 +215,10 @@ func TestSilentClientIsClosedInTheEnd(t *testing.T) {
 	n := start(t, fmt.Sprintf("NOWD_TCP_IDLE_TIMEOUT=%v", timeout))
 	s := during(func() {
 		if more, err := lines(dial(t, "tcp", n.tcp)); err != nil || len(more) > 0 {
-			t.Errorf("got %q, %v; want the end", more, err)
+			t.Errorf("got %q, %v; want the end of the stream", more, err)
 		}
 	})
 	if took := s.after.Sub(s.before); took < timeout {
-		t.Errorf("closed after %v, want %v at least", took, timeout)
+		t.Errorf("closed after %v, want at least %v", took, timeout)
 	}
 }

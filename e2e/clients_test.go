@@ -17,14 +17,14 @@ import (
 	"time"
 )
 
-// client is a command that shows the time, as a user types it. nowd is at port 3333 there.
+// client is a command that shows the time, as a user types it. nowd listens at port 3333.
 type client struct {
 	name    string // of the program
-	program string // which it is here; nc in the command is this one
+	program string // the executable, which nc in the command stands for
 	command string
-	verify  func(shown string, s span) error // the default form, if nil
+	verify  func(shown string, s span) error // nil: the default form
 	status  int                              // the exit status
-	hasty   bool                             // it waits so briefly that on a busy host it may miss the answer
+	hasty   bool                             // it waits so briefly that it may miss the answer on a busy host
 }
 
 var clients = []client{
@@ -64,10 +64,10 @@ var clients = []client{
 	{name: "bash", program: "bash", command: "exec 3<>/dev/tcp/127.0.0.1/3333; echo hi >&3; head -n 1 <&3"},
 }
 
-// pitfalls are commands that look as good and are not. (That OpenBSD netcat shows no answer with -u -q1 is true of most
-// hosts but not of busy ones, so it is not among them.)
+// pitfalls are commands that look right and do not work. OpenBSD netcat with -u -q1 is not among them: it shows no answer on
+// most hosts, but may on a busy one.
 var pitfalls = []client{
-	// They wait for the server to close, which waits for their next request: they do not half-close.
+	// These clients do not half-close: they wait for the server to close, which waits for their next request.
 	{name: "OpenBSD netcat", program: "nc.openbsd", command: "echo hi | timeout 1 nc 127.0.0.1 3333", status: 124},
 	{name: "traditional netcat", program: "nc.traditional", command: "echo hi | timeout 1 nc 127.0.0.1 3333", status: 124},
 }
@@ -76,7 +76,7 @@ func TestClientsShowTheTime(t *testing.T) {
 	t.Parallel()
 	tried := configurations
 	if testing.Short() {
-		tried = tried[:1] // each takes some seconds
+		tried = tried[:1] // each takes seconds
 	}
 	for _, c := range tried {
 		t.Run(c.name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func shell(t *testing.T, path, command string) (shown string, status int) {
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	// With all that the shell has started.
+	// The signal goes to all processes of the shell.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()
@@ -156,7 +156,7 @@ func shell(t *testing.T, path, command string) (shown string, status int) {
 		t.Fatalf("%s: %v", command, err)
 	}
 	if ctx.Err() != nil {
-		t.Fatalf("%s: not done after %v; shown %q", command, patience, stdout.String())
+		t.Fatalf("%s: still running after %v; shown %q", command, patience, stdout.String())
 	}
 	if stderr.Len() > 0 {
 		t.Logf("%s: %s", command, stderr.String())
@@ -170,14 +170,14 @@ func inForm(word string) func(string, span) error {
 
 func verifyNothing(shown string, _ span) error {
 	if shown != "" {
-		return fmt.Errorf("%q was shown, want nothing", shown)
+		return fmt.Errorf("shown %q, want nothing", shown)
 	}
 	return nil
 }
 
 func verifyNotFound(shown string, _ span) error {
 	if body, ok := strings.CutSuffix(shown, "404"); !ok || !strings.Contains(body, "/unixns") {
-		return fmt.Errorf("%q was shown, want what there is, and status 404", shown)
+		return fmt.Errorf("shown %q, want the list of paths, and status 404", shown)
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func verifyNotFound(shown string, _ span) error {
 func verifyHeader(shown string, s span) error {
 	all := strings.Split(strings.TrimSuffix(shown, "\r\n\r\n"), "\r\n")
 	if all[0] != "HTTP/1.1 200 OK" {
-		return fmt.Errorf("%q was shown, want status 200", shown)
+		return fmt.Errorf("shown %q, want status 200", shown)
 	}
 	var date string
 	for _, field := range all {

@@ -20,7 +20,7 @@ import (
 	"nowd/clockbound"
 )
 
-// sharing is a nowd of a fake clock that shares it by a segment, and a client of that.
+// sharing is a nowd that shares a fake clock through a segment, and a client of the segment.
 type sharing struct {
 	*polyglot
 	*clockbound.Client
@@ -59,7 +59,7 @@ func segmentPath(t *testing.T) string {
 	return filepath.Join(dir, "shm0")
 }
 
-// becomes has the clock get into another state; if stepped, with the announcement of a step.
+// becomes changes the clock's state; if stepped, it announces a step.
 func (s *sharing) becomes(t *testing.T, k kernel, stepped bool) {
 	t.Helper()
 	event, err := json.Marshal(struct {
@@ -74,7 +74,7 @@ func (s *sharing) becomes(t *testing.T, k kernel, stepped bool) {
 	}
 }
 
-// await waits until the segment has a status.
+// await waits until the segment has this status.
 func (s *sharing) await(t *testing.T, want clockbound.Status) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
@@ -104,7 +104,7 @@ func TestStepIsSeenInTheSegmentAtOnce(t *testing.T) {
 	s.await(t, clockbound.Synchronized)
 	least := time.Hour
 	for n := range uint64(5) {
-		jumped := unsynced // as the kernel does when the time is set
+		jumped := unsynced // the kernel does so when the time is set
 		jumped.Shift = time.Duration(n+1) * time.Second
 		began := time.Now()
 		s.becomes(t, jumped, true)
@@ -113,7 +113,7 @@ func TestStepIsSeenInTheSegmentAtOnce(t *testing.T) {
 		if got := marker(t, s.path); got != n+1 {
 			t.Errorf("marker %d after %d steps", got, n+1)
 		}
-		again := synced // by a daemon
+		again := synced // as a daemon sets it
 		again.Shift = jumped.Shift
 		s.becomes(t, again, false)
 		s.await(t, clockbound.Synchronized)
@@ -121,11 +121,11 @@ func TestStepIsSeenInTheSegmentAtOnce(t *testing.T) {
 			t.Errorf("marker %d after the recovery from step %d", got, n+1)
 		}
 	}
-	t.Logf("seen after %v at the least", least)
+	t.Logf("seen after at least %v", least)
 	if least > 10*time.Millisecond {
-		t.Error("that is too late")
+		t.Error("nowd notices too late")
 	}
-	s.becomes(t, synced, true) // the kernel's claim goes on, as in a leap second
+	s.becomes(t, synced, true) // the kernel's claim stays, as at a leap second
 	s.await(t, clockbound.Disrupted)
 	if n := s.metric(t, "nowd_clock_steps_total"); n != 6 {
 		t.Errorf("%v steps in the metrics, want 6", n)
@@ -138,7 +138,7 @@ func TestStepIsSeenInTheSegmentAtOnce(t *testing.T) {
 	}
 }
 
-// TestStepOfTheHostsClockIsSeenAtOnce sets the clock to what it shows.
+// TestStepOfTheHostsClockIsSeenAtOnce sets the clock to the time that it shows.
 func TestStepOfTheHostsClockIsSeenAtOnce(t *testing.T) {
 	if os.Getenv("NOWD_SET_CLOCK") != "1" {
 		t.Skip("with NOWD_SET_CLOCK=1 this sets the clock, which every nowd on this host notices")
@@ -167,13 +167,13 @@ func TestStepOfTheHostsClockIsSeenAtOnce(t *testing.T) {
 			t.Errorf("/status: %v, %s", err, body)
 		}
 	}
-	t.Logf("seen after %v at the least, with /status", least)
+	t.Logf("seen after at least %v, with /status", least)
 	if least > 10*time.Millisecond {
-		t.Error("that is too late")
+		t.Error("nowd notices too late")
 	}
 }
 
-// TestSegmentOutlivesNowd: a nowd that is killed, stays away and comes back is seen by the same client in the same file.
+// TestSegmentOutlivesNowd: one client reads the same file before a nowd is killed, while it is away, and after its restart.
 func TestSegmentOutlivesNowd(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -221,7 +221,7 @@ func TestSegmentOutlivesNowd(t *testing.T) {
 	}
 }
 
-// TestSegmentIsHeldUntilTheClockIsJudged: one that comes back and knows nothing yet leaves what it finds.
+// TestSegmentIsHeldUntilTheClockIsJudged: a restarted nowd leaves the segment as it is until it knows the clock's state.
 func TestSegmentIsHeldUntilTheClockIsJudged(t *testing.T) {
 	t.Parallel()
 	s := share(t, synced)
@@ -270,19 +270,19 @@ func TestMistakeInTheSegmentEndsTheStart(t *testing.T) {
 	}
 }
 
-// TestSharingTheClockCostsNextToNothing: less than 0.1 % of a core while nobody asks.
+// TestSharingTheClockCostsNextToNothing: less than 0.1 % of a core without traffic.
 func TestSharingTheClockCostsNextToNothing(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes 10 s or more")
 	}
 	if raceDetector {
-		t.Skip("the race detector costs more than what is measured")
+		t.Skip("the race detector takes more CPU time than the sharing")
 	}
 	n := start(t, "NOWD_CLOCKBOUND="+segmentPath(t))
 	const watch = 10 * time.Second
 	least := 1.0
-	for range 3 { // another process may have made caches cold for long
+	for range 3 { // another process may have evicted the caches for long
 		before := cpuTime(t, n.pid())
 		began := time.Now()
 		time.Sleep(watch)
@@ -293,7 +293,7 @@ func TestSharingTheClockCostsNextToNothing(t *testing.T) {
 	}
 	t.Logf("%.4f %% of a core", 100*least)
 	if least >= 0.001 {
-		t.Error("that is too much")
+		t.Error("want less than 0.1 % of a core")
 	}
 }
 
@@ -333,7 +333,7 @@ func TestWaitEndsWhenTheClockIsTrusted(t *testing.T) {
 	}
 }
 
-// TestFirstUpdateComesBeforeTheService: a client that can ask over the network finds the segment as well.
+// TestFirstUpdateComesBeforeTheService: when nowd answers over the network, the segment is valid.
 func TestFirstUpdateComesBeforeTheService(t *testing.T) {
 	t.Parallel()
 	path := segmentPath(t)

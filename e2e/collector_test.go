@@ -19,15 +19,15 @@ const (
 	collectorAddr  = "10.77.0.100:8087"
 	prometheusAddr = "10.77.0.100:9090"
 
-	// alertPatience is within how long an alert has to fire, and to end.
+	// alertPatience is the time limit for an alert to fire, and to end.
 	alertPatience = time.Minute
 )
 
-// TestAlertsNameTheNodeWhoseClockIsWrong has a collector and a real Prometheus look at five members, while the collector is
-// restarted, all members are rolled, and one of them has its clock set wrong and right again.
+// TestAlertsNameTheNodeWhoseClockIsWrong runs a collector and a real Prometheus for five members. The test restarts the
+// collector, replaces all members in turn, and sets the clock of one wrong and right again.
 func TestAlertsNameTheNodeWhoseClockIsWrong(t *testing.T) {
 	if testing.Short() {
-		t.Skip("alerts take their time")
+		t.Skip("takes minutes")
 	}
 	t.Parallel()
 	tool(t, "prometheus")
@@ -46,7 +46,7 @@ func TestAlertsNameTheNodeWhoseClockIsWrong(t *testing.T) {
 		c.start(t, m, 0)
 		c.awaitHealthy(t, collector)
 	}
-	eventually(t, patience, func() error { // Prometheus has seen it all
+	eventually(t, patience, func() error { // Prometheus has scraped all of that
 		if got := p.query(t, "count_over_time(nowd_cluster_nodes[1m])"); len(got) == 0 || got[0].value < 5 {
 			return fmt.Errorf("%v scrapes", got)
 		}
@@ -87,12 +87,12 @@ func (c *peersCluster) collect(t *testing.T) *nowd {
 	return n
 }
 
-// awaitHealthy waits until all members are measured again, in a round that has begun since.
+// awaitHealthy waits until all members are measured again, in a round that began after the call.
 func (c *peersCluster) awaitHealthy(t *testing.T, collector *nowd) {
 	t.Helper()
 	began := time.Now()
 	eventually(t, patience, func() error {
-		since := time.Since(began) - time.Second // for so long the metrics are kept
+		since := time.Since(began) - time.Second // the metrics are cached for a second
 		if age := collector.metric(t, "nowd_cluster_round_age_seconds"); age > since.Seconds() {
 			return fmt.Errorf("the last round was %vs ago", age)
 		}
@@ -103,7 +103,7 @@ func (c *peersCluster) awaitHealthy(t *testing.T, collector *nowd) {
 	})
 }
 
-// stop ends a process as Kubernetes does.
+// stop ends a process as Kubernetes does: with SIGTERM.
 func stop(t *testing.T, n *nowd) {
 	t.Helper()
 	n.signal(t, os.Interrupt)
@@ -112,10 +112,10 @@ func stop(t *testing.T, n *nowd) {
 	}
 }
 
-// prometheus is a running one, beside the collector.
+// prometheus is a running Prometheus, in the collector's network.
 type prometheus struct{ *nowd }
 
-// startPrometheus has it scrape the collector every second, with the alerts that are shipped.
+// startPrometheus starts a Prometheus that scrapes the collector every second, with the chart's alerts.
 func (c *peersCluster) startPrometheus(t *testing.T) prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -149,7 +149,7 @@ func (c *peersCluster) startPrometheus(t *testing.T) prometheus {
 	return p
 }
 
-// series is one of a query's answer.
+// series is one series of a query's result.
 type series struct {
 	labels map[string]string
 	value  float64
@@ -183,7 +183,7 @@ func (p prometheus) query(t *testing.T, query string) (all []series) {
 	return all
 }
 
-// awaitAlerts waits until these fire, and no others.
+// awaitAlerts waits until exactly these alerts fire.
 func (c *peersCluster) awaitAlerts(t *testing.T, p prometheus, what, want string) {
 	t.Helper()
 	began := time.Now()
@@ -201,7 +201,7 @@ func (c *peersCluster) awaitAlerts(t *testing.T, p prometheus, what, want string
 	t.Logf("%s: after %v", what, time.Since(began).Round(time.Second))
 }
 
-// checkPage has a real browser run the collector's page, which has to say this above all.
+// checkPage has a real browser run the collector's page, and checks its headline.
 func (c *peersCluster) checkPage(t *testing.T, want string) {
 	t.Helper()
 	page, said := browse(t, c.hub, "http://"+collectorAddr+"/")

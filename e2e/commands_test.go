@@ -20,19 +20,19 @@ import (
 	"time"
 )
 
-// result is what a command said, and how it ended.
+// result is a command's output and exit status.
 type result struct {
 	stdout, stderr string
 	status         int
 }
 
-// run runs nowd with an environment of its own until it ends.
+// run runs a command of nowd to its end, with this environment.
 func run(t *testing.T, env []string, args ...string) result {
 	t.Helper()
 	return runProgram(t, binary, env, args...)
 }
 
-// runProgram is run for the nowd at path.
+// runProgram is run, with the nowd at path.
 func runProgram(t *testing.T, path string, env []string, args ...string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -46,7 +46,7 @@ func runProgram(t *testing.T, path string, env []string, args ...string) result 
 		t.Fatal(err)
 	}
 	if ctx.Err() != nil {
-		t.Fatalf("nowd %s: not done after %v\n%s%s", strings.Join(args, " "), patience, stdout.String(), stderr.String())
+		t.Fatalf("nowd %s: still running after %v\n%s%s", strings.Join(args, " "), patience, stdout.String(), stderr.String())
 	}
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
@@ -64,7 +64,7 @@ func TestQueryShowsTheTimeTheRoundTripAndTheOffset(t *testing.T) {
 			}
 			var r result
 			s := during(func() { r = run(t, nil, append(args, n.at(network))...) })
-			if r.status != 0 || (r.stderr != "") != (times > 1) { // several are summed up there
+			if r.status != 0 || (r.stderr != "") != (times > 1) { // with several requests it has the summary
 				t.Errorf("nowd %s: exit status %d, %s", strings.Join(args, " "), r.status, r.stderr)
 			}
 			if got := strings.Count(r.stdout, "\n"); got != times {
@@ -83,7 +83,7 @@ func TestQueryShowsTheTimeTheRoundTripAndTheOffset(t *testing.T) {
 				if err != nil || trip <= 0 || trip > s.after.Sub(s.before) {
 					t.Errorf("shown %q: round trip %v (%v)", line, trip, err)
 				}
-				// Both clocks are the same.
+				// The client and the server have the same clock.
 				offset, _ := time.ParseDuration(m[3] + "s")
 				bound, _ := time.ParseDuration(m[4] + "s")
 				if offset.Abs() > bound+time.Microsecond {
@@ -109,7 +109,7 @@ func TestQueryAsksForAnyForm(t *testing.T) {
 	}
 }
 
-// An answer over TCP that ends in no newline is waited for to its end, but was there before.
+// nowd query waits until the timeout for the end of an answer over TCP without a newline. The round trip is shorter.
 func TestQueryMeasuresTheAnswerNotItsOwnPatience(t *testing.T) {
 	t.Parallel()
 	n := start(t, "NOWD_NEWLINE=false")
@@ -122,7 +122,7 @@ func TestQueryMeasuresTheAnswerNotItsOwnPatience(t *testing.T) {
 			continue
 		}
 		if trip, err := time.ParseDuration(m[2]); err != nil || trip > timeout/2 {
-			t.Errorf("%s: shown %q: a round trip of the time-out, %v (%v)", network, r.stdout, timeout, err)
+			t.Errorf("%s: shown %q: the round trip is the timeout, %v (%v)", network, r.stdout, timeout, err)
 		}
 	}
 }
@@ -178,31 +178,31 @@ func TestVersionIsTheBuilds(t *testing.T) {
 
 func TestHealthcheckTellsAliveFromNot(t *testing.T) {
 	if testing.Short() {
-		t.Skip("a check of a stopped nowd waits for 10 s")
+		t.Skip("takes 10 s, which a check waits for a stopped nowd")
 	}
 	t.Parallel()
 	n := start(t)
 	env := []string{"NOWD_HEALTH_LISTEN=" + n.health, "NOWD_LIVENESS_TIMEOUT=10ms"}
 	if r := run(t, env, "healthcheck"); r.status != 0 || r.stdout+r.stderr != "" {
-		t.Errorf("of one that is alive: exit status %d, %s", r.status, r.stderr)
+		t.Errorf("a nowd that is alive: exit status %d, %s", r.status, r.stderr)
 	}
-	// Where it listens everywhere.
+	// With health at all addresses.
 	if r := run(t, []string{"NOWD_HEALTH_LISTEN=:" + portOf(n.health)}, "healthcheck"); r.status != 0 {
 		t.Errorf("at all addresses: exit status %d, %s", r.status, r.stderr)
 	}
 	if r := run(t, env, "healthcheck", "-ready"); r.status != 0 || r.stdout+r.stderr != "" {
-		t.Errorf("of one that is ready: exit status %d, %s", r.status, r.stderr)
+		t.Errorf("a nowd that is ready: exit status %d, %s", r.status, r.stderr)
 	}
 	n.stop(t)
 	if r := run(t, env, "healthcheck"); r.status != 1 || r.stderr == "" {
-		t.Errorf("of one that is stopped: exit status %d, %s", r.status, r.stderr)
+		t.Errorf("a stopped nowd: exit status %d, %s", r.status, r.stderr)
 	}
 	nobody := []string{"NOWD_HEALTH_LISTEN=127.0.0.1:" + freePort(t)}
 	if r := run(t, nobody, "healthcheck"); r.status != 1 || r.stderr == "" {
-		t.Errorf("of none: exit status %d, %s", r.status, r.stderr)
+		t.Errorf("no nowd: exit status %d, %s", r.status, r.stderr)
 	}
 	if r := run(t, []string{"NOWD_HEALTH_LISTEN=off"}, "healthcheck"); r.status != 1 || r.stderr == "" {
-		t.Errorf("of one without: exit status %d, %s", r.status, r.stderr)
+		t.Errorf("a nowd without health: exit status %d, %s", r.status, r.stderr)
 	}
 	sick := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -211,11 +211,11 @@ func TestHealthcheckTellsAliveFromNot(t *testing.T) {
 	defer sick.Close()
 	r := run(t, []string{"NOWD_HEALTH_LISTEN=" + sick.Listener.Addr().String()}, "healthcheck")
 	if r.status != 1 || !strings.Contains(r.stderr, "loop 0 is silent") {
-		t.Errorf("of one that says 503: exit status %d, %s", r.status, r.stderr)
+		t.Errorf("a nowd that returns 503: exit status %d, %s", r.status, r.stderr)
 	}
 }
 
-// A start-up probe has to tell a nowd that waits for a good clock from one that hangs.
+// A start-up probe must distinguish a nowd that waits for a good clock from one that hangs.
 func TestHealthcheckTellsReadyFromAlive(t *testing.T) {
 	t.Parallel()
 	n := launch(t, "NOWD_REQUIRE_SYNC=true", "NOWD_CLOCK_ERROR_FLOOR=1h")
@@ -229,12 +229,13 @@ func TestHealthcheckTellsReadyFromAlive(t *testing.T) {
 	if r := run(t, env, "healthcheck", "-ready"); r.status != 1 || !strings.Contains(r.stderr, "clock") {
 		t.Errorf("exit status %d, %s", r.status, r.stderr)
 	}
-	if log := n.stderr.String(); strings.Count(log, "/ready fails") != 1 || !strings.Contains(log, `reason="clock: `) {
-		t.Errorf("the log does not say once what it waits for:\n%s", log)
+	n.awaitLog(t, `reason="clock: `)
+	if log := n.stderr.String(); strings.Count(log, "/ready fails") != 1 {
+		t.Errorf("the log does not say exactly once what nowd waits for:\n%s", log)
 	}
 }
 
-// What config shows is what was set, for a shell to read, and for nowd.
+// nowd config prints the settings as a shell and nowd can read them.
 func TestConfigCanBeSourced(t *testing.T) {
 	t.Parallel()
 	set := []string{
@@ -262,16 +263,16 @@ func TestConfigCanBeSourced(t *testing.T) {
 		}
 		for _, want := range env {
 			if !slices.Contains(sourced, want) {
-				t.Errorf("%s is set, which a shell does not read there", want)
+				t.Errorf("a shell does not read the setting %s there", want)
 			}
 		}
 		if again := run(t, sourced, "config"); again != r {
-			t.Errorf("what is sourced makes another configuration:\n%s%s", again.stdout, again.stderr)
+			t.Errorf("the sourced settings give another configuration:\n%s%s", again.stdout, again.stderr)
 		}
 	}
 }
 
-// A value that is not refused is shown such that a shell takes it for a value.
+// nowd config quotes every value that nowd accepts so that a shell reads it back.
 func TestConfigCanBeSourcedWhateverIsSet(t *testing.T) {
 	t.Parallel()
 	for _, odd := range []string{
@@ -283,12 +284,12 @@ func TestConfigCanBeSourcedWhateverIsSet(t *testing.T) {
 			continue
 		}
 		if sourced := source(t, r.stdout); !slices.Contains(sourced, odd) {
-			t.Errorf("%q is set, which is no mistake, but a shell does not read it", odd)
+			t.Errorf("nowd accepts %q, but a shell does not read it back", odd)
 		}
 	}
 }
 
-// source returns the settings that a shell reads.
+// source returns the settings that a shell reads from config.
 func source(t *testing.T, config string) (settings []string) {
 	t.Helper()
 	cmd := exec.Command(tool(t, "sh"), "-c", `set -a; . /dev/stdin; exec env -0`)

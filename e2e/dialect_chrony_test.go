@@ -16,15 +16,16 @@ import (
 	"time"
 )
 
-// With nowd as its only source, chronyd takes its time, and passes on no better a claim than nowd's.
+// With nowd as its only source, chronyd takes its time, and claims no smaller error than nowd.
 func TestChronydSelectsNowdAndKeepsItsBound(t *testing.T) {
 	t.Parallel()
 	ns := newNamespace(t)
 	p := speak(t, ns, synced)
 	c := startChronyd(t, ns, "server 127.0.0.1 iburst minpoll 0 maxpoll 0")
 	eventually(t, patience, func() error {
-		// chronyd's figure is of the moment at which it last asked, and nowd's bound grows by up to 500 µs until it looks at
-		// its clock again. It is asked all the time here, so nearly all that chronyd gets is as old as what bound says.
+		// chronyd's figure is from its last request. nowd's bound grows by up to 500 µs until nowd reads the
+		// kernel's state again. With steady requests, as here, chronyd's figure is nearly as recent as the one
+		// from bound.
 		claimed, status := p.bound(t)
 		if status != "synced" {
 			t.Fatalf("nowd is %q", status)
@@ -81,10 +82,10 @@ func TestChronydDoesNotSelectAnUnsyncedNowd(t *testing.T) {
 	}
 }
 
-// chronyd is a running one, which touches no clock.
+// chronyd is a running chronyd, which does not set the clock.
 type chronyd struct {
 	ns     *namespace
-	socket string // where chronyc asks it
+	socket string // for chronyc
 }
 
 func startChronyd(t *testing.T, ns *namespace, source string) *chronyd {
@@ -92,7 +93,7 @@ func startChronyd(t *testing.T, ns *namespace, source string) *chronyd {
 	path := tool(t, "chronyd")
 	tool(t, "chronyc")
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil { // chronyd wants it so
+	if err := os.Chmod(dir, 0o700); err != nil { // chronyd requires it
 		t.Fatal(err)
 	}
 	c := &chronyd{ns, filepath.Join(dir, "socket")}
@@ -113,7 +114,7 @@ func startChronyd(t *testing.T, ns *namespace, source string) *chronyd {
 	return c
 }
 
-// ask returns the fields of chronyc's answer.
+// ask returns the fields of chronyc's output.
 func (c *chronyd) ask(command string) ([]string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// dialectClient is a command that asks a nowd at the ports that the dialects have by rights.
+// dialectClient is a command that asks a nowd at the dialects' standard ports.
 type dialectClient struct {
 	program string
 	command string
 	stdin   string
-	ntp     bool // it looks at the leap indicator by itself
+	ntp     bool // it checks the leap indicator itself
 	verify  func(shown string, s span) error
 
-	refusal string // what it says if it gets no time
+	refusal string // what it prints if it gets no time
 	status  int    // and its exit status then
 }
 
@@ -47,7 +47,7 @@ var dialectClients = []dialectClient{
 		refusal: "Could not read data", status: 1,
 	},
 	{
-		// It waits for ever if there is no answer.
+		// Without an answer it waits for ever.
 		program: "rdate", command: "timeout 3 rdate -pu 127.0.0.1", verify: inLayout(time.UnixDate), status: 124,
 	},
 	{
@@ -83,9 +83,9 @@ func TestClientsOfEveryDialectGetNoTimeFromAnUnsyncedClockIfSyncIsRequired(t *te
 	testDialectClients(t, unsynced, func(dialectClient) bool { return false }, "NOWD_REQUIRE_SYNC=true")
 }
 
-// testDialectClients runs all clients against a nowd with such a clock, and checks which of them are served. Its clock is
-// an hour ahead for the clients that do not ask NTP, so that what they show is not their own host's time. The others
-// would measure a round trip that begins by one clock and ends by the other.
+// testDialectClients runs all clients against a nowd with this clock, and checks which of them are served. For clients other
+// than NTP's its clock is an hour ahead, so that the time that they show is not their own host's. NTP's clients compare both
+// clocks.
 func testDialectClients(t *testing.T, k kernel, served func(dialectClient) bool, env ...string) {
 	ahead := k
 	ahead.Shift = time.Hour
@@ -131,8 +131,7 @@ func (c *dialectClient) check(r result, s span, served bool) error {
 
 var ntpdig = regexp.MustCompile(`^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\.(\d+) \(\+0000\) ([+-]\d+\.\d+) \+/- (\d+\.\d+) 127\.0\.0\.1 s10 no-leap\n$`)
 
-// verifyNtpdig checks the time, and that the offset, which is 0, is within what ntpdig says that it is good for: half the
-// round trip.
+// verifyNtpdig checks the time, and that the true offset, 0, is within ntpdig's error bound: half the round trip.
 func verifyNtpdig(shown string, s span) error {
 	m := ntpdig.FindStringSubmatch(shown)
 	if m == nil {
@@ -142,7 +141,7 @@ func verifyNtpdig(shown string, s span) error {
 	if err != nil {
 		return err
 	}
-	micros, _ := strconv.Atoi(m[2]) // it shows no zeros before them
+	micros, _ := strconv.Atoi(m[2]) // it prints no leading zeros
 	at = at.Add(time.Duration(micros) * time.Microsecond)
 	offset, _ := strconv.ParseFloat(m[3], 64)
 	within, _ := strconv.ParseFloat(m[4], 64)

@@ -19,10 +19,10 @@ import (
 	"time"
 )
 
-// The machines that tests run on have no synchronised clock as a rule, and none that is wrong, so these start a nowd of a
-// second build, which is told the state of its clock.
+// The clocks of test machines are rarely synchronised, and not wrong. So these tests start a nowd of a second build, to which
+// they give the state of its clock.
 
-// fakeBinary is that nowd. It is in the same folder as the other, and goes with it.
+// fakeBinary returns the path of that nowd, in the folder of the other one.
 var fakeBinary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(filepath.Dir(binary), "nowd-fakeclock")
 	cmd := build(path)
@@ -33,12 +33,12 @@ var fakeBinary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// kernel is what the kernel is made to say of the clock.
+// kernel is the state of the clock that the fake kernel reports.
 type kernel struct {
 	MaxError time.Duration `json:"max_error_ns"`
 	Leap     int           `json:"leap"`
 	TAI      int           `json:"tai_offset_s"`
-	Shift    time.Duration `json:"shift_ns"` // by how much the clock is wrong, whatever the kernel says
+	Shift    time.Duration `json:"shift_ns"` // the clock's error, whatever the kernel reports
 }
 
 var (
@@ -49,11 +49,11 @@ var (
 // polyglot is a nowd that speaks every dialect.
 type polyglot struct {
 	*nowd
-	daytime, time, ntp string // where to ask it
+	daytime, time, ntp string // addresses to ask it at
 }
 
-// speak starts one at ports of its own and waits until it answers, whether or not its clock is to be trusted. In a
-// namespace that is not nil it has the ports that each dialect has by rights.
+// speak starts a polyglot at ports of its own, or at the standard ports in a namespace that is not nil. It waits until the
+// polyglot answers, whether or not its clock is trusted.
 func speak(t *testing.T, ns *namespace, k kernel, env ...string) *polyglot {
 	t.Helper()
 	path, err := fakeBinary()
@@ -90,7 +90,7 @@ func speak(t *testing.T, ns *namespace, k kernel, env ...string) *polyglot {
 	return p
 }
 
-// awaitListening waits until nothing but the clock can be wrong.
+// awaitListening waits until every check of /ready but the clock's passes.
 func (p *polyglot) awaitListening(t *testing.T) {
 	t.Helper()
 	eventually(t, patience, func() error {
@@ -107,7 +107,7 @@ func (p *polyglot) awaitListening(t *testing.T) {
 	})
 }
 
-// checks returns what /ready says of each.
+// checks returns the results of /ready by check.
 func (p *polyglot) checks() (map[string]string, error) {
 	_, body, err := p.get("/ready", time.Second)
 	if err != nil {
@@ -117,7 +117,7 @@ func (p *polyglot) checks() (map[string]string, error) {
 	return all, json.Unmarshal([]byte(body), &all)
 }
 
-// checkReady checks whether it says that it is ready.
+// checkReady checks whether /ready succeeds.
 func (p *polyglot) checkReady(t *testing.T, want bool) {
 	t.Helper()
 	status, body, err := p.get("/ready", patience)
@@ -126,7 +126,7 @@ func (p *polyglot) checkReady(t *testing.T, want bool) {
 	}
 }
 
-// bound asks with the word bound how far off the clock may be.
+// bound asks for the clock's error bound and status with the word bound.
 func (p *polyglot) bound(t *testing.T) (off time.Duration, status string) {
 	t.Helper()
 	var answer string
@@ -149,7 +149,7 @@ func (p *polyglot) bound(t *testing.T) (off time.Duration, status string) {
 	return (at[1] - at[0]) / 2, m[5]
 }
 
-// runIn runs a command as a shell has it until it ends, in a network namespace.
+// runIn runs a shell command in a network namespace, to its end.
 func runIn(t *testing.T, ns *namespace, command, stdin string) result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -165,7 +165,7 @@ func runIn(t *testing.T, ns *namespace, command, stdin string) result {
 		t.Fatalf("%s: %v", command, err)
 	}
 	if ctx.Err() != nil {
-		t.Fatalf("%s: not done after %v\n%s%s", command, patience, stdout.String(), stderr.String())
+		t.Fatalf("%s: still running after %v\n%s%s", command, patience, stdout.String(), stderr.String())
 	}
 	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }

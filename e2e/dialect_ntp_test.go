@@ -20,7 +20,7 @@ func TestNTPLibraryFindsNothingWrongWithASyncedClock(t *testing.T) {
 		k := synced
 		k.Leap = int(leap)
 		p := speak(t, nil, k)
-		for version := 3; version <= 4; version++ { // it speaks no others
+		for version := 3; version <= 4; version++ { // the library has no others
 			r, err := ntp.QueryWithOptions(p.ntp, ntp.QueryOptions{Version: version, Timeout: patience})
 			if err != nil {
 				t.Fatal(err)
@@ -31,7 +31,7 @@ func TestNTPLibraryFindsNothingWrongWithASyncedClock(t *testing.T) {
 			if r.Leap != leap || r.Stratum != 10 || r.ReferenceID != encoding.BigEndian.Uint32([]byte("NOWD")) {
 				t.Errorf("version %d: leap %d, stratum %d, reference id %#x", version, r.Leap, r.Stratum, r.ReferenceID)
 			}
-			// Both clocks are the same, but the library's arithmetic is not exact.
+			// The client and the server have the same clock, but the library's arithmetic is not exact.
 			if r.ClockOffset.Abs() > r.RTT/2+time.Microsecond {
 				t.Errorf("version %d: an offset of %v in a round trip of %v", version, r.ClockOffset, r.RTT)
 			}
@@ -50,7 +50,7 @@ func TestNTPLibraryRefusesAnUnsyncedClock(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := r.Validate(); err == nil {
-		t.Errorf("no fault was found with %+v", r)
+		t.Errorf("the library accepts %+v", r)
 	}
 	if r.Leap != ntp.LeapNotInSync || r.KissCode != "INIT" {
 		t.Errorf("leap %d, kiss code %s", r.Leap, r.KissCode)
@@ -60,8 +60,8 @@ func TestNTPLibraryRefusesAnUnsyncedClock(t *testing.T) {
 // A packet of NTP is 48 bytes: RFC 5905, section 7.3.
 const ntpSize = 48
 
-// ntpRequest returns a packet with a number for a transmit timestamp. As clients have it nowadays it is no time: the server
-// sends it back, and that is all.
+// ntpRequest returns a packet with a number as its transmit timestamp. Modern clients send a random number too: the server
+// only returns it.
 func ntpRequest(version, mode byte, number uint64) []byte {
 	b := make([]byte, ntpSize)
 	b[0] = version<<3 | mode
@@ -69,7 +69,7 @@ func ntpRequest(version, mode byte, number uint64) []byte {
 	return b
 }
 
-// ntpSeconds returns the time that a timestamp is before 2036.
+// ntpSeconds returns the time of a timestamp in era 0, which ends in 2036.
 func ntpSeconds(b []byte) time.Time {
 	const unixEpoch = 2_208_988_800
 	sec, fraction := encoding.BigEndian.Uint32(b), encoding.BigEndian.Uint32(b[4:])
@@ -109,21 +109,21 @@ func verifyNTP(b []byte, version byte, number uint64, s span) error {
 	case encoding.BigEndian.Uint32(b[8:]) < 65536*5/1000:
 		return errors.New("want a root dispersion of at least 5 ms")
 	case encoding.BigEndian.Uint64(b[24:]) != number:
-		return errors.New("want the number back")
+		return errors.New("want the request's number as origin timestamp")
 	}
 	receive, transmit := ntpSeconds(b[32:]), ntpSeconds(b[40:])
 	if transmit.Before(receive) {
 		return errors.New("sent before it was received")
 	}
-	// A timestamp is a fraction rounded down.
+	// A timestamp's fraction is rounded down.
 	if err := s.check(receive.Add(time.Nanosecond), time.Microsecond); err != nil {
 		return err
 	}
 	return s.check(transmit.Add(-time.Nanosecond), time.Microsecond)
 }
 
-// Control messages (mode 6) and private ones (mode 7, of which monlist is) get nothing, nor does what is no request. The
-// first answer that comes is to the request that comes last.
+// nowd answers neither control messages (mode 6), nor private ones (mode 7, such as monlist), nor datagrams that are no
+// request. The first answer is to the last datagram, which is a request.
 func TestNTPAnswersNothingButRequests(t *testing.T) {
 	t.Parallel()
 	p := speak(t, nil, synced)
@@ -155,8 +155,7 @@ func TestNTPAnswersNothingButRequests(t *testing.T) {
 	}
 }
 
-// A client that asks too often is told so, with a packet that is as long as its request and has no time, and not more
-// than once a second.
+// A client over its limit gets a kiss of death at most once a second: a packet as long as its request, without a time.
 func TestNTPClientOverItsLimitIsToldSoOnceASecond(t *testing.T) {
 	t.Parallel()
 	p := speak(t, nil, synced, "NOWD_RATE_LIMIT=1", "NOWD_RATE_BURST=1")
@@ -167,7 +166,7 @@ func TestNTPClientOverItsLimitIsToldSoOnceASecond(t *testing.T) {
 		every := time.NewTicker(5 * time.Millisecond)
 		defer every.Stop()
 		for number := uint64(1 << 32); time.Since(began) < lasting; number++ {
-			// It fails only if the test is over.
+			// It fails only after the end of the test.
 			if _, err := conn.Write(ntpRequest(4, 3, number)); err != nil {
 				return
 			}
@@ -199,11 +198,11 @@ func TestNTPClientOverItsLimitIsToldSoOnceASecond(t *testing.T) {
 		}
 		if b[0] != 3<<6|4<<3|4 || string(b[12:16]) != "RATE" || times[0] < 1<<32 || times[0] > 1<<32+1<<16 ||
 			times[1] != times[0] || times[2] != times[0] || times[3] != times[0] {
-			t.Errorf("no kiss but %x", b)
+			t.Errorf("want a kiss, got %x", b)
 		}
 	}
-	// Between two there is a second, so these must have taken one less.
+	// There is at least a second between two kisses, so k kisses take at least k-1 seconds.
 	if most := 1 + int(last.Sub(began)/time.Second); kisses < 2 || kisses > most {
-		t.Errorf("%d kisses in %v, want 2 or more and at most %d; and %d answers", kisses, last.Sub(began), most, answers)
+		t.Errorf("%d kisses in %v, want 2 to %d; and %d answers", kisses, last.Sub(began), most, answers)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/beevik/ntp"
 )
 
-// A clock of which the kernel knows nothing is as good as the comparison with a server, and no better.
+// If the kernel knows no error bound, the comparison with a server gives it.
 func TestUpstreamVouchesForAClockThatTheKernelKnowsNothingOf(t *testing.T) {
 	t.Parallel()
 	server := speak(t, nil, synced)
@@ -18,7 +18,7 @@ func TestUpstreamVouchesForAClockThatTheKernelKnowsNothingOf(t *testing.T) {
 	p.awaitReady(t, http.StatusOK)
 	off, status := p.bound(t)
 	if status != "synced" || off < synced.MaxError || off > 10*synced.MaxError {
-		t.Errorf("bound says ±%v and %q, and its upstream's clock has ±%v", off, status, synced.MaxError)
+		t.Errorf("bound says ±%v and %q, but its upstream's clock has ±%v", off, status, synced.MaxError)
 	}
 	p.checkSays(t, "daytime", p.daytime, verifyDaytime, false)
 	r, err := ntp.QueryWithOptions(p.ntp, ntp.QueryOptions{Timeout: patience})
@@ -34,7 +34,7 @@ func TestUpstreamVouchesForAClockThatTheKernelKnowsNothingOf(t *testing.T) {
 	}
 }
 
-// A clock that claims to be right to within 5 ms and is not gets caught.
+// An upstream server exposes a clock that claims an error of at most 5 ms and is off by more.
 func TestUpstreamContradictsAClockThatIsWrong(t *testing.T) {
 	t.Parallel()
 	server := speak(t, nil, synced)
@@ -43,8 +43,8 @@ func TestUpstreamContradictsAClockThatIsWrong(t *testing.T) {
 	p := speak(t, nil, wrong, "NOWD_REQUIRE_SYNC=true", "NOWD_UPSTREAM="+server.ntp, "NOWD_UPSTREAM_INTERVAL=1s")
 	p.awaitReady(t, http.StatusServiceUnavailable)
 	off, status := p.bound(t)
-	if status != "unsynced" || 2*off < wrong.Shift { // it can be as either says, or anything between
-		t.Errorf("bound says %v in all and %q of a clock that is off by %v", 2*off, status, wrong.Shift)
+	if status != "unsynced" || 2*off < wrong.Shift { // either claim can be true, or any time between
+		t.Errorf("the bound of a clock that is off by %[3]v is %[1]v wide, and %[2]q", 2*off, status, wrong.Shift)
 	}
 	p.checkSays(t, "time", p.time, verifyTime, true)
 	r, err := ntp.QueryWithOptions(p.ntp, ntp.QueryOptions{Timeout: patience})

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Without NOWD_REQUIRE_SYNC every dialect answers, and those that can say that the clock is not synchronised do; with it
-// those that cannot say it are silent.
+// Without NOWD_REQUIRE_SYNC every dialect answers, and says that the clock is not synchronised if it can. With it, dialects
+// that cannot say so are silent.
 func TestUnsyncedClockIsToldOrNothingIs(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -51,8 +51,8 @@ func TestUnsyncedClockIsToldOrNothingIs(t *testing.T) {
 	}
 }
 
-// checkSays checks that a server which speaks at once over TCP, and to any datagram over UDP, says what it should, or
-// nothing if it is to be silent.
+// checkSays checks a server that answers any datagram over UDP, and sends at once over TCP: it sends a valid answer, or
+// nothing if it must be silent.
 func (p *polyglot) checkSays(t *testing.T, dialect, addr string, verify func(string, span) error, silent bool) {
 	t.Helper()
 	var said []byte
@@ -89,8 +89,8 @@ func (p *polyglot) checkSays(t *testing.T, dialect, addr string, verify func(str
 	}
 }
 
-// What one dialect answers is no request in another: so a datagram that pretends to be from one service cannot set two
-// talking to each other, whichever they speak.
+// An answer in one dialect is no request in another. So a datagram with a spoofed source cannot start a reply loop between
+// two services of any dialects.
 func TestAnswersOfOneDialectGetNoneInAnother(t *testing.T) {
 	t.Parallel()
 	apart := synced
@@ -120,7 +120,7 @@ func TestAnswersOfOneDialectGetNoneInAnother(t *testing.T) {
 				if _, err := io.WriteString(conn, answer); err != nil {
 					t.Fatal(err)
 				}
-				// The first answer is to the request that comes next.
+				// The first answer is to the request sent after it.
 				answered, s := askOn(t, conn, last)
 				if err := verify(answered, s); err != nil {
 					t.Errorf("%s asked with an answer of %s, %q: %v: %q", name, dialect, answer, err, answered)
@@ -151,7 +151,7 @@ func TestQueryNamesTheHostWhoseClockIsWrong(t *testing.T) {
 				t.Errorf("%s: exit status %d, want 1, and %s named\n%s%s", proto, r.status, bad.tcp, r.stdout, r.stderr)
 				continue
 			}
-			// It is known to half a round trip, which takes its time on a busy host.
+			// The error is half a round trip, which is long on a busy host.
 			if by, _ := strconv.ParseFloat(named[0][2], 64); by < 0.1 || by > 0.3 {
 				t.Errorf("%s: %s, want about 0.2 s", proto, named[0][0])
 			}

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// With few descriptors nowd serves everything, or says why it does not. With fewer than eight Go's runtime may say so.
+// With few descriptors nowd either serves everything, or exits and says why. With fewer than eight, Go's runtime may
+// fail first.
 func TestTooFewOpenFilesAreReported(t *testing.T) {
 	t.Parallel()
 	sh := tool(t, "sh")
@@ -38,7 +39,7 @@ func TestTooFewOpenFilesAreReported(t *testing.T) {
 			t.Errorf("with %d descriptors: exit status %d (%v)\n%s", limit, status, n.cmd.ProcessState, said)
 		}
 		if limit > 40 {
-			t.Fatal("it takes too many")
+			t.Fatal("nowd needs more than 40 descriptors")
 		}
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// residentLimit is what nowd may have in memory while it has nothing to do.
+// residentLimit is the limit for the resident memory of an idle nowd.
 const residentLimit = 20_000_000
 
 func TestResidentMemoryIsSmall(t *testing.T) {
 	t.Parallel()
 	if raceDetector {
-		t.Skip("the race detector takes memory for itself")
+		t.Skip("the race detector takes memory")
 	}
 	n := start(t)
 	for range 1000 {
@@ -28,7 +28,7 @@ func TestResidentMemoryIsSmall(t *testing.T) {
 	got := resident(t, n.pid())
 	t.Logf("%.1f MB", float64(got)/1e6)
 	if got > residentLimit {
-		t.Errorf("%d bytes are resident, want %d at the most", got, residentLimit)
+		t.Errorf("%d bytes are resident, want at most %d", got, residentLimit)
 	}
 }
 
@@ -40,11 +40,11 @@ func TestFirstAnswerComesSoonAfterStart(t *testing.T) {
 	}
 	t.Logf("%v at best", best)
 	if best > limit {
-		t.Errorf("the first answer comes after %v at best, want it within %v", best, limit)
+		t.Errorf("the first answer comes after at least %v, want at most %v", best, limit)
 	}
 }
 
-// firstAnswer returns how long after its start a nowd answers.
+// firstAnswer returns the time from a nowd's start to its first answer.
 func firstAnswer(t *testing.T) time.Duration {
 	t.Helper()
 	addr := "127.0.0.1:" + freePort(t)
@@ -62,7 +62,7 @@ func firstAnswer(t *testing.T) time.Duration {
 		_ = cmd.Wait()
 	}()
 	eventually(t, patience, func() error {
-		// Before it listens the kernel refuses at once.
+		// Until nowd has opened its socket, the kernel refuses at once.
 		if err := conn.SetDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// pad makes a datagram as long as an answer to it may be.
+// pad pads a request with spaces to a length, which its answer may then have.
 func pad(word string, size int) string { return word + strings.Repeat(" ", max(0, size-len(word))) }
 
 func TestEveryWordChoosesItsForm(t *testing.T) {
@@ -62,7 +62,7 @@ func TestAnythingElseGetsTheDefaultForm(t *testing.T) {
 	checkHTTP(t, n, "/", "datetime")
 }
 
-// checkHTTP asks for a path and checks the answer, from its status to its end.
+// checkHTTP asks for a path, and checks the whole answer.
 func checkHTTP(t *testing.T, n *nowd, path, word string) {
 	t.Helper()
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
@@ -103,7 +103,7 @@ func checkHTTP(t *testing.T, n *nowd, path, word string) {
 	}
 }
 
-// request sends a request in HTTP, and reads until the server closes.
+// request sends a request over HTTP, and reads until the server closes.
 func request(t *testing.T, n *nowd, method, path string) (*http.Response, []byte) {
 	t.Helper()
 	conn := dial(t, "tcp", n.tcp)
@@ -121,7 +121,7 @@ func request(t *testing.T, n *nowd, method, path string) (*http.Response, []byte
 		t.Fatalf("%s %.50s: %v", method, path, err)
 	}
 	if more, err := io.ReadAll(rest); err != nil || len(more) > 0 {
-		t.Errorf("%s %.50s: after the answer comes %q, %v; want the end", method, path, more, err)
+		t.Errorf("%s %.50s: after the answer comes %q, %v; want the end of the stream", method, path, more, err)
 	}
 	return r, body
 }
@@ -142,7 +142,7 @@ func TestHTTPRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// To close a connection before all that its client has sent is read is to reset it, which can overtake the answer.
+// Closing a connection with unread data resets it, and the reset can overtake the answer.
 func TestAnswerIsNotLostToWhatFollowsItsRequest(t *testing.T) {
 	t.Parallel()
 	for _, c := range configurations {
@@ -155,9 +155,9 @@ func TestAnswerIsNotLostToWhatFollowsItsRequest(t *testing.T) {
 					t.Fatal(err)
 				}
 				if answer, err := io.ReadAll(conn); err != nil || bytes.Count(answer, []byte("HTTP/1.1 ")) != 1 {
-					t.Errorf("got %q, %v; want one answer and the end", answer, err)
+					t.Errorf("got %q, %v; want one answer and the end of the stream", answer, err)
 				}
-				// What comes still later is taken, too.
+				// nowd still drains what comes later.
 				for range 2 {
 					if _, err := io.WriteString(conn, "more\n"); err != nil {
 						t.Errorf("after the end: %v", err)
@@ -175,9 +175,9 @@ func TestDatagramGetsNoMoreThan64BytesForLess(t *testing.T) {
 	conn := dial(t, "udp", n.udp)
 	whole, _ := askOn(t, conn, pad("json", 512))
 	if len(whole) <= 64 {
-		t.Fatalf("%q is no long answer", whole)
+		t.Fatalf("the answer %q is too short for this test", whole)
 	}
-	const slack = 20 // how much more digits the next one may have
+	const slack = 20 // the number of additional digits in a later answer
 	for size := range len(whole) + 2*slack {
 		for _, word := range words {
 			request := pad(word, size)
@@ -186,7 +186,7 @@ func TestDatagramGetsNoMoreThan64BytesForLess(t *testing.T) {
 				t.Fatalf("asked with %d bytes, answered with %d", len(request), len(answer))
 			}
 			if word == "json" && len(request) < len(whole)+slack && answer[0] != '{' {
-				word = "datetime" // instead
+				word = "datetime" // the answer would be longer than the request
 			}
 			if err := verify(word, answer, time.UTC, s); err != nil {
 				t.Fatalf("asked %q: %v", request, err)
@@ -312,7 +312,7 @@ func TestLineFramingWaitsForTheLinesEnd(t *testing.T) {
 		if _, err := io.WriteString(conn, "unix"); err != nil {
 			t.Fatal(err)
 		}
-		// The one loop has seen it when it has answered something later.
+		// The only loop has read it when it has answered a later request.
 		for range 2 {
 			n.checkTime(t, "tcp")
 		}
@@ -321,7 +321,7 @@ func TestLineFramingWaitsForTheLinesEnd(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// The end of all that is sent ends no line.
+	// A half-close does not end a line.
 	if _, err := io.WriteString(conn, "rest"); err != nil {
 		t.Fatal(err)
 	}
@@ -329,11 +329,11 @@ func TestLineFramingWaitsForTheLinesEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	if more, err := lines(conn); err != nil || len(more) > 0 {
-		t.Errorf("half a line got %q, %v; want the end", more, err)
+		t.Errorf("a partial line got %q, %v; want the end of the stream", more, err)
 	}
 }
 
-// Two services that answer each other's answers would never be silent again.
+// Two services that answer each other's answers would never stop: a reply loop.
 func TestOwnAnswersGetNone(t *testing.T) {
 	t.Parallel()
 	n := start(t)
@@ -348,9 +348,9 @@ func TestOwnAnswersGetNone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// All that is sent from one socket is answered in order.
+	// Datagrams from one socket are answered in order.
 	if answer, s := askOn(t, conn, "unixns"); verify("unixns", answer, time.UTC, s) != nil {
-		t.Errorf("%q was answered, want silence until there is a question", answer)
+		t.Errorf("got %q, want no answer before the request", answer)
 	}
 	n.awaitMetric(t, `nowd_drops_total{protocol="udp",reason="own_answer"}`, float64(len(words)))
 }

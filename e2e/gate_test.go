@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestGateEndedByASignalHasFailed ends .ci/run in its first stage, in which a program never comes back.
+// TestGateEndedByASignalHasFailed ends .ci/run in its first stage, in which a program hangs.
 func TestGateEndedByASignalHasFailed(t *testing.T) {
 	t.Parallel()
 	for sig, status := range map[syscall.Signal]int{syscall.SIGTERM: 143, syscall.SIGINT: 130, syscall.SIGHUP: 129} {
@@ -35,7 +35,7 @@ func TestGateEndedByASignalHasFailed(t *testing.T) {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			said.WriteString(lines.Text() + "\n")
 			if lines.Text() == "=== Debian packages" {
-				// To the group, as a terminal and timeout(1) do.
+				// To the process group, as a terminal and timeout(1) do.
 				if err := syscall.Kill(-cmd.Process.Pid, sig); err != nil {
 					t.Error(err)
 				}

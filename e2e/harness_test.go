@@ -1,8 +1,8 @@
 //go:build linux
 
-// Package e2e_test starts the real nowd and asks it what time it is, with the clients that people have at hand.
+// Package e2e_test starts the real nowd, and asks it for the time with common clients.
 //
-// A program that a test needs and that is not there skips the test; where CI=true it fails it.
+// A test that needs a missing program is skipped. With CI=true it fails.
 package e2e_test
 
 import (
@@ -30,20 +30,20 @@ import (
 const (
 	testVersion = "1.2.3-e2e"
 
-	// patience is how long a test waits for what should take milliseconds: the host may be busy with anything.
+	// patience is the time limit for what should take milliseconds: the host may be busy.
 	patience = 15 * time.Second
-	// interval is the time between two looks at a condition.
+	// interval is the time between two checks of a condition.
 	interval = 2 * time.Millisecond
 )
 
-// binary is the nowd that is tested.
+// binary is the path of the nowd under test.
 var binary string
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
 	flag.Parse()
-	// What runs in parallel here waits, most of the time, for clients that take theirs.
+	// Parallel tests mostly wait for slow clients.
 	if !isSet("test.parallel") {
 		_ = flag.Set("test.parallel", "16")
 	}
@@ -66,8 +66,8 @@ func isSet(name string) (set bool) {
 	return set
 }
 
-// build builds nowd as an image has it, but for what a debugger needs; or with the race detector, if the tests have it.
-// It makes a process that finds a race end with a status that is not 0.
+// build returns the command that builds nowd as a static binary, as in the image, but with symbols. If the tests have the
+// race detector, nowd has it too: after a race its exit status is not 0.
 func build(path string) *exec.Cmd {
 	cmd := exec.Command("go", "build", "-o", path, "-ldflags", "-X main.version="+testVersion)
 	cgo := "0"
@@ -92,7 +92,7 @@ func tool(t *testing.T, name string) string {
 
 func inCI() bool { return os.Getenv("CI") == "true" }
 
-// lacking ends a test that this machine cannot run.
+// lacking skips a test that this machine cannot run. In CI it fails the test.
 func lacking(t *testing.T, what string) {
 	t.Helper()
 	if inCI() {
@@ -101,7 +101,7 @@ func lacking(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// eventually waits until f has no error to report.
+// eventually waits until f returns no error.
 func eventually(t *testing.T, within time.Duration, f func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(within); ; time.Sleep(interval) {
@@ -110,12 +110,12 @@ func eventually(t *testing.T, within time.Duration, f func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("still so after %v: %v", within, err)
+			t.Fatalf("after %v: %v", within, err)
 		}
 	}
 }
 
-// haveIPv6 says whether this host has IPv6.
+// haveIPv6 reports whether this host has IPv6.
 var haveIPv6 = sync.OnceValue(func() bool {
 	l, err := net.Listen("tcp6", "[::1]:0")
 	if err != nil {
@@ -125,9 +125,8 @@ var haveIPv6 = sync.OnceValue(func() bool {
 	return true
 })
 
-// portBlock is where ports to listen at come from. They are below those that the kernel gives to clients, so none is
-// taken by a client of another test before the nowd that it is meant for has it. The block is this process's own for as
-// long as it holds the first port.
+// portBlock is a block of ports to listen at. They are below the kernel's ephemeral ports, so no client of another test takes
+// one before nowd does. The block belongs to this process while it holds the first port.
 type portBlock struct {
 	mu          sync.Mutex
 	first, next int
@@ -150,10 +149,10 @@ func (b *portBlock) open() error {
 			return nil
 		}
 	}
-	return errors.New("no free ports to test with")
+	return errors.New("no free block of ports")
 }
 
-// freePort returns a port at which nothing listens, at no address, over UDP or TCP.
+// freePort returns a port that is free at all addresses, over UDP and TCP.
 func freePort(t *testing.T) string {
 	t.Helper()
 	b := &ports
@@ -178,7 +177,7 @@ func freePort(t *testing.T) string {
 }
 
 func isFree(port string) bool {
-	// A process that is just being started would hold these sockets until it runs.
+	// A process between fork and exec would hold these sockets.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	l, err := net.Listen("tcp", ":"+port)
@@ -194,12 +193,12 @@ func isFree(port string) bool {
 	return true
 }
 
-// everywhere returns settings to answer at a port of all addresses.
+// everywhere returns settings to listen at a port of all addresses.
 func everywhere(port string) []string {
 	return []string{"NOWD_UDP_LISTEN=:" + port, "NOWD_TCP_LISTEN=:" + port}
 }
 
-// configuration is one of those in which clients must not find a difference.
+// configuration is a set of settings that make no difference to clients.
 type configuration struct {
 	name  string
 	loops int
@@ -213,22 +212,22 @@ var configurations = []configuration{
 	{"two loops", 2, []string{"NOWD_POLLER=auto", "NOWD_LOOPS=2"}},
 }
 
-// nowd is a running one.
+// nowd is a running nowd.
 type nowd struct {
-	udp, tcp, health string // where to ask it
+	udp, tcp, health string // addresses to ask it at
 
-	ns     *namespace // in which it runs, if not in the tests' own
+	ns     *namespace // nil: the tests' namespace
 	args   []string   // of its command line
-	errors *os.File   // its standard error, if not stderr
+	errors *os.File   // its standard error; nil: stderr
 	cmd    *exec.Cmd
 	stderr transcript
 	exited chan struct{}
-	over   bool // the test has seen its end
+	over   bool // the test has waited for its end
 }
 
-// start starts nowd with these settings and no others, and waits until it is ready. It listens at 127.0.0.1, at ports
-// of its own, and its zone is UTC, unless the settings say otherwise; the name of a variable alone takes it away. When
-// the test ends it has to end, as it should.
+// start starts nowd with these settings only, and waits until it is ready. By default it listens at ports of its own at
+// 127.0.0.1, and its zone is UTC. A variable's name without a value removes the variable. At the end of the test nowd must end
+// with status 0.
 func start(t *testing.T, env ...string) *nowd {
 	t.Helper()
 	return startIn(t, nil, env...)
@@ -241,7 +240,7 @@ func startIn(t *testing.T, ns *namespace, env ...string) *nowd {
 	return n
 }
 
-// launch is start for those who do not wait.
+// launch is start without waiting.
 func launch(t *testing.T, env ...string) *nowd {
 	t.Helper()
 	return launchIn(t, nil, env...)
@@ -254,13 +253,13 @@ func launchIn(t *testing.T, ns *namespace, env ...string) *nowd {
 	return n
 }
 
-// prepare returns a nowd that is still to be run, and its environment.
+// prepare returns a nowd that does not run yet, and its environment.
 func prepare(t *testing.T, ns *namespace, env ...string) (*nowd, []string) {
 	t.Helper()
 	port, healthPort := freePort(t), freePort(t)
 	all := append([]string{
 		"TZ=UTC",
-		"GORACE=atexit_sleep_ms=0", // nobody else is to report a race at the end
+		"GORACE=atexit_sleep_ms=0", // do not wait at exit for reports of races
 		"NOWD_UDP_LISTEN=127.0.0.1:" + port,
 		"NOWD_TCP_LISTEN=127.0.0.1:" + port,
 		"NOWD_HEALTH_LISTEN=127.0.0.1:" + healthPort,
@@ -277,7 +276,7 @@ func prepare(t *testing.T, ns *namespace, env ...string) (*nowd, []string) {
 	})
 }
 
-// run starts the program at path. When the test ends it has to end, as it should.
+// run starts the program at path. At the end of the test it must end with status 0.
 func (n *nowd) run(t *testing.T, path string, env []string) {
 	t.Helper()
 	n.cmd, n.exited = exec.Command(path, n.args...), make(chan struct{})
@@ -291,13 +290,13 @@ func (n *nowd) run(t *testing.T, path string, env []string) {
 	}
 	on.start(t, n.cmd)
 	go func() {
-		_ = n.cmd.Wait() // its state is looked at
+		_ = n.cmd.Wait() // the tests read cmd.ProcessState
 		close(n.exited)
 	}()
 	t.Cleanup(func() { n.end(t) })
 }
 
-// setting returns the value that a variable has at last.
+// setting returns the last value of a variable.
 func setting(env []string, name string) string {
 	for _, e := range slices.Backward(env) {
 		if value, ok := strings.CutPrefix(e, name+"="); ok {
@@ -307,7 +306,7 @@ func setting(env []string, name string) string {
 	return ""
 }
 
-// reachable returns an address at which what listens at addr can be asked.
+// reachable returns an address at which a listener at addr can be reached.
 func reachable(addr string) string {
 	if strings.HasPrefix(addr, ":") {
 		return "127.0.0.1" + addr
@@ -315,14 +314,14 @@ func reachable(addr string) string {
 	return addr
 }
 
-// end ends it, unless the test has, and shows what it logged if the test failed.
+// end ends nowd, unless the test has, and shows its log if the test failed.
 func (n *nowd) end(t *testing.T) {
 	if !n.over {
 		select {
 		case <-n.exited:
 			t.Errorf("nowd ended by itself: %v", n.cmd.ProcessState)
 		default:
-			// It may be stopped still, if the test failed; or be about to end.
+			// If the test failed, nowd may be stopped, or about to end.
 			_ = n.cmd.Process.Signal(syscall.SIGCONT)
 			_ = n.cmd.Process.Signal(syscall.SIGTERM)
 			if status := n.wait(t); status != 0 {
@@ -344,7 +343,7 @@ func (n *nowd) signal(t *testing.T, sig os.Signal) {
 	}
 }
 
-// wait waits for its end, which the test has asked for, and returns its exit status, or -1 if a signal ended it.
+// wait waits for the end that the test has caused. It returns the exit status, or -1 if a signal ended nowd.
 func (n *nowd) wait(t *testing.T) int {
 	t.Helper()
 	n.over = true
@@ -358,7 +357,7 @@ func (n *nowd) wait(t *testing.T) int {
 	return n.cmd.ProcessState.ExitCode()
 }
 
-// running reports whether it has not ended.
+// running reports whether nowd has not ended.
 func (n *nowd) running() bool {
 	select {
 	case <-n.exited:
@@ -368,7 +367,7 @@ func (n *nowd) running() bool {
 	}
 }
 
-// get asks its health endpoint.
+// get sends a GET request to nowd's health endpoint.
 func (n *nowd) get(path string, timeout time.Duration) (status int, body string, err error) {
 	client := http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true, DialContext: n.dial}}
 	r, err := client.Get("http://" + n.health + path)
@@ -388,7 +387,7 @@ func (n *nowd) dial(ctx context.Context, network, addr string) (conn net.Conn, e
 	return conn, err
 }
 
-// awaitReady waits until /ready has a status, and returns what it says then.
+// awaitReady waits until /ready has this status, and returns its body.
 func (n *nowd) awaitReady(t *testing.T, want int) (body string) {
 	t.Helper()
 	eventually(t, patience, func() error {
@@ -405,7 +404,7 @@ func (n *nowd) awaitReady(t *testing.T, want int) (body string) {
 	return body
 }
 
-// metric returns the value of a metric, by its name and labels as the text format has them.
+// metric returns the value of a metric, given its name and labels in the text format.
 func (n *nowd) metric(t *testing.T, name string) float64 {
 	t.Helper()
 	status, body, err := n.get("/metrics", patience)
@@ -425,7 +424,7 @@ func (n *nowd) metric(t *testing.T, name string) float64 {
 	return 0
 }
 
-// awaitMetric waits until a metric has a value: a loop publishes what it has counted when it has nothing else to do.
+// awaitMetric waits until a metric has this value: a busy loop publishes its counters later.
 func (n *nowd) awaitMetric(t *testing.T, name string, want float64) {
 	t.Helper()
 	eventually(t, patience, func() error {
@@ -439,7 +438,7 @@ func (n *nowd) awaitMetric(t *testing.T, name string, want float64) {
 // portOf returns the port of an address.
 func portOf(addr string) string { return strconv.Itoa(int(netip.MustParseAddrPort(addr).Port())) }
 
-// transcript is what a process writes while others look at it.
+// transcript is a process's output, which others read while the process writes.
 type transcript struct {
 	mu sync.Mutex
 	b  bytes.Buffer

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// With nothing to do a loop waits in the kernel, and does not come back for as long as there is nothing.
+// An idle loop waits in the kernel, and makes no system call until there is an event.
 func TestIdleLoopMakesNoSystemCall(t *testing.T) {
 	t.Parallel()
 	watch := 2 * time.Second
@@ -27,7 +27,7 @@ func TestIdleLoopMakesNoSystemCall(t *testing.T) {
 			t.Parallel()
 			n := start(t, c.env...)
 			conn := dial(t, "tcp", n.tcp)
-			if _, err := exchange(conn, "hello\n"); err != nil { // now it is idle, and not just not accepted yet
+			if _, err := exchange(conn, "hello\n"); err != nil { // now the connection is idle, not just waiting in the accept queue
 				t.Fatal(err)
 			}
 			trace := attach(t, n)
@@ -54,8 +54,8 @@ func TestIdleLoopMakesNoSystemCall(t *testing.T) {
 	}
 }
 
-// undisturbed reports whether a thread that was in a wait has stayed there. Go's scheduler may interrupt it by a SIGURG
-// that was under way when the wait began, and it goes on waiting then; more than one or two there cannot be.
+// undisturbed reports whether a waiting thread has stayed in its wait. A SIGURG that Go's scheduler sent before the wait began
+// may interrupt it, once or twice; then the thread waits again.
 func undisturbed(calls []string) bool {
 	interruptions := 0
 	for _, call := range calls {
@@ -63,7 +63,7 @@ func undisturbed(calls []string) bool {
 		case strings.HasPrefix(call, "--- SIGURG "):
 			interruptions++
 		case strings.HasPrefix(call, "rt_sigreturn("):
-		case strings.Contains(call, "EINTR"), strings.Contains(call, "ERESTART"): // what was interrupted, and how it ends
+		case strings.Contains(call, "EINTR"), strings.Contains(call, "ERESTART"): // an interrupted call and its result
 		case anyWait.MatchString(call) && !strings.Contains(call, " = "):
 		default:
 			return false
@@ -76,26 +76,26 @@ var anyWait = regexp.MustCompile(`^(epoll_p?wait2?|p?poll|p?select6?)\(`)
 
 var receiving = regexp.MustCompile(`(?m)^\d+ +recv\w*\((\d+),`)
 
-// findSockets finds the sockets at which datagrams are received: each loop has one.
+// findSockets finds the sockets that receive datagrams: each loop has one.
 func (tr *tracer) findSockets(t *testing.T, n *nowd, want int) []int {
 	t.Helper()
 	found := make(map[int]bool)
 	eventually(t, patience, func() error {
-		n.checkTime(t, "udp") // from another port each time, which is another loop's by chance
+		n.checkTime(t, "udp") // each time from another port, which the kernel assigns to a loop by its hash
 		for _, m := range receiving.FindAllSubmatch(tr.read(t), -1) {
 			fd, _ := strconv.Atoi(string(m[1]))
 			found[fd] = true
 		}
 		if len(found) != want {
-			return fmt.Errorf("datagrams are received at %d sockets, want %d", len(found), want)
+			return fmt.Errorf("%d sockets receive datagrams, want %d", len(found), want)
 		}
 		return nil
 	})
 	return slices.Collect(maps.Keys(found))
 }
 
-// awaitWait waits until a thread waits for datagrams at a socket, and returns that thread. It is the loop's at least
-// until the wait is over.
+// awaitWait waits until a thread waits for datagrams at a socket, and returns that thread. It is the loop's thread at least
+// until the end of the wait.
 func (tr *tracer) awaitWait(t *testing.T, n *nowd, fd int) (thread int) {
 	t.Helper()
 	wait := regexp.MustCompile(fmt.Sprintf(
@@ -123,7 +123,7 @@ func epollOf(t *testing.T, pid, fd int) int {
 		t.Fatal(err)
 	}
 	for _, info := range infos {
-		// One that is closed meanwhile is not it.
+		// A descriptor closed meanwhile is not the one.
 		if b, _ := os.ReadFile(info); watches.Match(b) {
 			epoll, _ := strconv.Atoi(filepath.Base(info))
 			return epoll

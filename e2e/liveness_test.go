@@ -20,7 +20,7 @@ func TestStoppedProcessIsNotAliveUntilItGoesOn(t *testing.T) {
 			t.Parallel()
 			n := start(t, c.env...)
 			n.stop(t)
-			// As the kubelet asks, whose time-out is a second unless it is told another.
+			// As the kubelet asks, whose default timeout is a second.
 			if status, said, err := n.get("/live", time.Second); err == nil {
 				t.Errorf("/live of a stopped process is %d: %s", status, said)
 			}
@@ -38,13 +38,13 @@ func TestStoppedProcessIsNotAliveUntilItGoesOn(t *testing.T) {
 	}
 }
 
-// The process is alive and answers probes, and one of its loops hangs: in a system call that should not block, say.
+// The process is alive and answers probes, but one of its loops hangs, for example in a system call that should not block.
 func TestHungLoopIsNamedUntilItGoesOn(t *testing.T) {
 	t.Parallel()
 	for _, c := range configurations {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			// One processor is lost to the call.
+			// The call occupies one of the two processors.
 			n := start(t, append(c.env, "GOMAXPROCS=2", "NOWD_LIVENESS_TIMEOUT=200ms")...)
 			trace := attach(t, n, "-e", "trace=recvmmsg", "-e", "inject=recvmmsg:delay_exit=3s:when=1")
 			conn := dial(t, "udp", n.udp)
@@ -58,7 +58,7 @@ func TestHungLoopIsNamedUntilItGoesOn(t *testing.T) {
 				}
 				return nil
 			})
-			// It was not asked in vain.
+			// The request that waited is answered.
 			if _, err := conn.Read(make([]byte, 100)); err != nil {
 				t.Error(err)
 			}
@@ -95,7 +95,7 @@ func TestProbesAnswerGETAndHEADAlone(t *testing.T) {
 	}
 }
 
-// A busy loop is no dead one.
+// A busy loop is alive.
 func TestLoopIsAliveUnderFullLoad(t *testing.T) {
 	for _, c := range configurations {
 		t.Run(c.name, func(t *testing.T) {
@@ -113,14 +113,14 @@ func TestLoopIsAliveUnderFullLoad(t *testing.T) {
 				}
 			}
 			load.end()
-			t.Logf("/live took %v at the most", longest.Round(time.Millisecond))
+			t.Logf("/live took at most %v", longest.Round(time.Millisecond))
 			n.checkTime(t, "udp")
 			n.checkTime(t, "tcp")
 		})
 	}
 }
 
-// flood has n busy with datagrams for whose answers nobody waits, and with lines as fast as it takes them.
+// flood keeps n busy with datagrams, without reading the answers, and with lines as fast as n answers them.
 func flood(t *testing.T, n *nowd) *background {
 	t.Helper()
 	b := new(background)

@@ -24,7 +24,7 @@ type logPipe struct{ r, w *os.File }
 func newLogPipe(t *testing.T) *logPipe {
 	t.Helper()
 	var fds [2]int
-	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil { // it blocks, as a shell's pipes do
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil { // blocking, as a shell's pipes are
 		t.Fatal(err)
 	}
 	if _, err := unix.FcntlInt(uintptr(fds[1]), unix.F_SETPIPE_SZ, 4096); err != nil {
@@ -38,10 +38,10 @@ func newLogPipe(t *testing.T) *logPipe {
 	return p
 }
 
-// fill writes until the pipe takes not one byte more.
+// fill writes until the pipe is full.
 func (p *logPipe) fill(t *testing.T) {
 	t.Helper()
-	// By another open file: whether nowd's writes block is left alone.
+	// Through another open file description, so that nowd's stays blocking.
 	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", p.w.Fd()), unix.O_WRONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func (p *logPipe) fill(t *testing.T) {
 	}
 }
 
-// launchTo is launch with a standard error of its own.
+// launchTo is launch with this standard error.
 func launchTo(t *testing.T, stderr *os.File, env ...string) *nowd {
 	t.Helper()
 	n, env := prepare(t, nil, env...)
@@ -63,10 +63,10 @@ func launchTo(t *testing.T, stderr *os.File, env ...string) *nowd {
 	return n
 }
 
-// checkOwed has a client that has asked in a pipeline read all answers after a signal.
+// checkOwed has a client read all answers to its pipelined requests after a signal.
 func checkOwed(t *testing.T, n *nowd, stop func()) {
 	t.Helper()
-	const requests = 1000 // which the kernel takes for nowd at once
+	const requests = 1000 // they fit into nowd's receive buffer
 	p := newPipeline(t, n, requests)
 	if _, err := io.WriteString(p.conn, p.rest); err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func checkOwed(t *testing.T, n *nowd, stop func()) {
 	}
 }
 
-// Go's runtime ends a process by SIGPIPE if its standard error has no reader.
+// Go's runtime ends a process with SIGPIPE if its standard error has no reader.
 func TestLogWithoutAReaderEndsNothing(t *testing.T) {
 	t.Parallel()
 	for _, c := range configurations {
@@ -113,7 +113,7 @@ func TestLogThatNobodyReadsHoldsNothingUp(t *testing.T) {
 			if when == "from the start" {
 				p.fill(t)
 			}
-			// The warnings come before anything else.
+			// nowd logs the warnings first.
 			n := launchTo(t, p.w, append(env, "NOWD_NO_SUCH_SETTING=1")...)
 			served(t, n)
 			if when == "later" {
@@ -148,7 +148,7 @@ func TestLogThatNobodyReadsHoldsNothingUp(t *testing.T) {
 
 var droppedLines = regexp.MustCompile(`^time=\S+ level=ERROR msg="log lines were dropped" count=(\d+)$`)
 
-// There are more warnings than nowd keeps. What is read later has all lines whole and in order, or their number.
+// There are more warnings than nowd buffers. The reader later gets whole lines in order, and the number of dropped lines.
 func TestLogReportsItsDroppedLinesWhenItIsReadAgain(t *testing.T) {
 	t.Parallel()
 	const unknown = 2000
@@ -175,7 +175,7 @@ func TestLogReportsItsDroppedLinesWhenItIsReadAgain(t *testing.T) {
 		warned++
 	}
 	if counted := n.metric(t, "nowd_log_lines_dropped_total"); counted < float64(dropped) || counted == 0 {
-		t.Errorf("%v dropped lines are counted, %d are reported", counted, dropped)
+		t.Errorf("the metric counts %v dropped lines, the log reports %d", counted, dropped)
 	}
 	n.signal(t, syscall.SIGTERM)
 	for log.Scan() {
@@ -188,6 +188,6 @@ func TestLogReportsItsDroppedLinesWhenItIsReadAgain(t *testing.T) {
 		t.Errorf("exit status %d", status)
 	}
 	if warned < 200 || warned+dropped < unknown || warned+dropped > unknown+20 || !strings.HasSuffix(last, "msg=stopped") {
-		t.Errorf("%d warnings are written, %d lines dropped; the last is %q", warned, dropped, last)
+		t.Errorf("%d warnings written, %d lines dropped; the last is %q", warned, dropped, last)
 	}
 }

@@ -15,14 +15,14 @@ import (
 
 var shownTime = regexp.MustCompile(`<time id="time">([0-9:]{8})\.[0-9]</time>`)
 
-// TestPageShowsTheTimeInABrowser has a real browser run the page, and looks at what it has made of it.
+// TestPageShowsTheTimeInABrowser has a real browser run the page, and checks the result.
 func TestPageShowsTheTimeInABrowser(t *testing.T) {
 	tool(t, "chromium")
 	n := start(t)
 	ask(t, "udp", n.udp, "hi")
 	before := time.Now().UTC()
 	page, said := browse(t, nil, "http://"+n.health+"/")
-	// The browser's time runs ahead by its budget.
+	// The browser's virtual time runs ahead by its budget.
 	after := time.Now().UTC().Add(4 * time.Second)
 	if said != "" {
 		t.Errorf("the browser says: %s", said)
@@ -39,9 +39,9 @@ func TestPageShowsTheTimeInABrowser(t *testing.T) {
 		shown = shown.AddDate(0, 0, 1) // midnight passed
 	}
 	if shown.After(after) {
-		t.Errorf("it shows %s between %v and %v", found[1], before, after)
+		t.Errorf("the page shows %s, want a time from %v to %v", found[1], before, after)
 	}
-	// Each second the page has one more point of each plot.
+	// Each second adds a point to each plot of the page.
 	for plot, want := range map[string]string{"rate": `<path class="line" d="M`, "error": `<path class="line" d="`} {
 		_, section, _ := strings.Cut(page, `<section id="`+plot+`">`)
 		section, _, _ = strings.Cut(section, "</section>")
@@ -56,7 +56,7 @@ func TestPageShowsTheTimeInABrowser(t *testing.T) {
 	}
 }
 
-// TestPageShowsTheLinks has two members of a cluster, one of which shows what it has measured of the other.
+// TestPageShowsTheLinks has two members of a cluster. One shows its measurement of the other.
 func TestPageShowsTheLinks(t *testing.T) {
 	t.Parallel()
 	tool(t, "chromium")
@@ -81,7 +81,7 @@ func TestPageShowsTheLinks(t *testing.T) {
 	}
 }
 
-// browse has a browser run a page, and returns what has become of it, and what the browser says of that.
+// browse has a browser run a page. It returns the resulting document, and the browser's messages.
 func browse(t *testing.T, ns *namespace, url string, args ...string) (page, said string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)

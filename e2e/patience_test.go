@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// The clients that nowd was made for: they connect, and take their time to ask; they end no line; and they ask again.
+// These clients are slow: they connect, ask later, end no line, and ask again.
 func TestClientsThatTakeTheirTimeAreAnswered(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes 10 s")
+		t.Skip("takes 10 s")
 	}
 	t.Parallel()
 	const pause = 5 * time.Second

@@ -24,14 +24,14 @@ import (
 
 const (
 	peersInterval = 2 * time.Second
-	clusterName   = "nowd.cluster" // every member's address, in their hosts file
+	clusterName   = "nowd.cluster" // resolves to every member's address in their hosts file
 	memberNTP     = "10123"
 	memberHealth  = "8086"
 )
 
 // peersCluster is a cluster of nowds, each in a network namespace of its own on one bridge.
 type peersCluster struct {
-	hub     *namespace // of the bridge, and of who asks
+	hub     *namespace // of the bridge, and of the commands that ask
 	hosts   string     // the members' hosts file
 	members []*clusterMember
 }
@@ -42,7 +42,7 @@ type clusterMember struct {
 	ns         *namespace
 }
 
-// newPeersCluster makes the network of n members and starts none.
+// newPeersCluster makes the network of n members, and starts none of them.
 func newPeersCluster(t *testing.T, n int) *peersCluster {
 	t.Helper()
 	tool(t, "unshare")
@@ -63,7 +63,7 @@ func newPeersCluster(t *testing.T, n int) *peersCluster {
 	return c
 }
 
-// name gives the cluster's name to some members. The file is written in place, since others have it mounted.
+// name makes the cluster's name resolve to these members. It writes the file in place, because the members have it mounted.
 func (c *peersCluster) name(t *testing.T, members ...*clusterMember) {
 	t.Helper()
 	lines := "127.0.0.1 localhost\n"
@@ -75,12 +75,12 @@ func (c *peersCluster) name(t *testing.T, members ...*clusterMember) {
 	}
 }
 
-// withHosts returns a command that runs another one with the members' hosts file.
+// withHosts returns a command that runs a command with the members' hosts file.
 func (c *peersCluster) withHosts(path string, args ...string) []string {
 	return append([]string{"-m", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, c.hosts, path}, args...)
 }
 
-// start starts a member whose clock is off, and claims to be right to within a millisecond: the least that is claimed.
+// start starts a member whose clock is off by this much, and claims an error of at most 1 ms, the smallest possible claim.
 func (c *peersCluster) start(t *testing.T, m *clusterMember, off time.Duration) {
 	t.Helper()
 	path, err := fakeBinary()
@@ -100,7 +100,7 @@ func (c *peersCluster) start(t *testing.T, m *clusterMember, off time.Duration) 
 	m.awaitReady(t, http.StatusOK)
 }
 
-// stopped ends a member.
+// stopped ends a member, which must exit with status 0.
 func (m *clusterMember) stopped(t *testing.T) {
 	t.Helper()
 	_ = m.cmd.Process.Signal(os.Interrupt)
@@ -109,7 +109,7 @@ func (m *clusterMember) stopped(t *testing.T) {
 	}
 }
 
-// proof is what nowd cluster -o json shows.
+// proof is the output of nowd cluster -o json.
 type proof struct {
 	OK         bool           `json:"ok"`
 	Most       *time.Duration `json:"skew_max_ns"`
@@ -135,7 +135,7 @@ type proof struct {
 	} `json:"problems"`
 }
 
-// verdicts returns those of all nodes that have any but ok.
+// verdicts returns the verdicts of all nodes that are not ok.
 func (p *proof) verdicts() string {
 	var parts []string
 	for _, n := range p.Nodes {
@@ -169,7 +169,7 @@ func (c *peersCluster) ask(t *testing.T, args ...string) (stdout string, status 
 	return out.String(), cmd.ProcessState.ExitCode()
 }
 
-// prove asks all members.
+// prove asks all members with nowd cluster.
 func (c *peersCluster) prove(t *testing.T) *proof {
 	t.Helper()
 	out, status := c.ask(t, "-o", "json", clusterName)
@@ -183,7 +183,7 @@ func (c *peersCluster) prove(t *testing.T) *proof {
 	return p
 }
 
-// await waits until the verdicts are these, and returns how long it took.
+// await waits until the verdicts are these, and returns the proof.
 func (c *peersCluster) await(t *testing.T, what, want string, within time.Duration, also func(p *proof) bool) *proof {
 	t.Helper()
 	var p *proof
@@ -195,7 +195,7 @@ func (c *peersCluster) await(t *testing.T, what, want string, within time.Durati
 		}
 		return nil
 	})
-	t.Logf("%s: after %v, %.1f intervals; any two differ by %v at most, some by %v at least", what, time.Since(began).Round(time.Millisecond), time.Since(began).Seconds()/peersInterval.Seconds(), deref(p.Most), deref(p.Least))
+	t.Logf("%s: after %v, %.1f intervals; any two clocks differ by at most %v, some two by at least %v", what, time.Since(began).Round(time.Millisecond), time.Since(began).Seconds()/peersInterval.Seconds(), deref(p.Most), deref(p.Least))
 	return p
 }
 
@@ -206,7 +206,7 @@ func deref(d *time.Duration) time.Duration {
 	return *d
 }
 
-// TestClusterProvesItsClocks has eight members, of which one is off by 80 ms, and one by 5 ms though it claims 1.
+// TestClusterProvesItsClocks has eight members. The clock of one is off by 80 ms, and another's by 5 ms. Both claim 1 ms.
 func TestClusterProvesItsClocks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("links expire after eight intervals")
@@ -221,8 +221,8 @@ func TestClusterProvesItsClocks(t *testing.T) {
 	const bothNamed = "node-2 wrong+bound_false, node-5 bound_false"
 	started := time.Now()
 	c.await(t, "both named", bothNamed, patience, nil)
-	// Some have measured others that had just started, and cannot vouch for their clocks at that moment any more when
-	// the measurement is older.
+	// Some members measured others that had just started, whose bounds were still wide. Wait until all have
+	// measured again.
 	eventually(t, patience, func() error {
 		for _, m := range c.members {
 			d := m.document(t)
@@ -237,7 +237,7 @@ func TestClusterProvesItsClocks(t *testing.T) {
 		}
 		return nil
 	})
-	t.Logf("all have measured anew %.1f intervals after the start", time.Since(started).Seconds()/peersInterval.Seconds())
+	t.Logf("all have measured again %.1f intervals after the start", time.Since(started).Seconds()/peersInterval.Seconds())
 	p := c.await(t, "and still", bothNamed, patience, nil)
 	if *p.Least < 75*time.Millisecond || *p.Least > 80*time.Millisecond || *p.Most < 80*time.Millisecond {
 		t.Errorf("%+v", p)
@@ -267,10 +267,10 @@ func TestClusterProvesItsClocks(t *testing.T) {
 		t.Errorf("%v", p.Partitions)
 	}
 	c.name(t, slices.DeleteFunc(slices.Clone(c.members), func(m *clusterMember) bool { return m == goes })...)
-	// Go's resolver looks at the file every five seconds.
+	// Go's resolver reads the file again every five seconds.
 	c.await(t, "and forgotten", "", 2*patience, func(p *proof) bool { return p.OK && len(p.Nodes) == 7 })
 
-	// The one side is a member with those that it measures: so it has links of its own.
+	// One side is a member with those that it measures, so that it has links within it.
 	var side, others []*clusterMember
 	for _, m := range c.members {
 		switch {
@@ -298,7 +298,7 @@ func TestClusterProvesItsClocks(t *testing.T) {
 	}
 }
 
-// compareWithQuery asks all members with nowd query as well. Its intervals and the cluster's overlap, for every pair.
+// compareWithQuery also asks all members with nowd query. For every pair its interval and the cluster's must overlap.
 func (c *peersCluster) compareWithQuery(t *testing.T, p *proof) {
 	t.Helper()
 	path, err := fakeBinary()
@@ -329,7 +329,7 @@ func (c *peersCluster) compareWithQuery(t *testing.T, p *proof) {
 	for i, m := range c.members {
 		for j, n := range c.members[:i] {
 			a, b := asked[m.host+":"+memberNTP], asked[n.host+":"+memberNTP]
-			// How far the one is ahead of the other, by query and by the cluster.
+			// The offset of the one from the other, by query and by the cluster.
 			q := span{a.low - b.high, a.high - b.low}
 			k := span{*p.Nodes[i].OffsetMin - *p.Nodes[j].OffsetMax, *p.Nodes[i].OffsetMax - *p.Nodes[j].OffsetMin}
 			if q.high < k.low || k.high < q.low {
@@ -347,7 +347,7 @@ func (c *peersCluster) compareWithQuery(t *testing.T, p *proof) {
 	t.Logf("%d pairs agree with nowd query", pairs)
 }
 
-// delayOneWay has all requests to a member delayed by 40 ms, and its answers by nothing.
+// delayOneWay delays all requests to a member by 40 ms, and not its answers.
 func (c *peersCluster) delayOneWay(t *testing.T, m *clusterMember, want string) {
 	t.Helper()
 	const delay = 40 * time.Millisecond
@@ -363,14 +363,14 @@ func (c *peersCluster) delayOneWay(t *testing.T, m *clusterMember, want string) 
 	}
 	defer d.Close()
 	for begin := time.Now(); time.Since(begin) < 3*peersInterval; time.Sleep(peersInterval / 8) {
-		for _, n := range c.prove(t).Nodes { // a busy host may be too slow to prove what it should, but proves nothing else
+		for _, n := range c.prove(t).Nodes { // a busy host may be too slow for a proof, but never proves something false
 			if len(n.Verdicts) > 0 && !strings.Contains(want, n.Name) && (slices.Contains(n.Verdicts, "wrong") || slices.Contains(n.Verdicts, "bound_false")) {
-				t.Errorf("40 ms one way, and none back: %+v", n)
+				t.Errorf("40 ms one way, no delay back: %+v", n)
 			}
 		}
 	}
-	c.await(t, "40 ms one way, and none back", want, patience, nil)
-	// All that measure it are delayed.
+	c.await(t, "40 ms one way, no delay back", want, patience, nil)
+	// Both members that measure it see the delay.
 	delayed := 0
 	for _, other := range c.members {
 		for _, l := range other.document(t).Links {
@@ -380,11 +380,11 @@ func (c *peersCluster) delayOneWay(t *testing.T, m *clusterMember, want string) 
 		}
 	}
 	if delayed != 2 {
-		t.Errorf("%d members have measured through the proxy, want 2", delayed)
+		t.Errorf("%d members measured through the proxy, want 2", delayed)
 	}
 }
 
-// document is what a member tells at /peers.
+// document is a member's answer at /peers.
 type document struct {
 	Links []struct {
 		Member string        `json:"member"`
@@ -406,7 +406,7 @@ func (m *clusterMember) document(t *testing.T) (d document) {
 	return d
 }
 
-// links returns whom a member measures.
+// links returns the addresses of the members that a member measures.
 func (m *clusterMember) links(t *testing.T) (members []string) {
 	t.Helper()
 	for _, l := range m.document(t).Links {
@@ -415,7 +415,7 @@ func (m *clusterMember) links(t *testing.T) (members []string) {
 	return members
 }
 
-// partition lets nothing pass between two groups of members. The hub reaches both.
+// partition blocks all traffic between two groups of members. The hub reaches both.
 func (c *peersCluster) partition(t *testing.T, a, b []*clusterMember) {
 	t.Helper()
 	for _, m := range a {
@@ -426,7 +426,7 @@ func (c *peersCluster) partition(t *testing.T, a, b []*clusterMember) {
 	}
 }
 
-// TestPeersOffIsOff: nothing is served, and nothing sent.
+// TestPeersOffIsOff: without NOWD_PEERS nowd does not serve /peers.
 func TestPeersOffIsOff(t *testing.T) {
 	t.Parallel()
 	ntp := "127.0.0.1:" + freePort(t)

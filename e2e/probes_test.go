@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// An error that passes, such as a want of memory, costs nothing; after one that lasts the health endpoint is reopened.
+// After a temporary error of accept, such as lack of memory, the listener stays. After a permanent one nowd reopens the health
+// endpoint.
 func TestProbesAreAnsweredAfterAcceptHasFailed(t *testing.T) {
 	t.Parallel()
 	for _, errno := range []string{"ENOBUFS", "EMFILE", "EPERM", "EINVAL"} {
@@ -19,7 +20,7 @@ func TestProbesAreAnsweredAfterAcceptHasFailed(t *testing.T) {
 			t.Parallel()
 			n := start(t, "NOWD_TCP_LISTEN=off")
 			trace := attach(t, n, "-e", "trace=accept4", "-e", "inject=accept4:error="+errno+":when=1")
-			_, _, _ = n.get("/live", time.Second) // which may be the one that is lost with its listener
+			_, _, _ = n.get("/live", time.Second) // this request may be lost with the listener
 			eventually(t, patience, func() error {
 				if b, err := os.ReadFile(trace.file); err != nil || !strings.Contains(string(b), "INJECTED") {
 					return fmt.Errorf("accept has not failed: %v", err)

@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// What the kernel says of a process: man 5 proc.
+// The kernel's figures about a process: proc(5).
 
-// status returns a field of a process's status, "VmRSS" say.
+// status returns a field of a process's status, such as "VmRSS".
 func status(t *testing.T, pid int, field string) string {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -32,7 +32,7 @@ func status(t *testing.T, pid int, field string) string {
 	return ""
 }
 
-// stop stops a nowd until it gets SIGCONT.
+// stop stops nowd until it gets SIGCONT.
 func (n *nowd) stop(t *testing.T) {
 	t.Helper()
 	n.signal(t, syscall.SIGSTOP)
@@ -44,7 +44,7 @@ func (n *nowd) stop(t *testing.T) {
 	})
 }
 
-// resident returns how much of a process is in memory, in bytes.
+// resident returns the resident memory of a process in bytes.
 func resident(t *testing.T, pid int) int {
 	t.Helper()
 	kB, err := strconv.Atoi(strings.TrimSuffix(status(t, pid, "VmRSS"), " kB"))
@@ -54,12 +54,12 @@ func resident(t *testing.T, pid int) int {
 	return kB << 10
 }
 
-// cpuTime returns how long the threads of a process have run. One that ends takes its time with it, but Go's do not.
+// cpuTime returns the CPU time of a process's threads. It misses threads that have ended, but Go's threads do not end.
 func cpuTime(t *testing.T, pid int) (sum time.Duration) {
 	t.Helper()
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(threads) == 0 {
-		lacking(t, fmt.Sprintf("the kernel does not say how long threads have run (%v)", err))
+		lacking(t, fmt.Sprintf("the kernel does not report CPU times of threads (%v)", err))
 	}
 	for _, thread := range threads {
 		b, err := os.ReadFile(thread)

@@ -2,5 +2,5 @@
 
 package e2e_test
 
-// raceDetector says that the tests, and so the nowd that they test, have the race detector.
+// raceDetector reports whether the tests, and so the nowd under test, have the race detector.
 const raceDetector = true

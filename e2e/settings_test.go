@@ -57,7 +57,7 @@ func TestAllMistakesInSettingsAreReportedAtOnce(t *testing.T) {
 func TestUnknownSettingsAreWarnedOfButForThoseOfKubernetes(t *testing.T) {
 	t.Parallel()
 	unknown := []string{"NOWD_FOO", "NOWD_TCP_LISTENS", "NOWD_"}
-	injected := []string{ // for Services of the names nowd and nowd-udp
+	injected := []string{ // by Kubernetes, for Services of the names nowd and nowd-udp
 		"NOWD_SERVICE_HOST", "NOWD_SERVICE_PORT", "NOWD_SERVICE_PORT_TIME_UDP",
 		"NOWD_PORT", "NOWD_PORT_3333_UDP", "NOWD_PORT_3333_UDP_ADDR", "NOWD_PORT_3333_UDP_PORT", "NOWD_PORT_3333_UDP_PROTO",
 		"NOWD_UDP_SERVICE_HOST", "NOWD_UDP_SERVICE_PORT", "NOWD_UDP_PORT", "NOWD_UDP_PORT_3333_UDP",
@@ -79,7 +79,7 @@ func TestUnknownSettingsAreWarnedOfButForThoseOfKubernetes(t *testing.T) {
 	}
 	for _, name := range unknown {
 		if !strings.Contains(n.stderr.String(), "variable="+name+"\n") {
-			t.Errorf("there is no warning of %s", name)
+			t.Errorf("there is no warning about %s", name)
 		}
 	}
 }
@@ -99,7 +99,7 @@ func TestWhatIsOffIsNotServed(t *testing.T) {
 			addr := "127.0.0.1:" + freePort(t)
 			n := start(t, "NOWD_"+strings.ToUpper(off)+"_LISTEN=off", "NOWD_"+strings.ToUpper(other(off))+"_LISTEN="+addr)
 			n.checkTime(t, other(off))
-			take(t, off, addr) // which is free
+			take(t, off, addr) // it is free
 			if _, said, err := n.get("/ready", patience); err != nil || strings.Contains(said, off+" ") {
 				t.Errorf("/ready says %s, %v", said, err)
 			}
@@ -125,7 +125,7 @@ func other(network string) string {
 
 func TestUntrustedClockMakesUnreadyOnlyIfAsked(t *testing.T) {
 	t.Parallel()
-	start(t, "NOWD_CLOCK_MAX_ERROR=1ns") // it is ready
+	start(t, "NOWD_CLOCK_MAX_ERROR=1ns") // it becomes ready
 	n := launch(t, "NOWD_CLOCK_MAX_ERROR=1ns", "NOWD_REQUIRE_SYNC=true")
 	if said := n.awaitReady(t, http.StatusServiceUnavailable); !strings.Contains(said, "clock") {
 		t.Errorf("/ready does not say why: %s", said)
@@ -165,7 +165,7 @@ func TestSourceOverItsRateIsDroppedOverUDPAlone(t *testing.T) {
 		}
 	}
 	n.awaitMetric(t, `nowd_requests_total{protocol="udp"}`, asked)
-	// By chance a quarter of the burst is answered besides, and one for each second.
+	// Over the limit nowd answers up to a quarter of the burst more, by chance, and one datagram a second.
 	most := float64(asked - burst)
 	least := most - burst/4 - 1 - time.Since(began).Seconds()
 	if got := n.metric(t, `nowd_drops_total{protocol="udp",reason="rate_limit"}`); got < least || got > most {
@@ -179,16 +179,16 @@ func TestSourceOverItsRateIsDroppedOverUDPAlone(t *testing.T) {
 	}
 }
 
-// A client that asks as soon as it is answered is no different from a service that answers answers, until it asks again.
+// A client that asks as soon as it is answered looks like a service in a reply loop, until it asks again.
 func TestPromptClientsLoseOneAnswerInAThousandAtMost(t *testing.T) {
 	t.Parallel()
 	n := start(t)
 	const asked, atMost = 2500, 1000 // below the burst
 	const withheld = `nowd_drops_total{protocol="udp",reason="reply_loop"}`
 	t.Run("nowd query", func(t *testing.T) {
-		// Each question comes from a port of its own.
+		// Each request has a source port of its own.
 		if r := run(t, nil, "query", "-n", fmt.Sprint(asked), "-i", "0", "-timeout", "10s", n.udp); r.status != 0 || strings.Count(r.stdout, "round trip") < asked {
-			t.Errorf("exit status %d, %d answers to %d questions\n%s", r.status, strings.Count(r.stdout, "round trip"), asked, r.stderr)
+			t.Errorf("exit status %d, %d answers to %d requests\n%s", r.status, strings.Count(r.stdout, "round trip"), asked, r.stderr)
 		}
 		n.awaitMetric(t, withheld, 0)
 	})

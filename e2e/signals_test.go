@@ -28,17 +28,17 @@ func TestSignalEndsItAtOnceWithStatus0(t *testing.T) {
 	}
 }
 
-// A terminal that hangs up, and the shell on it, may each send one.
+// On a hang-up the terminal and its shell may each send a SIGHUP.
 func TestHangUpEndsItAsSIGTERMDoes(t *testing.T) {
 	t.Parallel()
 	if signal.Ignored(syscall.SIGHUP) {
-		t.Skip("nowd would inherit that SIGHUP is ignored")
+		t.Skip("SIGHUP is ignored, and nowd would inherit that")
 	}
 	n := start(t, "NOWD_SHUTDOWN_TIMEOUT=15s", "NOWD_DRAIN_DELAY=500ms")
 	checkOwed(t, n, func() {
 		n.signal(t, syscall.SIGHUP)
 		n.awaitReady(t, http.StatusServiceUnavailable)
-		time.Sleep(150 * time.Millisecond) // less than 100 ms later it would count as the same
+		time.Sleep(150 * time.Millisecond) // a signal within 100 ms would count as the same one
 		n.signal(t, syscall.SIGHUP)
 	})
 }
@@ -55,11 +55,11 @@ func TestHangUpIsIgnoredUnderNohup(t *testing.T) {
 	n.awaitReady(t, http.StatusOK)
 	n.checkEnd(t, syscall.SIGTERM, 0, 2*time.Second)
 	if strings.Contains(n.stderr.String(), "hangup") {
-		t.Error("it stopped because of SIGHUP")
+		t.Error("SIGHUP ended nowd")
 	}
 }
 
-// checkEnd sends a signal and checks that nowd ends with a status, within a time.
+// checkEnd sends a signal, and checks that nowd ends with this status within this time.
 func (n *nowd) checkEnd(t *testing.T, sig syscall.Signal, want int, within time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -68,7 +68,7 @@ func (n *nowd) checkEnd(t *testing.T, sig syscall.Signal, want int, within time.
 		t.Errorf("exit status %d (%v) after %v, want %d", got, n.cmd.ProcessState, sig, want)
 	}
 	if took := time.Since(began); took > within {
-		t.Errorf("it takes %v to end, want %v at the most", took, within)
+		t.Errorf("it takes %v to end, want at most %v", took, within)
 	}
 }
 
@@ -89,15 +89,15 @@ func TestIdleClientSeesTheEndAndDelaysNothing(t *testing.T) {
 	}
 }
 
-// What a client has sent before the signal is answered, even if the client takes its time to read.
+// nowd answers what a client has sent before the signal, even if the client reads late.
 func TestAnswersOwedAreGivenBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, c := range configurations {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			n := start(t, append(c.env, "NOWD_SHUTDOWN_TIMEOUT=15s")...)
-			// All requests fit into nowd's receive buffer, so they are owed; the answers do
-			// not fit into its send buffer.
+			// All requests fit into nowd's receive buffer, so nowd owes their answers. The answers do not
+			// fit into its send buffer.
 			const requests = 1000
 			conn := dial(t, "tcp", n.tcp)
 			if _, err := io.WriteString(conn, strings.Repeat("json\n", requests)); err != nil {
@@ -121,7 +121,7 @@ func TestAnswersOwedAreGivenBeforeTheEnd(t *testing.T) {
 				}
 			}
 			if more, err := lines(answers); err != nil || len(more) > 0 {
-				t.Errorf("after the answers come %q, %v; want the end", more, err)
+				t.Errorf("after the answers come %q, %v; want the end of the stream", more, err)
 			}
 			conn.Close()
 			if status := n.wait(t); status != 0 {
@@ -139,7 +139,7 @@ func TestClientThatDoesNotReadIsNotWaitedForLongerThanIsSaid(t *testing.T) {
 	began := time.Now()
 	n.checkEnd(t, syscall.SIGTERM, 0, timeout+2*time.Second)
 	if took := time.Since(began); took < timeout {
-		t.Errorf("it takes %v to end, want %v at least: there were answers to be read", took, timeout)
+		t.Errorf("it takes %v to end, want at least %v: the client has unread answers", took, timeout)
 	}
 }
 
@@ -181,11 +181,11 @@ func TestSecondSignalEndsItAtOnce(t *testing.T) {
 // endAtOnce has another signal end a nowd that is stopping.
 func (n *nowd) endAtOnce(t *testing.T, sig syscall.Signal) {
 	t.Helper()
-	// One that comes at once may be the same one.
+	// A signal that follows at once counts as the same one.
 	eventually(t, patience, func() error {
 		if n.running() {
 			_ = n.cmd.Process.Signal(sig) // it may just have ended
-			return fmt.Errorf("it goes on after %v", sig)
+			return fmt.Errorf("it still runs after %v", sig)
 		}
 		return nil
 	})
@@ -194,7 +194,7 @@ func (n *nowd) endAtOnce(t *testing.T, sig syscall.Signal) {
 	}
 }
 
-// A program that ends its children tells them, and may tell their group as well.
+// A parent process may send a signal to its child and another one to the child's process group.
 func TestSignalsThatComeTogetherAreOne(t *testing.T) {
 	t.Parallel()
 	const delay = time.Second
@@ -212,7 +212,7 @@ func TestSignalsThatComeTogetherAreOne(t *testing.T) {
 	}
 }
 
-// awaitLog waits until something is logged.
+// awaitLog waits until nowd has logged this text.
 func (n *nowd) awaitLog(t *testing.T, want string) {
 	t.Helper()
 	eventually(t, patience, func() error {
@@ -223,7 +223,7 @@ func (n *nowd) awaitLog(t *testing.T, want string) {
 	})
 }
 
-// Go's own preemption sends SIGURG; a debugger, a snapshot or a frozen cgroup stops a process and lets it go on.
+// Go's preemption sends SIGURG. A debugger, a snapshot or a frozen cgroup stops a process and continues it.
 func TestStormOfSignalsDoesNotHurtService(t *testing.T) {
 	for _, c := range configurations {
 		t.Run(c.name, func(t *testing.T) {

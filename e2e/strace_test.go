@@ -22,7 +22,7 @@ type tracer struct {
 	exited chan struct{}
 }
 
-// attach starts to trace n, with these options of strace's.
+// attach starts strace on n, with these options.
 func attach(t *testing.T, n *nowd, options ...string) *tracer {
 	t.Helper()
 	tr := &tracer{file: filepath.Join(t.TempDir(), "trace"), exited: make(chan struct{})}
@@ -48,7 +48,7 @@ func attach(t *testing.T, n *nowd, options ...string) *tracer {
 	return tr
 }
 
-// detach ends the trace. It may be called again.
+// detach ends the trace. More calls do nothing.
 func (tr *tracer) detach(t *testing.T) {
 	t.Helper()
 	_ = tr.cmd.Process.Signal(syscall.SIGINT)
@@ -60,8 +60,8 @@ func (tr *tracer) detach(t *testing.T) {
 	}
 }
 
-// trace is what strace has written: a line for each system call, as it begins, and as it ends if another thread's comes
-// in between. It starts with the thread's number.
+// trace is the output of strace: a line for each system call, and a second one for its result if another thread's call comes
+// in between. A line starts with the thread's number.
 type trace []byte
 
 func (tr *tracer) read(t *testing.T) trace {
@@ -73,7 +73,7 @@ func (tr *tracer) read(t *testing.T) trace {
 	return b
 }
 
-// of returns what a thread did.
+// of returns the system calls of a thread.
 func (tr trace) of(thread int) (calls []string) {
 	for line := range strings.Lines(string(tr)) {
 		if number, call, ok := strings.Cut(line, " "); ok && number == strconv.Itoa(thread) {
@@ -83,7 +83,7 @@ func (tr trace) of(thread int) (calls []string) {
 	return calls
 }
 
-// last returns what each thread did last.
+// last returns the last system call of each thread.
 func (tr trace) last() map[int]string {
 	last := make(map[int]string)
 	for line := range strings.Lines(string(tr)) {

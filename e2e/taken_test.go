@@ -52,14 +52,14 @@ func TestTakenAddressIsWaitedForAndCostsNothing(t *testing.T) {
 				if status, said, err := n.get("/live", patience); status != http.StatusOK {
 					t.Errorf("/live is %d, %v: %s", status, err, said)
 				}
-				// What can be served is.
+				// nowd serves at the free addresses.
 				for _, network := range []string{"udp", "tcp"} {
 					if !strings.Contains(strings.Join(taken, " "), network) {
 						n.checkTime(t, network)
 					}
 				}
 
-				// One percent; and for so long that the pauses between two attempts have become as long as they may.
+				// One percent, for long enough that the backoff reaches its greatest pause.
 				const watch, limit = 3500 * time.Millisecond, 35 * time.Millisecond
 				before := cpuTime(t, n.pid())
 				time.Sleep(watch)
@@ -67,7 +67,7 @@ func TestTakenAddressIsWaitedForAndCostsNothing(t *testing.T) {
 					t.Errorf("%v of CPU in %v of waiting for an address", took, watch)
 				}
 				if got := strings.Count(n.stderr.String(), "cannot listen"); got != len(taken) {
-					t.Errorf("it is logged %d times that an address is in use, want once for each of %q", got, taken)
+					t.Errorf("nowd logs %d times that an address is in use, want once for each of %q", got, taken)
 				}
 
 				for _, other := range others {
@@ -79,14 +79,14 @@ func TestTakenAddressIsWaitedForAndCostsNothing(t *testing.T) {
 					n.checkTime(t, network)
 				}
 				if took := time.Since(freed); took > 2*time.Second {
-					t.Errorf("served %v after the address was free", took)
+					t.Errorf("served %v after the address became free", took)
 				}
 			})
 		}
 	}
 }
 
-// Sockets that loops share could be shared with those of another process, which would then get a part of the requests.
+// nowd's loops share addresses. A second nowd must not join them: it would get a part of the requests.
 func TestSecondServiceGetsNoShareOfTheFirstOnes(t *testing.T) {
 	t.Parallel()
 	addr := "127.0.0.1:" + freePort(t)
@@ -96,11 +96,11 @@ func TestSecondServiceGetsNoShareOfTheFirstOnes(t *testing.T) {
 	said := second.awaitReady(t, http.StatusServiceUnavailable)
 	for _, network := range []string{"udp", "tcp"} {
 		if want := network + " " + addr; !strings.Contains(said, want) {
-			t.Errorf("/ready of the second one does not name %s: %s", want, said)
+			t.Errorf("/ready of the second nowd does not name %s: %s", want, said)
 		}
 		eventually(t, patience, func() error {
 			if want := network + " " + addr + ": bind: address already in use"; !strings.Contains(second.stderr.String(), want) {
-				return fmt.Errorf("the second one's log does not say %q", want)
+				return fmt.Errorf("the second nowd does not log %q", want)
 			}
 			return nil
 		})
@@ -114,7 +114,7 @@ func TestSecondServiceGetsNoShareOfTheFirstOnes(t *testing.T) {
 		first.awaitMetric(t, fmt.Sprintf(`nowd_requests_total{protocol=%q}`, network), asked)
 	}
 
-	// The second one takes over.
+	// The second nowd takes over.
 	first.signal(t, syscall.SIGTERM)
 	if status := first.wait(t); status != 0 {
 		t.Errorf("exit status %d", status)
@@ -122,7 +122,7 @@ func TestSecondServiceGetsNoShareOfTheFirstOnes(t *testing.T) {
 	freed := time.Now()
 	second.awaitReady(t, http.StatusOK)
 	if took := time.Since(freed); took > 2*time.Second {
-		t.Errorf("served %v after the address was free", took)
+		t.Errorf("served %v after the address became free", took)
 	}
 	for range asked {
 		second.checkTime(t, "udp")

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// thread runs functions one after the other on a thread of the system's own: what is the thread's and not the
-// process's, such as its network namespace, is the same for all of them.
+// thread runs functions one after the other on one thread of the operating system. They share what belongs to a thread,
+// such as its network namespace.
 type thread struct {
 	id    int
 	calls chan func()
@@ -20,7 +20,7 @@ type thread struct {
 func newThread() *thread {
 	th := &thread{calls: make(chan func())}
 	go func() {
-		// It is never unlocked, so the thread ends with this goroutine and serves no other.
+		// Never unlocked, so that the thread ends with this goroutine, and runs no other.
 		runtime.LockOSThread()
 		for f := range th.calls {
 			f()
@@ -30,7 +30,7 @@ func newThread() *thread {
 	return th
 }
 
-// do runs f. Processes that f starts and sockets that f opens are where the thread is.
+// do runs f. Processes that f starts and sockets that f opens are in the thread's namespaces.
 func (th *thread) do(f func()) {
 	done := make(chan struct{})
 	th.calls <- func() {
@@ -42,7 +42,7 @@ func (th *thread) do(f func()) {
 
 func (th *thread) end() { close(th.calls) }
 
-// start starts a process, which is killed should the thread end before it.
+// start starts a process, which the kernel kills if the thread ends before it.
 func (th *thread) start(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -53,5 +53,5 @@ func (th *thread) start(t *testing.T, cmd *exec.Cmd) {
 	}
 }
 
-// nursery is the thread of the processes that may last as long as this one, and no longer, however it ends.
+// nursery is the thread that starts the tests' processes. They end with the tests' process at the latest, however that ends.
 var nursery = sync.OnceValue(newThread)

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// What is told is the time at which it was told: no answer may be made before its request was sent, or be dated after
-// it was received, however busy nowd is.
+// The time in an answer is the time at which nowd made it: never before the request was sent, and never after the answer was
+// received, however busy nowd is.
 func TestTimeToldLiesBetweenAskingAndBeingAnswered(t *testing.T) {
 	for _, c := range append(configurations, configuration{name: "default"}) {
 		queries := 10_000
@@ -53,14 +53,14 @@ func testTruth(t *testing.T, network, addr string, queries int) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d queries in %v, %d of them sent again", queries, time.Since(began).Round(time.Millisecond), resent.Load())
+	t.Logf("%d requests in %v, %d of them sent again", queries, time.Since(began).Round(time.Millisecond), resent.Load())
 }
 
 // truthClient asks over a connection of its own.
 type truthClient struct {
 	network, addr string
 	conn          net.Conn
-	resent        int // datagrams may be lost, and are counted then
+	resent        int // requests sent again because a datagram was lost
 }
 
 func (c *truthClient) ask() error {
@@ -69,7 +69,7 @@ func (c *truthClient) ask() error {
 		if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() || c.network == "tcp" {
 			return err
 		}
-		c.hangUp() // so that a late answer is not taken for the next one
+		c.hangUp() // so that a late answer is not read as the next one
 		c.resent++
 	}
 	return fmt.Errorf("no answer from %s %s", c.network, c.addr)
@@ -99,7 +99,7 @@ func (c *truthClient) try() (err error) {
 		return err
 	}
 	if told < before || told > after {
-		return fmt.Errorf("told %d over %s, asked at %d and answered at %d", told, c.network, before, after)
+		return fmt.Errorf("the answer over %[2]s is %[1]d, not between the request at %[3]d and its arrival at %[4]d", told, c.network, before, after)
 	}
 	return nil
 }
@@ -111,13 +111,13 @@ func (c *truthClient) hangUp() {
 	}
 }
 
-// background is what goes on meanwhile.
+// background is a set of goroutines that run during a test.
 type background struct {
 	stopping atomic.Bool
 	running  sync.WaitGroup
 }
 
-// load keeps n busy until it is ended: with datagrams that ask for long answers, and with lines by the hundred.
+// load keeps n busy until it is ended: with datagrams that request long answers, and with hundreds of lines.
 func load(t *testing.T, n *nowd) *background {
 	b := new(background)
 	t.Cleanup(b.end)
@@ -126,7 +126,7 @@ func load(t *testing.T, n *nowd) *background {
 		request := append([]byte("json"), bytes.Repeat([]byte{' '}, 508)...)
 		buf := make([]byte, 1024)
 		for !b.stopping.Load() {
-			// What is lost is not missed.
+			// Losses do not matter.
 			_ = datagrams.SetDeadline(time.Now().Add(10 * time.Millisecond))
 			_, _ = datagrams.Write(request)
 			_, _ = datagrams.Read(buf)
@@ -152,7 +152,7 @@ func load(t *testing.T, n *nowd) *background {
 	return b
 }
 
-// end ends it. It may be called again.
+// end ends them. More calls do nothing.
 func (b *background) end() {
 	b.stopping.Store(true)
 	b.running.Wait()

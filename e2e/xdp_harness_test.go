@@ -17,7 +17,7 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// wire is a pair of interfaces between a host that runs nowd and one that asks it.
+// wire is a veth pair between a host that runs nowd and a host of clients.
 type wire struct{ server, client *namespace }
 
 // The interfaces and addresses of both ends, and nowd's ports there.
@@ -34,7 +34,7 @@ func newWire(t *testing.T) *wire {
 	return w
 }
 
-// join makes the interfaces.
+// join makes the veth pair.
 func (w *wire) join(t *testing.T) {
 	t.Helper()
 	w.server.ip(t, "link", "add", serverLink, "type", "veth", "peer", "name", clientLink, "netns", strconv.Itoa(w.client.id))
@@ -47,8 +47,8 @@ func (w *wire) join(t *testing.T) {
 	w.carryXDP(t)
 }
 
-// carryXDP has the client's end run a program, one that passes everything: without
-// any, it takes no frames that the driver of the other end sends.
+// carryXDP has the client's end run a program that passes everything. Without a
+// program it drops the frames that the driver of the other end sends.
 func (w *wire) carryXDP(t *testing.T) {
 	t.Helper()
 	pass, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 2), asm.Return()}})
@@ -69,7 +69,7 @@ func (w *wire) carryXDP(t *testing.T) {
 	t.Cleanup(func() { l.Close() })
 }
 
-// xdpSettings are those of a nowd that speaks text and NTP on all addresses, and has a driver answer.
+// xdpSettings returns the settings of a nowd that serves text and NTP at all addresses, and has the driver answer.
 func xdpSettings(mode string, more ...string) []string {
 	return append([]string{
 		"TZ=UTC", "GORACE=atexit_sleep_ms=0", "NOWD_RATE_LIMIT=off",
@@ -78,7 +78,7 @@ func xdpSettings(mode string, more ...string) []string {
 	}, more...)
 }
 
-// start starts a nowd whose clock the kernel says to be good, with these settings. It waits until it is ready.
+// start starts a nowd with these settings and a synchronised clock, and waits until it is ready.
 func (w *wire) start(t *testing.T, env []string) *nowd {
 	t.Helper()
 	path, err := fakeBinary()
@@ -95,7 +95,7 @@ func (w *wire) start(t *testing.T, env []string) *nowd {
 	return n
 }
 
-// dial returns a connection from the client.
+// dial returns a connection from the client's end.
 func (w *wire) dial(t *testing.T, network, addr string) (conn net.Conn) {
 	t.Helper()
 	var err error
@@ -107,8 +107,8 @@ func (w *wire) dial(t *testing.T, network, addr string) (conn net.Conn) {
 	return conn
 }
 
-// wake keeps the driver awake until the test ends: it asks the sockets, so that nowd writes the time for the driver. It returns
-// when the driver answers.
+// wake keeps the driver awake until the test ends: it asks the sockets, so that nowd writes the time for the driver. It waits
+// until the driver answers.
 func (w *wire) wake(t *testing.T, n *nowd) {
 	t.Helper()
 	sockets := w.dial(t, "udp", server4+":3333")
@@ -133,13 +133,13 @@ func (w *wire) wake(t *testing.T, n *nowd) {
 	eventually(t, patience, func() error {
 		askOn(t, conn, "")
 		if n.driverAnswers(t) == before {
-			return fmt.Errorf("the driver has given %v answers", before)
+			return fmt.Errorf("the driver has still given %v answers", before)
 		}
 		return nil
 	})
 }
 
-// driverStatus is what /status says of the driver. Unlike metrics, it is never a second old.
+// driverStatus is the driver's part of /status. Unlike metrics, it is always current.
 type driverStatus struct {
 	Attached bool
 	Answers  uint64
@@ -158,7 +158,7 @@ func (n *nowd) driver(t *testing.T) driverStatus {
 	return *status.Driver
 }
 
-// driverAnswers returns how many answers the driver has given.
+// driverAnswers returns the number of answers by the driver.
 func (n *nowd) driverAnswers(t *testing.T) uint64 {
 	t.Helper()
 	return n.driver(t).Answers

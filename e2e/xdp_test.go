@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,10 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// xdpModes are the ways in which an interface can answer by itself, and without any.
+// xdpModes are the modes of XDP, with what NOWD_XDP has behind the interface's name.
 var xdpModes = map[string]string{"driver": "", "generic": ",generic"}
 
-// xdpClients ask what a driver answers. HOST is nowd's address.
+// xdpClients send requests that the driver answers. HOST is nowd's address.
 var xdpClients = []dialectClient{
 	{program: "nc.openbsd", command: "nc.openbsd -u -W1 -w2 HOST 3333", stdin: "hi\n", verify: inForm("datetime")},
 	{program: "nc.openbsd", command: "nc.openbsd -u -w1 HOST 3333", stdin: "\n", verify: inForm("datetime")},
@@ -68,7 +69,7 @@ func TestDriverAnswersClients(t *testing.T) {
 							t.Errorf("%v\n%s", err, shown)
 						}
 						if n.driverAnswers(t) == before {
-							t.Error("it was not the driver who answered")
+							t.Error("the driver did not answer")
 						}
 					})
 				}
@@ -79,7 +80,7 @@ func TestDriverAnswersClients(t *testing.T) {
 	}
 }
 
-// checkLibrary has beevik's library ask over NTP.
+// checkLibrary asks over NTP with beevik's library.
 func (w *wire) checkLibrary(t *testing.T, n *nowd, host string) {
 	before := n.driverAnswers(t)
 	r, err := ntp.QueryWithOptions(host, ntp.QueryOptions{Timeout: patience, Dialer: func(_, remote string) (net.Conn, error) {
@@ -92,11 +93,11 @@ func (w *wire) checkLibrary(t *testing.T, n *nowd, host string) {
 		t.Errorf("%v: %+v", err, r)
 	}
 	if n.driverAnswers(t) == before {
-		t.Error("it was not the driver who answered")
+		t.Error("the driver did not answer")
 	}
 }
 
-// checkChronyd has a daemon select nowd.
+// checkChronyd has chronyd select nowd.
 func (w *wire) checkChronyd(t *testing.T, n *nowd) {
 	c := startChronyd(t, w.client, "server "+server4+" iburst minpoll 0 maxpoll 0")
 	before := n.driverAnswers(t)
@@ -109,14 +110,14 @@ func (w *wire) checkChronyd(t *testing.T, n *nowd) {
 			return fmt.Errorf("not selected: %q", sources)
 		}
 		if asked := n.driverAnswers(t) - before; asked < 4 {
-			return fmt.Errorf("the driver answered %v times", asked)
+			return fmt.Errorf("the driver has answered only %v times", asked)
 		}
 		return nil
 	})
 }
 
-// TestDriversTimesAreWithinTheClientsWindow: in 100,000 questions, the time is never
-// before the question or after the answer.
+// TestDriversTimesAreWithinTheClientsWindow: in 100,000 exchanges the time is never
+// before the request was sent or after the answer was received.
 func TestDriversTimesAreWithinTheClientsWindow(t *testing.T) {
 	questions := 100_000
 	if testing.Short() {
@@ -148,7 +149,8 @@ func TestDriversTimesAreWithinTheClientsWindow(t *testing.T) {
 	}
 }
 
-// TestDriverLeavesAllElseAlone: what is not the driver's gets where it would.
+// TestDriverLeavesAllElseAlone: the driver passes what it does not answer, and it is
+// answered as without XDP.
 func TestDriverLeavesAllElseAlone(t *testing.T) {
 	t.Parallel()
 	for name, mode := range xdpModes {
@@ -162,7 +164,7 @@ func TestDriverLeavesAllElseAlone(t *testing.T) {
 				at := func(port string) string { return net.JoinHostPort(host, port) }
 				for word, request := range map[string]string{"unix": "unix", "datetime": strings.Repeat("x", 1400), "rfc3339": "rfc3339" + strings.Repeat(" ", 4000)} {
 					if word == "rfc3339" {
-						word = "datetime" // the whole of it does not fit into what is read of a datagram
+						word = "datetime" // the sockets read only the beginning of such a long datagram
 					}
 					answer, s := askOn(t, w.dial(t, "udp", at("3333")), request)
 					if err := verify(word, answer, time.UTC, s); err != nil {
@@ -188,14 +190,14 @@ func TestDriverLeavesAllElseAlone(t *testing.T) {
 				}
 			}
 			if by := n.driverAnswers(t) - before; by != 0 {
-				t.Errorf("the driver gave %v answers to what is for the sockets", by)
+				t.Errorf("the driver gave %v answers to requests for the sockets", by)
 			}
 		})
 	}
 }
 
-// TestStoppedServiceIsNotAnsweredForLong: when nobody tells the driver the time any
-// more, it leaves everything to the sockets, and no question is lost.
+// TestStoppedServiceIsNotAnsweredForLong: when nowd no longer writes the time for the
+// driver, the driver passes everything to the sockets, and no request is lost.
 func TestStoppedServiceIsNotAnsweredForLong(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -205,7 +207,7 @@ func TestStoppedServiceIsNotAnsweredForLong(t *testing.T) {
 	n.stop(t)
 	stopped := time.Now()
 	const brief = 200 * time.Millisecond
-	for { // until the driver does not answer any more
+	for { // until the driver stops answering
 		if err := conn.SetDeadline(time.Now().Add(brief)); err != nil {
 			t.Fatal(err)
 		}
@@ -222,17 +224,17 @@ func TestStoppedServiceIsNotAnsweredForLong(t *testing.T) {
 			t.Fatal(err)
 		}
 		if time.Since(stopped) > patience {
-			t.Fatal("the driver goes on for ever")
+			t.Fatal("the driver does not stop answering")
 		}
 	}
-	if after := time.Since(stopped); after > 6*time.Second { // 3 s, and what the machine takes
-		t.Errorf("the driver went on for %v", after)
+	if after := time.Since(stopped); after > 6*time.Second { // 3 s, and slack for a busy machine
+		t.Errorf("the driver answered for another %v", after)
 	}
 	n.signal(t, syscall.SIGCONT)
 	hurry(t, conn)
 	buf := make([]byte, 64)
 	if _, err := conn.Read(buf); err != nil {
-		t.Errorf("the question that waited got no answer: %v", err)
+		t.Errorf("the request that waited got no answer: %v", err)
 	}
 	w.wake(t, n)
 }
@@ -251,11 +253,11 @@ func TestNothingIsLeftOfAKilledService(t *testing.T) {
 			n.wait(t)
 			eventually(t, patience, func() error {
 				if w.hasProgram(t) {
-					return errors.New("a program is attached")
+					return errors.New("a program is still attached")
 				}
 				return nil
 			})
-			w.start(t, xdpSettings(mode)) // nothing is in its way
+			w.start(t, xdpSettings(mode)) // nothing is left on the interface
 		})
 	}
 }
@@ -284,7 +286,8 @@ func TestWhatKeepsTheDriverFromAnsweringIsSaidAtStart(t *testing.T) {
 	}
 }
 
-// TestTwoCapabilitiesAreEnough: root without all others, at ports that take none.
+// TestTwoCapabilitiesAreEnough: CAP_BPF and CAP_NET_ADMIN suffice at ports that need no
+// capability.
 func TestTwoCapabilitiesAreEnough(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -299,8 +302,8 @@ func TestTwoCapabilitiesAreEnough(t *testing.T) {
 	w.wake(t, n)
 }
 
-// TestIdleDriverMakesNoSystemCall: what is told the driver while there is traffic, it
-// is not told without.
+// TestIdleDriverMakesNoSystemCall: without traffic nowd does not write the time for the
+// driver.
 func TestIdleDriverMakesNoSystemCall(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -316,7 +319,7 @@ func TestIdleDriverMakesNoSystemCall(t *testing.T) {
 		return nil
 	})
 	loop := trace.awaitWait(t, n, socketAt(t, n, 3333))
-	eventually(t, patience, func() error { // its last tick
+	eventually(t, patience, func() error { // until the last tick of its timer
 		before := trace.read(t)
 		time.Sleep(3 * time.Second)
 		if calls := trace.read(t)[len(before):].of(loop); !undisturbed(calls) {
@@ -326,7 +329,7 @@ func TestIdleDriverMakesNoSystemCall(t *testing.T) {
 	})
 }
 
-// socketAt returns the descriptor of nowd's at a UDP port of IPv4.
+// socketAt returns nowd's descriptor of the IPv4 socket at a UDP port.
 func socketAt(t *testing.T, n *nowd, port int) int {
 	t.Helper()
 	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/udp", n.pid()))
@@ -350,8 +353,8 @@ func socketAt(t *testing.T, n *nowd, port int) int {
 	return -1
 }
 
-// TestNothingOfTheDriverRunsWithoutIt: no descriptor of a program, a map or a netlink
-// socket is open.
+// TestNothingOfTheDriverRunsWithoutIt: without NOWD_XDP no descriptor of a program, a map
+// or a netlink socket is open.
 func TestNothingOfTheDriverRunsWithoutIt(t *testing.T) {
 	t.Parallel()
 	n := start(t)
@@ -376,8 +379,8 @@ func TestNothingOfTheDriverRunsWithoutIt(t *testing.T) {
 	}
 }
 
-// TestSocketsServeWhenTheInterfaceIsGone: it says so, and another interface of the
-// same name changes nothing.
+// TestSocketsServeWhenTheInterfaceIsGone: nowd logs that the interface is gone, and
+// ignores a new interface of the same name.
 func TestSocketsServeWhenTheInterfaceIsGone(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -387,7 +390,7 @@ func TestSocketsServeWhenTheInterfaceIsGone(t *testing.T) {
 	attached := `nowd_xdp_attached{interface="` + serverLink + `"}`
 	n.awaitMetric(t, attached, 0)
 	if !strings.Contains(n.stderr.String(), "the interface is gone") {
-		t.Error("it does not say so")
+		t.Error("the log does not say that the interface is gone")
 	}
 	w.join(t)
 	answered := n.driverAnswers(t)
@@ -400,8 +403,8 @@ func TestSocketsServeWhenTheInterfaceIsGone(t *testing.T) {
 	}
 }
 
-// TestAddressesOfTheInterfaceAreFollowed: the driver answers for those that the
-// interface has, and for no others.
+// TestAddressesOfTheInterfaceAreFollowed: the driver answers for the addresses that the
+// interface has now, and for no others.
 func TestAddressesOfTheInterfaceAreFollowed(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
@@ -417,7 +420,7 @@ func TestAddressesOfTheInterfaceAreFollowed(t *testing.T) {
 		}
 		return nil
 	})
-	// An address of the host that is another interface's is not the driver's.
+	// The driver does not answer for the address of another interface.
 	w.server.ip(t, "address", "add", "203.0.113.9/32", "dev", "lo")
 	w.client.ip(t, "route", "add", "203.0.113.9", "via", server4)
 	w.wake(t, n)
@@ -428,8 +431,8 @@ func TestAddressesOfTheInterfaceAreFollowed(t *testing.T) {
 	}
 }
 
-// TestFloodOfSpoofedSourcesTakesNoMemory: a million sources, and honest clients who
-// notice nothing.
+// TestFloodOfSpoofedSourcesTakesNoMemory: in a flood from a million sources honest
+// clients get their answers, and memory stays as it is.
 func TestFloodOfSpoofedSourcesTakesNoMemory(t *testing.T) {
 	sources := 1_000_000
 	if testing.Short() {
@@ -438,7 +441,7 @@ func TestFloodOfSpoofedSourcesTakesNoMemory(t *testing.T) {
 	w := newWire(t)
 	n := w.start(t, append(xdpSettings(""), "NOWD_RATE_LIMIT=2000"))
 	w.wake(t, n)
-	f := w.newFlooder(t)
+	f := w.newFlooder(t, 3333, "")
 	before := resident(t, n.pid())
 	answered := n.driverAnswers(t)
 	conn := w.dial(t, "udp", server4+":3333")
@@ -459,13 +462,84 @@ func TestFloodOfSpoofedSourcesTakesNoMemory(t *testing.T) {
 	}
 }
 
-// flooder sends questions from any source: packet(7).
+// TestDriverEndsAReplyLoop: one spoofed datagram in the name of a service that answers
+// every answer gets at most longestRun answers from the driver, which counts the one
+// that it withholds.
+func TestDriverEndsAReplyLoop(t *testing.T) {
+	t.Parallel()
+	const longestRun = 2000 // for this NOWD_RATE_LIMIT
+	for mode, setting := range xdpModes {
+		for protocol, c := range map[string]struct {
+			port    int
+			request string
+		}{
+			"udp": {3333, "?\n"}, // any short text
+			"ntp": {123, string(ntpRequest(4, 3, 7))},
+		} {
+			t.Run(protocol+", "+mode, func(t *testing.T) {
+				t.Parallel()
+				w := newWire(t)
+				n := w.start(t, xdpSettings(setting, fmt.Sprintf("NOWD_RATE_LIMIT=%d", longestRun)))
+				w.wake(t, n)
+				received := w.startResponder(t, c.request)
+				withheld := `nowd_drops_total{protocol="` + protocol + `",reason="reply_loop"}`
+				n.awaitMetric(t, withheld, 0)
+				before := n.driverAnswers(t)
+				w.newFlooder(t, c.port, c.request).send(t, netip.MustParseAddr(client4))
+				n.awaitMetric(t, withheld, 1)
+				byDriver := n.driverAnswers(t) - before
+				// The sockets answer while the driver is not sure of the time. They have a run
+				// of their own, and withhold no answer in its first half.
+				bySockets := received.Load() - byDriver
+				t.Logf("%d answers by the driver, %d by the sockets", byDriver, bySockets)
+				if byDriver < longestRun/2 || byDriver > longestRun {
+					t.Errorf("the driver answers one spoofed datagram %d times, want %d to %d", byDriver, longestRun/2, longestRun)
+				}
+				if bySockets >= longestRun/2 {
+					t.Errorf("the sockets give %d answers, so they may have ended the loop", bySockets)
+				}
+			})
+		}
+	}
+}
+
+// startResponder starts a service at the client's end that answers every datagram with
+// the same one. Its address is client4, and its port is that of a flooder. It counts the
+// datagrams that it receives.
+func (w *wire) startResponder(t *testing.T, answer string) *atomic.Uint64 {
+	t.Helper()
+	var conn net.PacketConn
+	var err error
+	w.client.do(func() { conn, err = net.ListenPacket("udp4", fmt.Sprintf("%s:%d", client4, flooderPort)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	received := new(atomic.Uint64)
+	go func() {
+		for buf := make([]byte, 64); ; {
+			_, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			received.Add(1)
+			_, _ = conn.WriteTo([]byte(answer), from)
+		}
+	}()
+	return received
+}
+
+// flooder sends a request from any source address: packet(7).
 type flooder struct {
 	fd    int
 	frame []byte
 }
 
-func (w *wire) newFlooder(t *testing.T) *flooder {
+// flooderPort is the source port of a flooder's datagrams.
+const flooderPort = 40000
+
+// newFlooder returns a flooder at the client's end, which sends to a port of server4.
+func (w *wire) newFlooder(t *testing.T, port int, request string) *flooder {
 	t.Helper()
 	f := &flooder{fd: -1}
 	var server, client *net.Interface
@@ -488,9 +562,11 @@ func (w *wire) newFlooder(t *testing.T) *flooder {
 		t.Fatal(err)
 	}
 	b := append(append([]byte(nil), server.HardwareAddr...), client.HardwareAddr...)
-	b = append(b, 8, 0, 0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0)
+	length := byte(8 + len(request))
+	b = append(b, 8, 0, 0x45, 0, 0, 20+length, 0, 0, 0x40, 0, 64, 17, 0, 0, 0, 0, 0, 0)
 	b = append(b, netip.MustParseAddr(server4).AsSlice()...)
-	f.frame = append(b, 0x9c, 0x40, 3333>>8, 3333&0xff, 0, 8, 0, 0)
+	b = append(b, flooderPort>>8, flooderPort&0xff, byte(port>>8), byte(port), 0, length, 0, 0)
+	f.frame = append(b, request...)
 	return f
 }
 

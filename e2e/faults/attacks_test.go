@@ -9,15 +9,14 @@ import (
 	"time"
 )
 
-// An attack is a fault that somebody does for its effect. Attacks have a table of their own, which SECURITY.md has as
-// well.
+// An attack is a deliberate fault. Attacks have a table of their own, of which SECURITY.md has a copy.
 
-// attackRounds is how often an attack is done to one nowd: what it has after the second round and had not after the first
-// is growth.
+// attackRounds is the number of times an attack is run against one nowd. Growth is the memory that nowd has after the second
+// round and not after the first.
 const attackRounds = 2
 
-// withstand does an attack to nowd, for a time in each round, while honest clients ask, and adds a row. A time of 0 is as
-// long as the attack takes by itself.
+// withstand runs an attack against nowd for this time in each round, while honest clients ask, and adds a row. With a
+// time of 0 the attack ends by itself.
 func withstand(t *testing.T, n *nowd, d time.Duration, f fault) (rounds []*observation) {
 	t.Helper()
 	questions, from := n.questionsOf(f)
@@ -27,12 +26,12 @@ func withstand(t *testing.T, n *nowd, d time.Duration, f fault) (rounds []*obser
 	for range attackRounds {
 		o := observe(t, n, f.name, d, from, questions, left, f)
 		rounds = append(rounds, o)
-		left = maxGrowth // a first round on a busy machine does not come to what the attack can do
+		left = maxGrowth // on a busy machine the first round may not reach the attack's full effect
 		if o.memory > limit {
-			t.Errorf("%s: nowd and the kernel for its sockets have %d bytes more than before, want %d at the most", f.name, o.memory, limit)
+			t.Errorf("%s: nowd and the kernel for its sockets have %d bytes more than before, want at most %d", f.name, o.memory, limit)
 		}
 		if lost := o.tally.lost.Load(); lost > 0 {
-			t.Errorf("%s: %d answers owed are lost, of %d", f.name, lost, o.tally.owed.Load())
+			t.Errorf("%s: %d of %d answers owed are lost", f.name, lost, o.tally.owed.Load())
 		}
 	}
 	for _, o := range together(rounds) {
@@ -42,7 +41,7 @@ func withstand(t *testing.T, n *nowd, d time.Duration, f fault) (rounds []*obser
 	return rounds
 }
 
-// judge checks what became of honest clients of one kind.
+// judge checks the outcome of the honest clients of one kind.
 func (f fault) judge(t *testing.T, o outcome) {
 	t.Helper()
 	if o.Wrong != "" {
@@ -63,7 +62,7 @@ func (f fault) judge(t *testing.T, o outcome) {
 	}
 }
 
-// together returns what became of each kind of honest clients in all rounds.
+// together returns the outcome of each kind of honest clients over all rounds.
 func together(rounds []*observation) (kinds []outcome) {
 	for _, r := range rounds {
 		for _, o := range r.outcomes {

@@ -13,19 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// manyConnections are more than there are descriptors for.
+// manyConnections is more than the number of free descriptors.
 const manyConnections = 300
 
-// No new client can be served while there are no descriptors, but those that are there are, and datagrams; and
-// afterwards everybody is.
+// Without descriptors nowd cannot serve new connections. It serves the open ones, and datagrams. With descriptors again it
+// serves all.
 func TestWantOfDescriptorsIsSatOut(t *testing.T) {
 	n := start(t, here())
 	health := ""
 	run := func(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
-		// The honest client has to be there before.
+		// The honest client must connect first.
 		eventually(t, patience, func() error {
 			if n.metrics(t)["nowd_connections_open"] == 0 {
-				return fmt.Errorf("no honest client connects")
+				return fmt.Errorf("no honest client has connected")
 			}
 			return nil
 		})
@@ -47,7 +47,7 @@ func TestWantOfDescriptorsIsSatOut(t *testing.T) {
 	checkRecovery(t, n)
 }
 
-// A nowd that may open few files from the start keeps some for itself.
+// With a low limit of open files from the start, nowd reserves some for itself.
 func TestLowLimitOfDescriptorsLeavesRoomForHealth(t *testing.T) {
 	n := startAs(t, here(), exec.Command("sh", "-c", `ulimit -n 64 && exec "$0"`, program))
 	health := ""
@@ -56,7 +56,7 @@ func TestLowLimitOfDescriptorsLeavesRoomForHealth(t *testing.T) {
 		health = n.live()
 		<-stop
 	}
-	// Connections make room for each other, as at the cap.
+	// nowd evicts connections to make room, as at the cap.
 	examine(t, n, "few descriptors", brief, fault{run: run, questions: []question{{Kind: "udp"}}})
 	if health != "answers" {
 		t.Errorf("/live: %s", health)
@@ -64,7 +64,7 @@ func TestLowLimitOfDescriptorsLeavesRoomForHealth(t *testing.T) {
 	checkRecovery(t, n)
 }
 
-// limitDescriptors limits how many a running nowd may open, and returns how many it might: man 2 prlimit.
+// limitDescriptors sets a running nowd's limit of descriptors, and returns the previous one: prlimit(2).
 func limitDescriptors(t *testing.T, n *nowd, limit uint64) (was uint64) {
 	t.Helper()
 	var old unix.Rlimit
@@ -77,14 +77,14 @@ func limitDescriptors(t *testing.T, n *nowd, limit uint64) (was uint64) {
 	return old.Cur
 }
 
-// connectMany opens connections that ask once, and returns what closes them.
+// connectMany opens connections that ask once, and returns a function that closes them.
 func connectMany(t *testing.T, n *nowd, y *tally) (hangUp func()) {
 	t.Helper()
 	var open []net.Conn
 	for i := range manyConnections {
 		conn, err := dialFrom(n, "tcp", fmt.Sprintf("127.0.8.%d", 1+i%200))
 		if err != nil {
-			t.Errorf("connection %d: %v", i, err) // the kernel's queue has room
+			t.Errorf("connection %d: %v", i, err) // the kernel's accept queue has room
 			break
 		}
 		_, _ = io.WriteString(conn, "unixns\n")
@@ -98,7 +98,7 @@ func connectMany(t *testing.T, n *nowd, y *tally) (hangUp func()) {
 	}
 }
 
-// live says whether the health endpoint answers.
+// live reports in words whether the health endpoint answers.
 func (n *nowd) live() string {
 	if _, err := n.get("/live", time.Second); err != nil {
 		return "no answer"
@@ -119,9 +119,9 @@ func checkRecovery(t *testing.T, n *nowd) {
 		t.Fatal(err)
 	}
 	if _, err := conn.Read(make([]byte, 100)); err != nil {
-		t.Errorf("when there are descriptors again a client is not answered: %v", err)
+		t.Errorf("with descriptors again, a client gets no answer: %v", err)
 	}
 	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("when there are descriptors again a client waits %v for an answer", took)
+		t.Errorf("with descriptors again, a client waits %v for an answer", took)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sendWhole has an interface's packets carry their checksums, and be no longer than a frame. As a rule the two ends of a
-// veth leave that out, which are one memory; a cable of our own does not know of it. See SIOCETHTOOL in
+// sendWhole makes an interface send packets with complete checksums, no longer than a frame. By default a veth leaves
+// that out, because its ends share memory. The test's own cable needs whole packets. See SIOCETHTOOL in
 // linux/sockios.h, and ETHTOOL_STXCSUM in linux/ethtool.h.
 func sendWhole(at place, name string) (err error) {
 	const ethtoolSetTxChecksum = 0x17

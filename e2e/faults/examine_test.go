@@ -19,69 +19,69 @@ import (
 
 // The limits that no fault may break.
 const (
-	maxGrowth = 8 << 20 // of resident memory, at its peak
-	// maxP99 is for honest clients, on top of that of the control.
+	maxGrowth = 8 << 20 // of resident memory at its peak, in bytes
+	// maxP99 is the limit for the honest clients' p99, above that of the control.
 	maxP99 = 50 * time.Millisecond
-	// minAnswers is of how many answers a p99 is one: of fewer it is the last.
+	// minAnswers is the least number of answers for which a p99 is not simply the slowest answer.
 	minAnswers = 100
-	// maxSpin is what share of a core nowd may use beyond what its traffic is worth.
+	// maxSpin is the share of a core that nowd may use beyond what its traffic is worth.
 	maxSpin = 0.3
-	// worth is how much of a core's time a piece of traffic may take: a request, a connection, a KiB, a signal. It is
-	// several times what one does, for a spin is without any.
+	// worth is the CPU time that one unit of traffic may take: a request, a connection, a KiB, a signal. It is several
+	// times the real cost, because a spinning loop uses CPU time without any traffic.
 	worth = 50 * time.Microsecond
-	// maxMoreGoroutines is how many more there may be afterwards: those that /metrics are gathered by are counted as well,
-	// and of these there are sometimes more and sometimes fewer.
+	// maxMoreGoroutines is the number of additional goroutines after a fault. It allows for those that gather /metrics,
+	// whose number varies.
 	maxMoreGoroutines = 4
-	// maxIdle is what share of a core nowd may use when all is over.
+	// maxIdle is the share of a core that nowd may use after all faults.
 	maxIdle = 0.01
 )
 
-// tally is what a fault counts while it goes on. Its fields may be changed from several goroutines.
+// tally has the counters of a running fault. Several goroutines may change its fields.
 type tally struct {
-	owed, lost atomic.Int64 // answers to clients that misbehave, or suffer, but have a right to them
-	traffic    atomic.Int64 // what nowd has to do that it counts as neither requests nor connections
-	done       atomic.Int64 // how often the fault was done
-	suspended  atomic.Int64 // the longest time that nowd was stopped, in nanoseconds
+	owed, lost atomic.Int64 // answers owed to the fault's own clients, and those of them that got lost
+	traffic    atomic.Int64 // work for nowd that is neither a request nor a connection
+	done       atomic.Int64 // repetitions of the fault
+	suspended  atomic.Int64 // the longest time for which nowd was stopped, in nanoseconds
 	cost       expense
 
-	remarks []string // for the row; of the fault's own goroutine alone
+	remarks []string // for the row; only the fault's own goroutine writes them
 }
 
-// remark adds to the row what is worth knowing besides.
+// remark adds a note to the row.
 func (y *tally) remark(format string, args ...any) {
 	y.remarks = append(y.remarks, fmt.Sprintf(format, args...))
 }
 
-// fault is what is done to a nowd.
+// fault is a fault to run against a nowd.
 type fault struct {
 	name string
 	env  []string
-	// run does it until stop is closed.
+	// run runs the fault until stop is closed.
 	run func(t *testing.T, n *nowd, stop <-chan struct{}, y *tally)
 
-	questions []question // of the honest clients; one of each kind, if nil
-	// lossy says that the kernel has to throw datagrams away: more arrive than a process can take. Then at least one
-	// answer in four tries is what an honest client gets.
+	questions []question // of the honest clients; nil: one of each kind
+	// lossy means that the kernel must drop datagrams, because more arrive than a process can read. An honest client then
+	// gets an answer to at least one request in four.
 	lossy bool
-	// alike says that it is done to the control as well, by itself: where a flood takes all of the machine, it delays
-	// whoever is flooded, and nobody else.
+	// alike means that the test also runs the fault against the control, by itself: a flood that takes the whole machine
+	// delays only the service that is flooded.
 	alike bool
-	// overload says that the tests want more of the machine than it has, so how soon anybody is answered is not judged.
+	// overload means that the tests overload the machine, so that the test does not judge how late answers are.
 	overload bool
-	// from is where the honest clients are, if not on nowd's host, and what they call it there.
+	// from is the place of the honest clients, if not nowd's host, and host is nowd's address there.
 	from place
 	host string
 
-	// once says that what an attack costs does not depend on how long the attacker likes.
+	// once means that the attack ends by itself, so that its cost does not grow with time.
 	once bool
-	// least is which share of their questions honest clients of a kind have answered at least, if not what is promised in
-	// general.
+	// least is the least share of answered questions, by kind of honest clients, where it differs from the general
+	// promise.
 	least map[string]float64
-	// memory is an upper bound on what an attack makes nowd take, the kernel's for its sockets included; maxGrowth, if 0.
+	// memory is an upper bound on the memory that an attack adds, with the kernel's for nowd's sockets; 0: maxGrowth.
 	memory int
 }
 
-// snapshot is how much of everything nowd has.
+// snapshot has nowd's use of resources at one time.
 type snapshot struct {
 	descriptors int
 	resident    int
@@ -94,7 +94,7 @@ func (n *nowd) snapshot(t *testing.T) snapshot {
 	return snapshot{descriptors(t, n.pid()), status(t, n.pid(), "VmRSS"), m}
 }
 
-// warm has nowd take the memory that it takes for good once it has served somebody.
+// warm has nowd serve clients once, so that it allocates the memory that it keeps.
 func (n *nowd) warm(t *testing.T, from place, questions []question) {
 	t.Helper()
 	for _, q := range questions {
@@ -118,18 +118,18 @@ func (n *nowd) warm(t *testing.T, from place, questions []question) {
 	}
 }
 
-// observation is what was seen of a nowd and of its clients while something was done to it.
+// observation has the measurements of a nowd and its clients during faults.
 type observation struct {
 	tally         *tally
 	outcomes      []outcome // in the order of the questions
 	took, cpu     time.Duration
 	peak          int // of resident memory
-	memory        int // the most that nowd, and the kernel for its sockets, had more than before
+	memory        int // the greatest increase of nowd's memory, with the kernel's for its sockets
 	before, after snapshot
 }
 
-// observe does faults to nowd for a time, all at once, while honest clients ask. A time of 0 is as long as the faults
-// take by themselves. Afterwards nowd has given back what it took, but for some resident memory.
+// observe runs faults against nowd for this time, all at once, while honest clients ask. With a time of 0 the faults end by
+// themselves. It waits until nowd has released its resources, except some resident memory.
 func observe(t *testing.T, n *nowd, name string, d time.Duration, from place, questions []question, left int, faults ...fault) *observation {
 	t.Helper()
 	o := &observation{tally: new(tally), before: n.snapshot(t)}
@@ -147,7 +147,7 @@ func observe(t *testing.T, n *nowd, name string, d time.Duration, from place, qu
 	for _, f := range faults[1:] {
 		running.Go(func() { f.run(t, n, stop, o.tally) })
 	}
-	faults[0].run(t, n, stop, o.tally) // here, so that it may end the test
+	faults[0].run(t, n, stop, o.tally) // in this goroutine, so that it may end the test
 	running.Wait()
 	o.outcomes = clients.stop(t)
 	o.took, o.cpu = time.Since(began), cpuTime(t, n.pid())-cpuBefore
@@ -163,7 +163,7 @@ func observe(t *testing.T, n *nowd, name string, d time.Duration, from place, qu
 	return o
 }
 
-// questionsOf returns what honest clients ask while these faults are done to nowd, and where they are.
+// questionsOf returns the questions of the honest clients during these faults, and the place of the clients.
 func (n *nowd) questionsOf(faults ...fault) (questions []question, from place) {
 	from, host, lossy := n.at, cmp.Or(n.host, "127.0.0.1"), false
 	for _, f := range faults {
@@ -188,8 +188,8 @@ func (n *nowd) questionsOf(faults ...fault) (questions []question, from place) {
 	return questions, from
 }
 
-// examine does faults to nowd for a time, all at once, while honest clients ask, and adds a row. A time of 0 is as long
-// as the faults take by themselves.
+// examine runs faults against nowd for this time, all at once, while honest clients ask, and adds a row. With a time of 0 the
+// faults end by themselves.
 func examine(t *testing.T, n *nowd, name string, d time.Duration, faults ...fault) *observation {
 	t.Helper()
 	questions, from := n.questionsOf(faults...)
@@ -214,7 +214,7 @@ func examine(t *testing.T, n *nowd, name string, d time.Duration, faults ...faul
 	r.cpu, r.growth = float64(seen.cpu)/float64(seen.took), seen.peak-seen.before.resident
 	for _, o := range seen.outcomes {
 		if o.Max > time.Second {
-			t.Logf("%s: %s (echo: %t) was once answered after %v; see whether the other was", name, o.Kind, o.Control, o.Max)
+			t.Logf("%s: %s (echo: %t): the slowest answer took %v; compare with the other service", name, o.Kind, o.Control, o.Max)
 		}
 		if o.Control {
 			r.control = max(r.control, o.P99)
@@ -230,10 +230,10 @@ func examine(t *testing.T, n *nowd, name string, d time.Duration, faults ...faul
 		}
 	}
 	if r.lost > 0 {
-		t.Errorf("%s: %d answers owed are lost, of %d", name, r.lost, r.owed)
+		t.Errorf("%s: %d of %d answers owed are lost", name, r.lost, r.owed)
 	}
 	if r.growth > maxGrowth {
-		t.Errorf("%s: nowd has grown by %d KiB, want %d at the most", name, r.growth>>10, maxGrowth>>10)
+		t.Errorf("%s: nowd has grown by %d KiB, want at most %d", name, r.growth>>10, maxGrowth>>10)
 	}
 	traffic := float64(y.traffic.Load())
 	for _, what := range []string{"nowd_requests_total", "nowd_connections_total"} {
@@ -250,8 +250,8 @@ func examine(t *testing.T, n *nowd, name string, d time.Duration, faults ...faul
 	return seen
 }
 
-// promised returns the p99 that is asked for. The strict one is for a machine that is the tests' alone, which only who
-// starts them can know: go test runs packages side by side, and other work may go on besides.
+// promised returns the limit for the p99. The strict one is for a machine without other work. Only the caller can know
+// that, by NOWD_FAULTS_ALONE: go test runs packages at the same time.
 func promised() time.Duration {
 	if os.Getenv("NOWD_FAULTS_ALONE") == "true" {
 		return maxP99
@@ -259,7 +259,7 @@ func promised() time.Duration {
 	return time.Second
 }
 
-// controlled returns the p99 of the control's clients while a fault is done to it.
+// controlled returns the p99 of the control's clients while the fault runs against the control.
 func controlled(t *testing.T, f fault, control *nowd, from place, questions []question) (p99 time.Duration) {
 	t.Helper()
 	clients := startHonest(t, from, slices.DeleteFunc(slices.Clone(questions), func(q question) bool { return !q.Control })...)
@@ -272,7 +272,7 @@ func controlled(t *testing.T, f fault, control *nowd, from place, questions []qu
 	return p99
 }
 
-// judge adds what became of an honest client.
+// judge adds the outcome of an honest client.
 func (r *row) judge(t *testing.T, o outcome, took time.Duration, lossy bool, limit time.Duration) {
 	t.Helper()
 	r.held += float64(o.Answered) / took.Seconds()
@@ -281,7 +281,7 @@ func (r *row) judge(t *testing.T, o outcome, took time.Duration, lossy bool, lim
 		t.Errorf("%s: an honest client (%s) got a wrong answer: %s", r.fault, o.Kind, o.Wrong)
 	}
 	if o.P99 > limit && o.Answered >= minAnswers {
-		t.Errorf("%s: an honest client's p99 (%s) is %v of %d, want %v at the most", r.fault, o.Kind, o.P99, o.Answered, limit)
+		t.Errorf("%s: an honest client's p99 (%s) is %v of %d answers, want at most %v", r.fault, o.Kind, o.P99, o.Answered, limit)
 	}
 	if o.Kind == "udp" && lossy {
 		if 4*o.Answered < o.Tries {
@@ -291,7 +291,8 @@ func (r *row) judge(t *testing.T, o outcome, took time.Duration, lossy bool, lim
 		return
 	}
 	lost := o.Tries - o.Answered
-	// Whoever asks as soon as it is answered is taken for a service that answers answers, so often and no more.
+	// nowd may take a client that asks as soon as it is answered for a reply loop, and withhold one answer of
+	// longestRun/2.
 	if withheld := min(lost, o.Tries/(longestRun/2)); o.Kind == "udp" && withheld > 0 {
 		r.note = fmt.Sprintf("%d of %d honest datagrams not answered", withheld, o.Tries)
 		lost -= withheld
@@ -299,25 +300,25 @@ func (r *row) judge(t *testing.T, o outcome, took time.Duration, lossy bool, lim
 	r.owed += int64(o.Tries)
 	if lost > 0 {
 		r.lost += int64(lost)
-		t.Errorf("%s: an honest client (%s) lost %d answers of %d: %s", r.fault, o.Kind, lost, o.Tries, o.Failure)
+		t.Errorf("%s: an honest client (%s) lost %d of %d answers: %s", r.fault, o.Kind, lost, o.Tries, o.Failure)
 	}
 }
 
-// settle waits until nowd has given back what it took, but for so much of resident memory.
+// settle waits until nowd has released its resources, except left bytes of resident memory.
 func (n *nowd) settle(t *testing.T, name string, before snapshot, left int) (after snapshot) {
 	t.Helper()
 	if err := await(patience, func() error {
 		after = n.snapshot(t)
 		for what, more := range map[string]float64{"go_goroutines": maxMoreGoroutines, "nowd_connections_open": 0} {
 			if got, want := after.metrics[what], before.metrics[what]; got > want+more {
-				return fmt.Errorf("%s: %s is %v, and was %v", name, what, got, want)
+				return fmt.Errorf("%s: %s is %v, was %v before", name, what, got, want)
 			}
 		}
 		if after.descriptors > before.descriptors {
-			return fmt.Errorf("%s: %d descriptors are open, and were %d", name, after.descriptors, before.descriptors)
+			return fmt.Errorf("%s: %d descriptors are open, %d were before", name, after.descriptors, before.descriptors)
 		}
 		if growth := after.resident - before.resident; growth > left {
-			return fmt.Errorf("%s: it has %d KiB more than before", name, growth>>10)
+			return fmt.Errorf("%s: nowd has %d KiB more than before", name, growth>>10)
 		}
 		return nil
 	}); err != nil {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// expense is what an attack costs the attacker. Its fields may be changed from several goroutines.
+// expense is the cost of an attack to the attacker. Several goroutines may change its fields.
 type expense struct {
 	datagrams   atomic.Int64
-	connections atomic.Int64 // that were opened
+	connections atomic.Int64 // number of connections opened
 	held        atomic.Int64 // the greatest number of connections at a time
 	bytes       atomic.Int64 // written to connections
 }
@@ -24,12 +24,12 @@ func (e *expense) add(other *expense) {
 	e.bytes.Add(other.bytes.Load())
 }
 
-// perSecond tells of an attack that goes on for as long as the attacker likes.
+// perSecond describes the cost of an attack that the attacker can continue, per second.
 func (e *expense) perSecond(took time.Duration) string {
 	return e.tell("/s", func(n int64) float64 { return float64(n) / took.Seconds() })
 }
 
-// each tells of an attack that is over after one of so many rounds.
+// each describes the cost of one round of an attack that ends by itself.
 func (e *expense) each(rounds int) string {
 	return e.tell("", func(n int64) float64 { return float64(n) / float64(rounds) })
 }

@@ -17,28 +17,28 @@ import (
 	"time"
 )
 
-// brief is how long a fault goes on by itself.
+// brief is the duration of a fault that runs alone.
 const brief = 1500 * time.Millisecond
 
 func TestFaultsEndNothingAndDelayNobody(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes 30 s")
+		t.Skip("takes 30 s")
 	}
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			n := start(t, here(), f.env...)
 			d := brief
-			if f.alike { // few are answered at once, so it takes longer until there are many
+			if f.alike { // answers are rare, so it takes longer to get many
 				d *= 2
 			}
 			if o := examine(t, n, f.name, d, f); o.tally.done.Load() == 0 && f.name != "none" {
-				t.Error("nothing was done")
+				t.Error("the fault did nothing")
 			}
 		})
 	}
 }
 
-// faults are those that a host's own processes can do, over loopback.
+// faults are the faults that processes on nowd's host can cause, over loopback.
 var faults = []fault{
 	{name: "none", run: func(_ *testing.T, _ *nowd, stop <-chan struct{}, _ *tally) { <-stop }},
 	{name: "SIGURG", run: urge},
@@ -53,7 +53,7 @@ var faults = []fault{
 	{name: "UDP flood, no limit", run: flood, lossy: true, alike: true, env: []string{"NOWD_RATE_LIMIT=off"}},
 }
 
-// closed reports whether a fault is to end.
+// closed reports whether stop is closed.
 func closed(stop <-chan struct{}) bool {
 	select {
 	case <-stop:
@@ -63,7 +63,7 @@ func closed(stop <-chan struct{}) bool {
 	}
 }
 
-// each runs f in so many goroutines until stop is closed, and waits for their end. f is one round of the i-th.
+// each calls f repeatedly in several goroutines until stop is closed, and waits for their end. f gets the goroutine's index.
 func each(goroutines int, stop <-chan struct{}, f func(i int)) {
 	var running sync.WaitGroup
 	for i := range goroutines {
@@ -76,7 +76,7 @@ func each(goroutines int, stop <-chan struct{}, f func(i int)) {
 	running.Wait()
 }
 
-// dialFrom is to be somebody else on this host, whose limits are not the honest clients'.
+// dialFrom connects from another source address, which has limits apart from the honest clients'.
 func dialFrom(n *nowd, network, host string) (net.Conn, error) {
 	ip := net.ParseIP(host)
 	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: ip}}
@@ -86,7 +86,7 @@ func dialFrom(n *nowd, network, host string) (net.Conn, error) {
 	return d.Dial(network, n.addr())
 }
 
-// urge sends the signal by which Go's runtime preempts, and which interrupts every wait.
+// urge sends SIGURG, with which Go's runtime preempts, and which interrupts every wait.
 func urge(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	each(1, stop, func(int) {
 		const together = 10
@@ -101,7 +101,7 @@ func urge(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	})
 }
 
-// suspend does what a debugger, a snapshot and a frozen cgroup do.
+// suspend stops and continues nowd, as a debugger, a snapshot or a frozen cgroup does.
 func suspend(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	const pause = 5 * time.Millisecond
 	each(1, stop, func(int) {
@@ -111,7 +111,7 @@ func suspend(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 				t.Error(err)
 			}
 			if sig == syscall.SIGCONT {
-				// A busy machine makes a long pause of a short one.
+				// On a busy machine a short pause gets longer.
 				y.suspended.Store(max(y.suspended.Load(), int64(time.Since(began))))
 			}
 			time.Sleep(pause)
@@ -121,7 +121,7 @@ func suspend(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	})
 }
 
-// abort resets connections: at once, after a request, and in the middle of one.
+// abort resets connections: at once, after a request, and within a request.
 func abort(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	requests := []string{"", "unixns\n", "uni", "GET /json HTTP/1.1\r\nHost:", strings.Repeat("json\n", 100)}
 	each(4, stop, func(i int) {
@@ -139,10 +139,10 @@ func abort(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	})
 }
 
-// maxDatagram is the length of the longest over IPv4.
+// maxDatagram is the length of the longest datagram over IPv4.
 const maxDatagram = 65507
 
-// junkDatagrams sends some of every size, in an order that has all in few rounds.
+// junkDatagrams sends datagrams of every size, in an order that covers all sizes within few rounds.
 func junkDatagrams(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	conn, err := dialFrom(n, "udp", "127.0.3.1")
 	if err != nil {
@@ -153,7 +153,7 @@ func junkDatagrams(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	junk := junkOf(maxDatagram)
 	size := 0
 	each(1, stop, func(int) {
-		// The step is prime to the number of sizes.
+		// The step and the number of sizes are coprime.
 		if size += 4099; size > maxDatagram {
 			size -= maxDatagram + 1
 		}
@@ -167,7 +167,7 @@ func junkDatagrams(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	})
 }
 
-// junkOf returns bytes of every kind: some are random, some are all alike, some are words, or nearly.
+// junkOf returns bytes of different kinds: random, all equal, words, and almost words.
 func junkOf(size int) []byte {
 	b := make([]byte, 0, size+1<<10)
 	for len(b) < size {
@@ -192,13 +192,13 @@ func junkOf(size int) []byte {
 	return b[:size]
 }
 
-// junkStreams sends up to a megabyte on a connection and then its end. If no byte of it ends a line it is one request,
-// which is owed one answer; otherwise it is owed one at least.
+// junkStreams sends up to a megabyte on a connection, and half-closes. Without a newline it is one request, which is owed one
+// answer. Otherwise at least one answer is owed.
 func junkStreams(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	const most = 1 << 20
 	junk := junkOf(most)
 	line := []byte(strings.ReplaceAll(string(junk), "\n", "-"))
-	copy(line, "x") // no head of HTTP
+	copy(line, "x") // not the head of an HTTP request
 	each(2, stop, func(i int) {
 		conn, err := dialFrom(n, "tcp", fmt.Sprintf("127.0.3.%d", 1+i))
 		if err != nil {
@@ -230,8 +230,8 @@ func junkStreams(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	})
 }
 
-// readSlowly has clients that ask for more than the kernel keeps for them. Most read nothing. Some read slowly, and get
-// all.
+// readSlowly has clients request more than the kernel buffers for them. Most read nothing. Some read slowly, and get all
+// answers.
 func readSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	const deaf, slow, requests = 100, 4, 4000
 	asked := strings.Repeat("json\n", requests)
@@ -254,7 +254,7 @@ func readSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 		if conn := connect(i); conn != nil {
 			_ = conn.SetReadBuffer(4 << 10)
 			_ = conn.SetWriteDeadline(time.Now().Add(time.Millisecond))
-			_, _ = io.WriteString(conn, asked) // as much as it takes
+			_, _ = io.WriteString(conn, asked) // as much as the kernel takes
 			y.done.Add(1)
 		}
 	}
@@ -280,7 +280,7 @@ func readSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 			y.owed.Add(requests)
 			if err != io.EOF || answers != requests {
 				y.lost.Add(int64(max(requests-answers, 1)))
-				t.Errorf("a slow reader gets %d answers of %d, %v", answers, requests, err)
+				t.Errorf("a slow reader gets %d of %d answers, %v", answers, requests, err)
 			}
 		})
 	}
@@ -288,8 +288,8 @@ func readSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	reading.Wait()
 }
 
-// sendSlowly has clients that send the head of an HTTP request a byte at a time. Those that finish it in time are owed
-// an answer; the others are told that they are too slow, and their connection ends.
+// sendSlowly has clients send the head of an HTTP request a byte at a time. Those that finish it in time are owed an
+// answer. The others get status 408, and nowd closes their connection.
 func sendSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	const clients = 100
 	timeout := 10 * time.Second
@@ -314,7 +314,7 @@ func sendSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 			if never {
 				head = "/unixns HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 1<<10)
 			}
-			// What could be a line is not to wait to be one.
+			// A partial line must not wait for its end.
 			if _, err := io.WriteString(conn, "GET "); err != nil {
 				return
 			}
@@ -329,13 +329,13 @@ func sendSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 		}()
 		_ = conn.SetReadDeadline(time.Now().Add(timeout + patience))
 		if never {
-			if timeout > 5*time.Second { // longer than this goes on
+			if timeout > 5*time.Second { // longer than the fault runs
 				<-sent
 				return
 			}
 			r, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil && closed(stop) {
-				return // we have given up
+				return // this client has stopped
 			}
 			if err == nil && r.StatusCode != http.StatusRequestTimeout {
 				err = errors.New(r.Status)
@@ -350,7 +350,7 @@ func sendSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 		began := time.Now()
 		r, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if time.Since(began) > timeout/2 {
-			return // who knows how late the machine had us send
+			return // the machine may have delayed the bytes
 		}
 		y.owed.Add(1)
 		if err == nil {
@@ -368,7 +368,7 @@ func sendSlowly(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	})
 }
 
-// pipeline has clients that ask as fast as they can, and read as fast.
+// pipeline has clients that send requests and read answers as fast as they can.
 func pipeline(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	const clients = 2
 	lines := []byte(strings.Repeat("\n", 32<<10))
@@ -402,7 +402,7 @@ func pipeline(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 				m, err = conn.Read(buf)
 				answers += int64(strings.Count(string(buf[:m]), "\n"))
 			}
-			total := max(<-asked, 1) // who hangs up without a word gets an answer as well
+			total := max(<-asked, 1) // a half-close without a request gets one answer
 			y.owed.Add(total)
 			y.done.Add(total)
 			if answers != total || err != io.EOF {
@@ -414,7 +414,7 @@ func pipeline(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	running.Wait()
 }
 
-// flood sends datagrams as fast as one core can, so that nowd may have another.
+// flood sends datagrams as fast as one core can, which leaves nowd another core.
 func flood(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 	conn, err := dialFrom(n, "udp", "127.0.7.1")
 	if err != nil {

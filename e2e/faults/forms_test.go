@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// words are the requests with an answer of a form of their own. Anything else is one for a datetime.
+// words are the requests that choose a form. Any other request gets a datetime.
 var words = []string{"datetime", "rfc3339", "unix", "unixms", "unixus", "unixns", "bound", "json", "help"}
 
-// formOf returns the form of the answer to a request.
+// formOf returns the form of a request's answer.
 func formOf(request string) string {
 	word := strings.ToLower(strings.Trim(request, " \t\r\n\x00"))
 	if slices.Contains(words, word) {
@@ -26,10 +26,10 @@ func formOf(request string) string {
 
 var boundForm = regexp.MustCompile(`^(\d+\.\d{9} \d+\.\d{9} synced|(-|\d+\.\d{9}) (-|\d+\.\d{9}) unsynced)$`)
 
-// slack is by how much the clocks that we compare, which are one, may differ: the host may slew it.
+// slack is the allowed difference between two readings of the host's clock, which the host may slew.
 const slack = 5 * time.Millisecond
 
-// verify returns what is wrong with an answer, without its newline, that was given between two times in UTC.
+// verify returns an error unless an answer, without its newline, has a time between two times in UTC.
 func verify(form, answer string, before, after time.Time) error {
 	at, unit, err := parse(form, answer)
 	if err != nil {
@@ -44,7 +44,7 @@ func verify(form, answer string, before, after time.Time) error {
 	return nil
 }
 
-// parse returns the time that an answer tells, and how exactly. A form that tells none has no unit.
+// parse returns the time in an answer, and its unit. A form without a time has no unit.
 func parse(form, answer string) (at time.Time, unit time.Duration, err error) {
 	units := map[string]time.Duration{"unix": time.Second, "unixms": time.Millisecond, "unixus": time.Microsecond, "unixns": 1}
 	switch form {

@@ -1,14 +1,15 @@
 //go:build linux
 
-// Package faults_test does to a real nowd what a bad network, bad clients and a host in trouble do, while honest clients
-// ask it all the time; and says in one table what became of them. What is done on purpose has a table of its own: what it
-// costs the attacker, the clients and nowd. SECURITY.md has a copy of it, with the figures of one run.
+// Package faults_test subjects a real nowd to the faults of a bad network, bad clients and a host in trouble, while
+// honest clients ask it. It prints a table of what happens to them. Deliberate faults, the attacks, have a second
+// table: the cost to the attacker, the clients and nowd. SECURITY.md has a copy of that one, with the figures of one
+// run.
 //
-// It runs in a network namespace of its own where that can be made, which takes root: nothing else is there to take
-// ports, to be flooded, or to be counted. Two variables make it longer: NOWD_SESSIONS, the number of TCP sessions under
-// the proxy's faults, and NOWD_SOAK, how long all faults go on at once.
+// As root it runs in a network namespace of its own. No other process is there whose ports, floods or counters could disturb
+// it. Two variables make it run longer: NOWD_SESSIONS, the number of TCP sessions under the proxy's faults, and NOWD_SOAK, the
+// time for which all faults run at once.
 //
-// What this machine cannot do skips a test; where CI=true it fails it.
+// A test that this machine cannot run is skipped. With CI=true it fails.
 package faults_test
 
 import (
@@ -34,19 +35,19 @@ import (
 )
 
 const (
-	// patience is how long a test waits for what should take milliseconds: the host may be busy with anything.
+	// patience is the time limit for what should take milliseconds: the host may be busy.
 	patience = 15 * time.Second
-	// interval is the time between two looks at a condition.
+	// interval is the time between two checks of a condition.
 	interval = 10 * time.Millisecond
 
-	binaryVariable   = "NOWD_FAULTS_BINARY"   // where the nowd that is tested is
-	isolatedVariable = "NOWD_FAULTS_ISOLATED" // that the tests are in a namespace of their own, or why not
-	roleVariable     = "NOWD_FAULTS_ROLE"     // what the process is, if it runs no tests
+	binaryVariable   = "NOWD_FAULTS_BINARY"   // path of the nowd under test
+	isolatedVariable = "NOWD_FAULTS_ISOLATED" // whether the tests have a namespace of their own, or why not
+	roleVariable     = "NOWD_FAULTS_ROLE"     // the role of a process that runs no tests
 )
 
 var program = os.Getenv(binaryVariable)
 
-// TestMain builds nowd, and runs the tests in a process of their own, in a new network namespace.
+// TestMain builds nowd, and runs the tests in another process, in a new network namespace.
 func TestMain(m *testing.M) {
 	if play, ok := roles[os.Getenv(roleVariable)]; ok {
 		play()
@@ -77,7 +78,7 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// outside builds nowd and returns the status of the tests.
+// outside builds nowd, runs the tests in a new process, and returns their exit status.
 func outside() int {
 	dir, err := os.MkdirTemp("", "nowd-faults-")
 	if err != nil {
@@ -118,7 +119,7 @@ func inside(binary, isolated string, flags uintptr) error {
 	return guarded(cmd, flags, cmd.Run)
 }
 
-// guarded starts a process that does not outlast this one. The thread that it is a child of must not end before.
+// guarded starts a process that the kernel kills when this one ends. The calling thread must not end before that process.
 func guarded(cmd *exec.Cmd, flags uintptr, start func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -126,7 +127,7 @@ func guarded(cmd *exec.Cmd, flags uintptr, start func() error) error {
 	return start()
 }
 
-// lacking ends a test that this machine cannot run.
+// lacking skips a test that this machine cannot run. In CI it fails the test.
 func lacking(t *testing.T, what string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -135,15 +136,15 @@ func lacking(t *testing.T, what string) {
 	t.Skip(what)
 }
 
-// needNamespace ends a test if it is not in a network namespace of its own.
+// needNamespace skips a test without a network namespace of its own. In CI it fails the test.
 func needNamespace(t *testing.T) {
 	t.Helper()
 	if why := os.Getenv(isolatedVariable); why != "true" {
-		lacking(t, "it needs a network namespace: "+why)
+		lacking(t, "needs a network namespace: "+why)
 	}
 }
 
-// eventually waits until f has no error to report.
+// eventually waits until f returns no error.
 func eventually(t *testing.T, within time.Duration, f func() error) {
 	t.Helper()
 	if err := await(within, f); err != nil {
@@ -151,7 +152,7 @@ func eventually(t *testing.T, within time.Duration, f func() error) {
 	}
 }
 
-// await is eventually for those who go on.
+// await is eventually, but returns the error.
 func await(within time.Duration, f func() error) error {
 	for deadline := time.Now().Add(within); ; time.Sleep(interval) {
 		err := f()
@@ -159,20 +160,20 @@ func await(within time.Duration, f func() error) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("still so after %v: %w", within, err)
+			return fmt.Errorf("after %v: %w", within, err)
 		}
 	}
 }
 
-// place is where processes are started: the network namespace of a thread, or that of the tests.
+// place is where processes run: the network namespace of a thread, or that of the tests.
 type place interface {
 	do(f func())
 }
 
-// here is the namespace of the tests. What starts a process there is one thread, as with any place.
+// here is the namespace of the tests. One thread starts the processes there, as at any place.
 var here = sync.OnceValue(func() place { return newThread() })
 
-// thread runs functions one after the other on a thread of the system's own.
+// thread runs functions one after the other on one thread of the operating system.
 type thread struct {
 	id    int
 	calls chan func()
@@ -181,7 +182,7 @@ type thread struct {
 func newThread() *thread {
 	th := &thread{calls: make(chan func())}
 	go func() {
-		// It is never unlocked, so the thread ends with this goroutine and serves no other.
+		// Never unlocked, so that the thread ends with this goroutine, and runs no other.
 		runtime.LockOSThread()
 		for f := range th.calls {
 			f()
@@ -216,7 +217,7 @@ var ports struct {
 	next int
 }
 
-// freePort returns a port at which nothing listens, over UDP or TCP. It is below those that the kernel gives to clients.
+// freePort returns a port that is free over UDP and TCP. It is below the kernel's ephemeral ports.
 func freePort(t *testing.T) int {
 	t.Helper()
 	ports.Lock()
@@ -238,7 +239,7 @@ func freePort(t *testing.T) int {
 }
 
 func isFree(port int) bool {
-	syscall.ForkLock.RLock() // a process that is just being started would hold these sockets until it runs
+	syscall.ForkLock.RLock() // a process between fork and exec would hold these sockets
 	defer syscall.ForkLock.RUnlock()
 	l, err := net.ListenTCP("tcp", &net.TCPAddr{Port: port})
 	if err != nil {
@@ -253,10 +254,10 @@ func isFree(port int) bool {
 	return true
 }
 
-// nowd is a running one. It answers at all addresses of its host.
+// nowd is a running nowd. It serves at all addresses of its host.
 type nowd struct {
 	port, health int
-	host         string // where it serves, if not at all addresses
+	host         string // its only address; empty: all addresses
 	at           place
 
 	cmd    *exec.Cmd
@@ -264,14 +265,14 @@ type nowd struct {
 	exited chan struct{}
 }
 
-// start starts nowd with these settings, waits until it is ready, and asks it what makes it take the memory that it has
-// for good. When the test ends it has to be there still.
+// start starts nowd with these settings, waits until it is ready, and has it serve once, so that it allocates the
+// memory that it keeps. It must run until the test ends.
 func start(t *testing.T, at place, env ...string) *nowd {
 	t.Helper()
 	return startAs(t, at, exec.Command(program), env...)
 }
 
-// startAs is start with a command that becomes nowd.
+// startAs is start with a command that executes nowd.
 func startAs(t *testing.T, at place, cmd *exec.Cmd, env ...string) *nowd {
 	t.Helper()
 	n := &nowd{port: freePort(t), health: freePort(t), at: at, cmd: cmd, exited: make(chan struct{})}
@@ -300,7 +301,7 @@ func startAs(t *testing.T, at place, cmd *exec.Cmd, env ...string) *nowd {
 	return n
 }
 
-// end ends it.
+// end ends nowd.
 func (n *nowd) end(t *testing.T) {
 	if !n.running() {
 		t.Errorf("nowd ended by itself: %v", n.cmd.ProcessState)
@@ -335,12 +336,12 @@ func (n *nowd) running() bool {
 	}
 }
 
-// addr is where to ask it.
+// addr returns an address to ask it at.
 func (n *nowd) addr() string { return fmt.Sprintf("%s:%d", cmp.Or(n.host, "127.0.0.1"), n.port) }
 
-// get asks its health endpoint.
+// get sends a GET request to nowd's health endpoint.
 func (n *nowd) get(path string, timeout time.Duration) (body string, err error) {
-	// Where nowd is, sockets are made by its place's thread.
+	// The thread of nowd's place opens sockets in nowd's namespace.
 	conn, err := dialAt(n.at, "tcp", fmt.Sprintf("127.0.0.1:%d", n.health), timeout)
 	if err != nil {
 		return "", err
@@ -368,7 +369,7 @@ func dialAt(at place, network, addr string, timeout time.Duration) (conn net.Con
 	return conn, err
 }
 
-// metrics returns its metrics by their names, those of one name and different labels added up.
+// metrics returns nowd's metrics by name and labels, and by name alone, summed over all labels.
 func (n *nowd) metrics(t *testing.T) map[string]float64 {
 	t.Helper()
 	var body string
@@ -394,7 +395,7 @@ func (n *nowd) metrics(t *testing.T) map[string]float64 {
 	return all
 }
 
-// transcript is what a process writes while others look at it.
+// transcript is a process's output, which others read while the process writes.
 type transcript struct {
 	mu sync.Mutex
 	b  bytes.Buffer

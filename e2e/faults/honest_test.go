@@ -19,22 +19,22 @@ import (
 	"time"
 )
 
-// Honest clients ask all the while. They are a process of their own, so that what a fault costs the tests does not delay
-// them; and so is the control: an echo service over Go's net package, which the same process asks the same way at the
-// same time. What delays its answers is the machine, not nowd.
+// Honest clients ask during every fault. They run in a process of their own, so that the cost of a fault to the tests
+// does not delay them. So does the control: an echo service over Go's net package. The honest clients ask the control
+// in the same way at the same time. Delays of the control's answers come from the machine, not from nowd.
 
 var roles = map[string]func(){"client": playClient, "echo": playEcho}
 
-// question is what one honest client asks, again and again.
+// question is a request that an honest client repeats.
 type question struct {
-	Kind    string // udp, tcp: on one connection; new: on a connection for each
+	Kind    string // udp; tcp: on one connection; new: on a new connection each time
 	Addr    string
-	Control bool // it is an echo's
-	Lossy   bool // datagrams may be lost, so that it is better to ask again soon
+	Control bool // for the control
+	Lossy   bool // datagrams may be lost, so ask again soon
 
-	Askers     int           // clients that ask it; 1, if 0
-	Every      time.Duration // the pause between two of one's questions; pace, if 0
-	Hesitation time.Duration // how long one waits between connecting and asking
+	Askers     int           // number of clients; 0: 1
+	Every      time.Duration // pause of a client between two requests; 0: pace
+	Hesitation time.Duration // time between connecting and asking
 }
 
 func (q question) network() string {
@@ -44,25 +44,26 @@ func (q question) network() string {
 	return "tcp"
 }
 
-// outcome is what became of one's questions.
+// outcome has the results of one question.
 type outcome struct {
 	question
 	Tries, Answered int
-	Wrong           string        // the first answer that was no answer
-	Failure         string        // the last one
-	P50, P99, Max   time.Duration // of those answered
+	Wrong           string        // why the first wrong answer was wrong
+	Failure         string        // the last error
+	P50, P99, Max   time.Duration // of the answered requests
 }
 
 const (
-	// pace is the pause between two questions.
+	// pace is the default pause between two requests.
 	pace = 4 * time.Millisecond
-	// datagramTimeout is how long one waits for a datagram that may be lost, before it asks again, from another port.
+	// datagramTimeout is the time after which a client takes a datagram for lost, and asks again from another port.
 	datagramTimeout = 250 * time.Millisecond
-	// owedTimeout is how long one waits for an answer that is owed.
+	// owedTimeout is the time limit for an answer that is owed.
 	owedTimeout = 10 * time.Second
 )
 
-// playClient reads the questions from standard input, asks until that ends, and writes the outcomes to standard output.
+// playClient reads the questions from standard input, asks until standard input ends, and writes the outcomes to
+// standard output.
 func playClient() {
 	in := bufio.NewReader(os.Stdin)
 	line, err := in.ReadBytes('\n')
@@ -88,8 +89,7 @@ func playClient() {
 	}
 }
 
-// ask asks until it is to stop. Where much is lost several ask, so that there are answers enough to tell how late they
-// are.
+// ask asks until stop is closed. If many datagrams are lost, several clients ask, so that there are enough answers for a p99.
 func (q question) ask(stop <-chan struct{}) outcome {
 	askers := cmp.Or(q.Askers, 1)
 	if q.Kind == "udp" && q.Lossy {
@@ -139,7 +139,7 @@ func (a *asker) run(stop <-chan struct{}) (o outcome, took []time.Duration) {
 		}
 		took = append(took, time.Since(began))
 		o.Answered++
-		if wrong != nil && o.Wrong == "" { // those after it may follow from it
+		if wrong != nil && o.Wrong == "" { // later ones may be its consequence
 			o.Wrong = wrong.Error()
 		}
 		if a.Kind == "new" {
@@ -157,15 +157,15 @@ func (a *asker) pause(stop <-chan struct{}) {
 	}
 }
 
-// errHeldUp says that the machine kept a client from asking until it had no right to be answered any more.
+// errHeldUp means that the machine delayed a client for so long that nowd no longer owed it an answer.
 var errHeldUp = errors.New("held up")
 
-// hesitate waits before a client asks for the first time.
+// hesitate waits before a client's first request.
 func (a *asker) hesitate() error {
 	if a.Hesitation == 0 {
 		return nil
 	}
-	const grace = 200 * time.Millisecond // less than nowd grants to newcomers
+	const grace = 200 * time.Millisecond // less than nowd waits for new clients
 	began := time.Now()
 	if time.Sleep(a.Hesitation); time.Since(began) > grace {
 		return errHeldUp
@@ -180,7 +180,7 @@ func (a *asker) hangUp() {
 	}
 }
 
-// ask returns what is wrong with the answer, and why there was none.
+// ask sends one request. It returns what is wrong with the answer, or the error if there was none.
 func (a *asker) ask() (wrong, err error) {
 	timeout := owedTimeout
 	if a.Kind == "udp" && a.Lossy {
@@ -214,7 +214,7 @@ func (a *asker) ask() (wrong, err error) {
 	return verify("unixns", strings.TrimSuffix(answer, "\n"), before, time.Now()), nil
 }
 
-// playEcho echoes at the address that it is started with, over UDP and TCP, until standard input ends.
+// playEcho runs an echo service at the address of its command line, over UDP and TCP, until standard input ends.
 func playEcho() {
 	listener, err := net.Listen("tcp", os.Args[1])
 	if err != nil {
@@ -243,7 +243,7 @@ func playEcho() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// echo answers datagrams with what they say: RFC 862.
+// echo answers each datagram with its contents: RFC 862.
 func echo(socket net.PacketConn) {
 	buf := make([]byte, 1<<16)
 	for {
@@ -255,7 +255,7 @@ func echo(socket net.PacketConn) {
 	}
 }
 
-// role starts this program as something else.
+// role returns a command that starts this program in a role.
 func role(t *testing.T, at place, name string, args ...string) (cmd *exec.Cmd, in io.WriteCloser, out *bufio.Reader) {
 	t.Helper()
 	cmd = exec.Command("/proc/self/exe", args...)
@@ -277,18 +277,18 @@ func role(t *testing.T, at place, name string, args ...string) (cmd *exec.Cmd, i
 	return cmd, in, bufio.NewReader(r)
 }
 
-// startEcho starts an echo service at an address, or at all if it is empty, and returns its port.
+// startEcho starts an echo service at an address, and returns its port. An empty address stands for all.
 func startEcho(t *testing.T, at place, host string) int {
 	t.Helper()
 	port := freePort(t)
 	_, _, out := role(t, at, "echo", fmt.Sprintf("%s:%d", host, port))
 	if line, err := out.ReadString('\n'); err != nil {
-		t.Fatalf("the echo service says %q, %v", line, err)
+		t.Fatalf("the echo service prints %q, %v", line, err)
 	}
 	return port
 }
 
-// honest is a process that asks.
+// honest is a process of honest clients.
 type honest struct {
 	in  io.WriteCloser
 	out *bufio.Reader
@@ -307,7 +307,7 @@ func startHonest(t *testing.T, at place, questions ...question) *honest {
 	return &honest{in, out}
 }
 
-// stop ends it and returns what became of its questions, in their order.
+// stop ends the clients, and returns the outcomes of their questions, in order.
 func (h *honest) stop(t *testing.T) (outcomes []outcome) {
 	t.Helper()
 	h.in.Close()

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// TestLogReadersCostClientsNothing: whoever reads nowd's log is gone, or reads nothing, and there is more to log than the
-// pipe and nowd hold.
+// TestLogReadersCostClientsNothing: the reader of nowd's log is gone, or reads nothing, and nowd logs more than the
+// pipe and nowd buffer.
 func TestLogReadersCostClientsNothing(t *testing.T) {
 	const lines, lasting = 2000, 500 * time.Millisecond
-	var unknown []string // settings, of each of which nowd warns
+	var unknown []string // settings; nowd logs a warning about each
 	for i := range lines {
 		unknown = append(unknown, fmt.Sprintf("NOWD_X%05d=1", i))
 	}
@@ -35,7 +35,7 @@ func TestLogReadersCostClientsNothing(t *testing.T) {
 			run := func(_ *testing.T, _ *nowd, stop <-chan struct{}, _ *tally) { <-stop }
 			withstand(t, n, lasting, fault{name: "reader of the log " + what, run: run, once: true})
 			if dropped := n.metrics(t)["nowd_log_lines_dropped_total"]; dropped == 0 {
-				t.Error("no line was dropped, so nothing is shown")
+				t.Error("no line was dropped, so the test shows nothing")
 			}
 		})
 	}

@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// The Loop DoS of UDP services, CVE-2024-2169: one datagram that claims to be from one service sets two answering each
-// other for ever.
+// The Loop DoS of UDP services, CVE-2024-2169: one datagram with another service as its spoofed source starts a reply loop
+// between two services.
 
-// spoofs are what an attacker may write into that datagram. What is longest gets the longest answer.
+// spoofs returns contents of such a datagram. A longer request gets a longer answer.
 func spoofs() []string {
 	now := time.Now().UTC()
 	all := []string{
@@ -32,19 +32,19 @@ func spoofs() []string {
 	return all
 }
 
-// service is one that answers datagrams.
+// service is a service that answers datagrams.
 type service struct {
 	name string
 	addr netip.AddrPort
-	nowd *nowd // nil, if it is none
+	nowd *nowd // nil: another program
 }
 
-// services starts a nowd for each default format, each with another zone, at an address and a port of its own or, if
-// port is not 0, at that one.
+// services starts a nowd for each default form, with different zones. Each has an address of its own, and this port, or
+// if it is 0, a port of its own.
 func services(t *testing.T, network byte, port int) (all []service) {
 	t.Helper()
 	zones := []string{"UTC", "Asia/Kathmandu", "America/St_Johns"}
-	for i, word := range words[:len(words)-1] { // help is no default
+	for i, word := range words[:len(words)-1] { // NOWD_FORMAT cannot be help
 		p := port
 		if p == 0 {
 			p = freePort(t)
@@ -66,7 +66,7 @@ func TestTwoNowdsExchangeOneDatagramAtTheMost(t *testing.T) {
 	for what, second := range map[string][]service{"same port": services(t, 2, port), "different ports": services(t, 3, 0)} {
 		t.Run(what, func(t *testing.T) {
 			spoofer, sniffer := newSpoofer(t, here()), newSniffer(t, here())
-			// Each word, by each to each: how many datagrams there are after it.
+			// Each content, from each service to each other: count the datagrams that follow.
 			run := func(t *testing.T, _ *nowd, _ <-chan struct{}, y *tally) {
 				exchanged := 0
 				for _, content := range spoofs() {
@@ -87,7 +87,7 @@ func TestTwoNowdsExchangeOneDatagramAtTheMost(t *testing.T) {
 						for _, a := range first {
 							for _, b := range second {
 								all := between[[2]netip.AddrPort{a.addr, b.addr}]
-								n := len(all) - 1 // but for the spoofed one
+								n := len(all) - 1 // without the spoofed one
 								exchanged += n
 								if n > 1 {
 									t.Errorf("%s and %s exchange %d datagrams after one spoofed, %.30q: %v",
@@ -102,9 +102,9 @@ func TestTwoNowdsExchangeOneDatagramAtTheMost(t *testing.T) {
 				}
 				switch {
 				case what == "same port" && exchanged > 0:
-					t.Errorf("%d datagrams are exchanged between services at the same port, where no client is", exchanged)
+					t.Errorf("%d datagrams are exchanged between services at the same port, where there is no client", exchanged)
 				case what != "same port" && exchanged == 0:
-					t.Error("nobody answers at all, so nothing is shown")
+					t.Error("no service answers at all, so the test shows nothing")
 				}
 				y.remark("%s datagrams exchanged after the spoofed ones", grouped(exchanged))
 			}
@@ -113,9 +113,9 @@ func TestTwoNowdsExchangeOneDatagramAtTheMost(t *testing.T) {
 	}
 }
 
-// exchange returns what has gone on between each two of all, in their order. Each answers what it is sent first first;
-// so when all have answered a client that asks after the spoofed datagrams, these are dealt with, and when they have
-// answered it again, so is what they sent each other. What goes round for ever has gone round, then.
+// exchange returns the datagrams between each two of all services, in order. A service answers its datagrams in order. So when
+// all have answered a client that asks after the spoofed datagrams, they have handled these. When all have answered it again,
+// they have handled each other's answers too. By then a reply loop has gone round.
 func exchange(t *testing.T, s sniffer, all []service) map[[2]netip.AddrPort][]seen {
 	t.Helper()
 	for range 3 {
@@ -134,7 +134,7 @@ func exchange(t *testing.T, s sniffer, all []service) map[[2]netip.AddrPort][]se
 	return between
 }
 
-// ask waits for an answer.
+// ask asks the service, and waits for its answer.
 func (s service) ask(t *testing.T) {
 	t.Helper()
 	conn, err := net.Dial("udp", s.addr.String())
@@ -151,11 +151,11 @@ func (s service) ask(t *testing.T) {
 	}
 }
 
-// An echo service answers everything, so nowd's answer to a spoofed datagram comes back once. That is the end of it: of
-// nowd's own there is one at the most. If it is the echo that is asked first, it is the one that speaks twice.
+// An echo service answers everything, so nowd's answer to a spoofed datagram comes back, once. nowd does not answer it,
+// so nowd sends at most one datagram. If the spoofed datagram goes to the echo service, the echo service sends two.
 func TestNowdAnswersAnEchoServiceOnceAtTheMost(t *testing.T) {
 	needNamespace(t)
-	const host = "127.2.9.9" // what it is asked at it answers from, as it would not at all addresses
+	const host = "127.2.9.9" // one address, from which its answers then come
 	echo := service{name: "echo", addr: netip.AddrPortFrom(netip.MustParseAddr(host), uint16(startEcho(t, here(), host)))}
 	all := services(t, 4, 0)
 	spoofer, sniffer := newSpoofer(t, here()), newSniffer(t, here())
@@ -176,7 +176,7 @@ func TestNowdAnswersAnEchoServiceOnceAtTheMost(t *testing.T) {
 				between := exchange(t, sniffer, append(all, echo))
 				for _, nowd := range all {
 					pair := [2]netip.AddrPort{nowd.addr, echo.addr}
-					answers := -1 // the spoofed one is among those from whom it claims to be
+					answers := -1 // the spoofed datagram counts as one of nowd's
 					if !toEcho {
 						answers = 0
 					}
@@ -187,7 +187,7 @@ func TestNowdAnswersAnEchoServiceOnceAtTheMost(t *testing.T) {
 					}
 					given += answers
 					if answers > 1 {
-						t.Errorf("%s gives %d answers to an echo service after one spoofed datagram, %.30q: %v",
+						t.Errorf("%s sends %d answers to an echo service after one spoofed datagram, %.30q: %v",
 							nowd.name, answers, content, between[pair][:min(len(between[pair]), 6)])
 					}
 				}
@@ -197,17 +197,17 @@ func TestNowdAnswersAnEchoServiceOnceAtTheMost(t *testing.T) {
 			}
 		}
 		if given == 0 {
-			t.Error("nobody answers at all, so nothing is shown")
+			t.Error("no service answers at all, so the test shows nothing")
 		}
 		y.remark("%s answers to the spoofed datagrams", grouped(given))
 	}
 	withstand(t, all[0].nowd, 0, fault{name: "set nowd and an echo service talking", run: run, once: true})
 }
 
-// longestRun is how many answers in a row nowd gives to one address and port.
+// longestRun is the greatest number of answers in a row to one address and port.
 const longestRun = 2000
 
-// responder is a service that answers everything, even answers.
+// responder is a service that answers every datagram, answers included.
 type responder struct {
 	conn net.PacketConn
 	got  atomic.Int64 // datagrams
@@ -235,8 +235,8 @@ func startResponder(t *testing.T, host string, takes time.Duration, answer func(
 	return r
 }
 
-// Services at ports of clients that answer whatever they are sent, be it that they do not understand: nowd answers them
-// so often, and then the conversation is over.
+// Services at ephemeral ports that answer every datagram, for example with an error: after longestRun answers at most
+// nowd ends the reply loop.
 func TestOneSpoofedDatagramHasNowdAnswerAServiceSoOftenAndNoMore(t *testing.T) {
 	needNamespace(t)
 	line := func(text string) func([]byte) []byte { return func([]byte) []byte { return []byte(text) } }
@@ -254,14 +254,14 @@ func TestOneSpoofedDatagramHasNowdAnswerAServiceSoOftenAndNoMore(t *testing.T) {
 		{"slow text protocol", 500 * time.Microsecond, line("ERR unknown command\r\n")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel() // most of the time is spent on waiting for metrics
+			t.Parallel() // the test mostly waits for metrics
 			n := start(t, here())
 			r := startResponder(t, fmt.Sprintf("127.2.10.%d", 1+i), c.takes, c.answer)
 			from := netip.MustParseAddrPort(r.conn.LocalAddr().String())
 			spoofer := newSpoofer(t, here())
 			run := func(t *testing.T, n *nowd, _ <-chan struct{}, y *tally) {
 				const withheld = `nowd_drops_total{protocol="udp",reason="reply_loop"}`
-				const answers = `nowd_answers_total{form="datetime",protocol="udp"}` // for which no honest client asks
+				const answers = `nowd_answers_total{form="datetime",protocol="udp"}` // a form that no honest client requests
 				before, gotBefore := n.metrics(t), r.got.Load()
 				began := time.Now()
 				if err := spoofer.send(from, netip.MustParseAddrPort(n.addr()), []byte("hi")); err != nil {
@@ -274,7 +274,7 @@ func TestOneSpoofedDatagramHasNowdAnswerAServiceSoOftenAndNoMore(t *testing.T) {
 						t.Fatalf("%d answers to one datagram, want %d at most", got, longestRun)
 					}
 					if m = n.metrics(t); m[withheld] == before[withheld] {
-						return fmt.Errorf("they talk on, after %d answers", r.got.Load()-gotBefore)
+						return fmt.Errorf("the reply loop goes on, after %d answers", r.got.Load()-gotBefore)
 					}
 					return nil
 				})

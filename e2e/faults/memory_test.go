@@ -13,19 +13,19 @@ import (
 	"nowd/tcp"
 )
 
-// hostile is a client that takes a connection and does what costs nowd most.
+// hostile is a client whose connection costs nowd as much memory as possible.
 type hostile struct {
 	buffer int    // its receive buffer
-	send   []byte // what it sends, again and again
-	piece  int    // how much of it at a time
-	read   int    // how much it reads each time
-	half   bool   // it half-closes when it has sent all, and opens another connection
+	send   []byte // sent repeatedly
+	piece  int    // bytes sent at a time
+	read   int    // bytes read at a time
+	half   bool   // half-closes when all is sent, and opens another connection
 
-	withhold bool // it acknowledges no answer
+	withhold bool // acknowledges no answer
 }
 
-// onlyEmptySegments is a filter of a TCP socket that drops segments with data before TCP sees them, so that they are not
-// acknowledged. It compares the segment's length with that of its header.
+// onlyEmptySegments is a socket filter that drops segments with data before TCP receives them, so that TCP does not
+// acknowledge them. It compares the segment's length with its header's.
 var onlyEmptySegments = []unix.SockFilter{
 	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 12},
 	{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: 0xf0},
@@ -37,7 +37,7 @@ var onlyEmptySegments = []unix.SockFilter{
 	{Code: unix.BPF_RET | unix.BPF_K, K: 1 << 16},
 }
 
-// connect opens a connection, and waits for nothing.
+// connect starts to open a connection, without blocking.
 func (h hostile) connect(port int, e *expense) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -55,7 +55,7 @@ func (h hostile) connect(port int, e *expense) (fd int, err error) {
 	return fd, nil
 }
 
-// attack lets hostile clients have so many connections until stop is closed. Those that are closed are replaced.
+// attack keeps conns hostile connections open until stop is closed. It replaces those that nowd closes.
 func (h hostile) attack(port, conns int, stop <-chan struct{}, e *expense) {
 	fds := make([]int, conns)
 	sent := make([]int, conns)
@@ -91,7 +91,7 @@ func (h hostile) attack(port, conns int, stop <-chan struct{}, e *expense) {
 			gone := err != nil && err != unix.EAGAIN && err != unix.ENOTCONN
 			if h.half && sent[i] >= len(h.send) && len(kept) < maxKept {
 				_ = unix.Shutdown(fd, unix.SHUT_WR)
-				kept = append(kept, fd) // closed, it would reset the connection
+				kept = append(kept, fd) // closing it would reset the connection
 				fds[i] = -1
 				continue
 			}
@@ -108,9 +108,8 @@ func (h hostile) attack(port, conns int, stop <-chan struct{}, e *expense) {
 	}
 }
 
-// TestMemoryStaysBelowItsFigure: all connections are hostile, of one kind after the other. What nowd has in memory
-// beyond what it has while idle, and what the kernel holds for its connections, stays below what tcp.MaxMemory says,
-// and honest clients are answered.
+// TestMemoryStaysBelowItsFigure: all connections are hostile, of one kind after the other. nowd's memory above its idle
+// memory, with the kernel's for its connections, stays below tcp.MaxMemory, and honest clients get answers.
 func TestMemoryStaysBelowItsFigure(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
@@ -138,7 +137,7 @@ func TestMemoryStaysBelowItsFigure(t *testing.T) {
 			run := func(_ *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 				kind.attack(n.port, conns+conns/10, stop, &y.cost)
 			}
-			// An honest client's place is taken like any other's that asks.
+			// nowd may evict an honest client's connection like any other that asks.
 			least := map[string]float64{"tcp": 0.5, "new": 0.5}
 			withstand(t, n, lasting, fault{name: kind.name, run: run, least: least, memory: tcp.MaxMemory(conns, 1, 1) - tcp.BaseMemory})
 			m := n.metrics(t)

@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSilentNeighboursHoldUpNobody: datagrams whose source is an address on nowd's own link that nobody has. The kernel
-// keeps each answer until address resolution fails, and charges it to the socket that sent it.
+// TestSilentNeighboursHoldUpNobody: datagrams whose source is an unused address on nowd's own link. The kernel holds
+// each answer until address resolution fails, and charges it to the sending socket.
 func TestSilentNeighboursHoldUpNobody(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes 25 s")
+		t.Skip("takes 25 s")
 	}
 	for _, l := range neighbourLinks {
 		for _, loops := range []int{1, 2} {
@@ -33,11 +33,11 @@ func TestSilentNeighboursHoldUpNobody(t *testing.T) {
 	}
 }
 
-// TestSilentNeighboursHoldUpNobodyAtALowPort: nowd has given up the right to bind to its port, so that it cannot open
+// TestSilentNeighboursHoldUpNobodyAtALowPort: nowd has given up the right to bind to its port, so it cannot open
 // another socket there.
 func TestSilentNeighboursHoldUpNobodyAtALowPort(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes 12 s")
+		t.Skip("takes 12 s")
 	}
 	const port = 1019
 	for _, l := range neighbourLinks {
@@ -47,7 +47,7 @@ func TestSilentNeighboursHoldUpNobodyAtALowPort(t *testing.T) {
 			eventually(t, patience, func() error {
 				status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.pid()))
 				if err == nil && !strings.Contains(string(status), "CapPrm:\t0000000000000000\n") {
-					err = fmt.Errorf("it has capabilities:\n%s", status)
+					err = fmt.Errorf("nowd has capabilities:\n%s", status)
 				}
 				return err
 			})
@@ -55,13 +55,13 @@ func TestSilentNeighboursHoldUpNobodyAtALowPort(t *testing.T) {
 			replaced := n.metrics(t)["nowd_sender_replacements_total"]
 			t.Logf("replaced %v times", replaced)
 			if replaced == 0 {
-				t.Error("no send buffer was full")
+				t.Error("no send buffer was full, so the test shows nothing")
 			}
 		})
 	}
 }
 
-// neighbourLink is a link between nowd and its clients, on which nobody has the addresses from silent on.
+// neighbourLink is a link between nowd and its clients. Addresses from silent on are unused.
 type neighbourLink struct{ family, here, far, silent string }
 
 var neighbourLinks = []neighbourLink{
@@ -69,7 +69,7 @@ var neighbourLinks = []neighbourLink{
 	{"IPv6", "fd00:77::1/64", "fd00:77::2/64", "fd00:77::9"},
 }
 
-// up sets the link up, and returns its far end.
+// up sets the link up, and returns the namespace of its far end.
 func (l neighbourLink) up(t *testing.T) *namespace {
 	t.Helper()
 	far := newNamespace(t)
@@ -92,10 +92,11 @@ func addressArgs(address, name string) []string {
 	return args
 }
 
-// floodAndAsk sends 300 datagrams a second from addresses that nobody has, for some seconds. Honest clients ask all the
-// while, and nearly all of what they ask is answered.
+// floodAndAsk sends 300 datagrams a second from unused addresses, for some seconds. Honest clients ask meanwhile, and get
+// answers to nearly all requests.
 //
-// The kernel keeps no more for one neighbour than one send buffer holds. So it takes several to fill those of two loops.
+// The kernel holds at most one send buffer's worth for one neighbour. So it takes several neighbours to fill two loops'
+// buffers.
 func floodAndAsk(t *testing.T, n *nowd, far *namespace, l neighbourLink, target netip.AddrPort, loops int, name string) {
 	t.Helper()
 	const interval, leastTries = time.Second / 300, 100
@@ -105,7 +106,7 @@ func floodAndAsk(t *testing.T, n *nowd, far *namespace, l neighbourLink, target 
 	if target.Addr().Is6() {
 		spoof = newSpoofer6(t, far).send
 	}
-	// The link may have come up only now, and a neighbour that does not answer at once is asked again after a second.
+	// The link may have come up only now, and the kernel repeats address resolution after a second.
 	conn, err := far.dial("udp", target.String())
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +128,7 @@ func floodAndAsk(t *testing.T, n *nowd, far *namespace, l neighbourLink, target 
 		}
 		y.cost.datagrams.Add(int64(sent))
 		if sent < leastSent {
-			t.Errorf("%d spoofed datagrams fill no send buffer", sent)
+			t.Errorf("%d spoofed datagrams do not fill a send buffer", sent)
 		}
 	}
 	questions := []question{{Kind: "udp", Addr: target.String(), Askers: 8, Lossy: true}, {Kind: "tcp"}, {Kind: "new"}}
@@ -150,7 +151,7 @@ func ask(conn net.Conn) error {
 	return err
 }
 
-// spoofer6 sends datagrams over IPv6 from whatever address it likes: man 7 raw.
+// spoofer6 sends datagrams over IPv6 from any source address: raw(7).
 type spoofer6 struct{ fd int }
 
 func newSpoofer6(t *testing.T, at place) spoofer6 {

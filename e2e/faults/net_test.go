@@ -14,8 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is a network namespace, which a thread is in. It is gone when the test and all that it has started have
-// ended.
+// namespace is a network namespace, held by a thread. It ends with the test and the processes that the test has started.
 type namespace struct{ *thread }
 
 func newNamespace(t *testing.T) *namespace {
@@ -44,7 +43,7 @@ func ip(t *testing.T, at place, args ...string) {
 	}
 }
 
-// link joins two places with a pair of interfaces of these names, which are up.
+// link joins two places with a veth pair of these names, and sets both ends up.
 func link(t *testing.T, a place, nameA string, b *namespace, nameB string) {
 	t.Helper()
 	ip(t, a, "link", "add", nameA, "type", "veth", "peer", "name", nameB, "netns", strconv.Itoa(b.id))
@@ -53,7 +52,7 @@ func link(t *testing.T, a place, nameA string, b *namespace, nameB string) {
 	ip(t, b, "link", "set", nameB, "up")
 }
 
-// spoofer sends datagrams from whatever address it likes: man 7 raw.
+// spoofer sends datagrams from any source address: raw(7).
 type spoofer struct{ fd int }
 
 func newSpoofer(t *testing.T, at place) spoofer {
@@ -73,7 +72,7 @@ const (
 	udpHeader = 8
 )
 
-// send sends a datagram over IPv4. The kernel makes the header's checksum; that of UDP is left out, as RFC 768 allows.
+// send sends a datagram over IPv4. The kernel computes the header's checksum. There is none of UDP, which RFC 768 allows.
 func (s spoofer) send(from, to netip.AddrPort, data []byte) error {
 	b := make([]byte, ipHeader+udpHeader+len(data))
 	b[0] = 4<<4 | ipHeader/4
@@ -91,10 +90,10 @@ func (s spoofer) send(from, to netip.AddrPort, data []byte) error {
 	return unix.Sendto(s.fd, b, 0, &unix.SockaddrInet4{Addr: dst})
 }
 
-// sniffer sees the datagrams over IPv4 that arrive at a place: man 7 raw.
+// sniffer receives copies of all IPv4 datagrams that arrive at a place: raw(7).
 type sniffer struct{ fd int }
 
-// seen is a datagram that went by.
+// seen is a datagram that a sniffer received.
 type seen struct {
 	from, to netip.AddrPort
 	data     []byte
@@ -115,10 +114,10 @@ func newSniffer(t *testing.T, at place) sniffer {
 	return sniffer{fd}
 }
 
-// tooMany are more than go by unless they never end.
+// tooMany is a number of datagrams that only a reply loop reaches.
 const tooMany = 50_000
 
-// all returns what has gone by since the last time, or too much of it.
+// all returns the datagrams since the last call, up to tooMany.
 func (s sniffer) all(t *testing.T) (all []seen) {
 	t.Helper()
 	buf := make([]byte, 1<<16)

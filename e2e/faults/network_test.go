@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The faults of networks: nowd is at one end of a cable, and what is at the other end, or in it, does them. It is for
-// benchmarks of networks that these addresses are set aside: RFC 2544, appendix C.2.2.
+// The faults of networks: nowd is at one end of a cable. The other end, or the cable, causes the faults. The addresses are
+// reserved for benchmarks of networks: RFC 2544, appendix C.2.2.
 
 func TestVictimOfAFloodInItsNameIsSentNoMoreThanItsLimit(t *testing.T) {
 	needNamespace(t)
@@ -41,7 +41,7 @@ func TestVictimOfAFloodInItsNameIsSentNoMoreThanItsLimit(t *testing.T) {
 	}()
 	spoofer := newSpoofer(t, here())
 	from, to := netip.MustParseAddrPort(victim.LocalAddr().String()), netip.MustParseAddrPort(n.addr())
-	const answers = `nowd_answers_total{form="datetime",protocol="udp"}` // for which no honest client asks
+	const answers = `nowd_answers_total{form="datetime",protocol="udp"}` // a form that no honest client requests
 	run := func(t *testing.T, n *nowd, _ <-chan struct{}, y *tally) {
 		before, gotBefore := n.metrics(t), got.Load()
 		began := time.Now()
@@ -78,10 +78,10 @@ func TestVictimOfAFloodInItsNameIsSentNoMoreThanItsLimit(t *testing.T) {
 
 func TestSpoofedFloodLeavesHonestClientsAnAnswerInFourTries(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes 10 s")
+		t.Skip("takes 10 s")
 	}
 	f := spoofedFlood(t)
-	n := start(t, here(), "NOWD_RATE_BURST=100") // which is soon used up
+	n := start(t, here(), "NOWD_RATE_BURST=100") // soon used up
 	var rounds []*observation
 	for _, d := range [attackRounds]time.Duration{2 * brief, brief} {
 		o := examine(t, n, f.name, d, f)
@@ -94,22 +94,22 @@ func TestSpoofedFloodLeavesHonestClientsAnAnswerInFourTries(t *testing.T) {
 	attackTable.add(newAttackRow(t, f, rounds))
 }
 
-// spoofedFlood returns a fault: datagrams from 16 million addresses that are nobody's, and twice as many as the limit of
-// a source from the address of the honest clients.
+// spoofedFlood returns a fault: datagrams from 16 million spoofed addresses, and, from the address of the honest
+// clients, twice the limit of a source.
 func spoofedFlood(t *testing.T) fault {
 	t.Helper()
 	attacker := newNamespace(t)
 	link(t, here(), "nowd0", attacker, "far0")
 	ip(t, here(), "address", "add", "198.18.0.1/24", "dev", "nowd0")
 	ip(t, attacker, "address", "add", "198.18.0.2/24", "dev", "far0")
-	// What is answered has to go somewhere. There it is thrown away.
+	// A route for the answers, to a namespace that drops them.
 	ip(t, here(), "route", "add", "10.0.0.0/8", "via", "198.18.0.2")
 	ip(t, attacker, "route", "add", "blackhole", "10.0.0.0/8")
 	spoofer := newSpoofer(t, attacker)
 	honest := netip.MustParseAddr("198.18.0.2")
 	run := func(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 		target := netip.AddrPortFrom(netip.MustParseAddr("198.18.0.1"), uint16(n.port))
-		const rate = 2 * 2000 // of the datagrams in the honest clients' name
+		const rate = 2 * 2000 // of the datagrams with the honest clients' address
 		began, inTheirName := time.Now(), 0
 		var r [8]byte
 		each(1, stop, func(int) {
@@ -120,7 +120,7 @@ func spoofedFlood(t *testing.T) fault {
 					source = honest
 					inTheirName++
 				}
-				// From none of those that the kernel gives to clients: the honest ones are to get their own answers only.
+				// From no ephemeral port: the honest clients must receive only their own answers.
 				port := 1024 + binary.NativeEndian.Uint16(r[4:])%30_000
 				if spoofer.send(netip.AddrPortFrom(source, port), target, []byte("hi")) == nil {
 					y.done.Add(1)
@@ -136,12 +136,12 @@ func TestLossAndReorderingCostNoAnswerOwed(t *testing.T) {
 	f := lossyCable(t)
 	n := start(t, here())
 	if o := examine(t, n, f.name, 2*brief, f); o.tally.done.Load() == 0 {
-		t.Error("nothing was done")
+		t.Error("the fault did nothing")
 	}
 }
 
-// lossyCable returns a fault: clients at the other end of a cable that loses, doubles and reorders. What they ask over
-// TCP is owed. The honest clients are at this end.
+// lossyCable returns a fault: clients at the other end of a cable that loses, doubles and reorders packets. They are
+// owed their answers over TCP. The honest clients are at nowd's end.
 func lossyCable(t *testing.T) fault {
 	t.Helper()
 	far, middle := newNamespace(t), newNamespace(t)
@@ -151,7 +151,7 @@ func lossyCable(t *testing.T) fault {
 	ip(t, far, "address", "add", "198.19.0.2/24", "dev", "far1")
 	for at, name := range map[place]string{here(): "nowd1", far: "far1"} {
 		if err := sendWhole(at, name); err != nil {
-			lacking(t, "a cable's ends cannot be told to make checksums: "+err.Error())
+			lacking(t, "cannot make the cable's ends compute checksums: "+err.Error())
 		}
 	}
 	c := newCable(t, middle, "mid0", "mid1")
@@ -167,7 +167,7 @@ func lossyCable(t *testing.T) fault {
 			y.owed.Add(requests)
 			answered, err := converse(far, target, requests)
 			if y.lost.Add(int64(requests - answered)); err != nil {
-				t.Errorf("over a lossy cable: %d of %d answers, %v", answered, requests, err)
+				t.Errorf("over a lossy cable: %d of %d answers over TCP, %v", answered, requests, err)
 			}
 		})
 		datagrams.Wait()
@@ -179,7 +179,7 @@ func lossyCable(t *testing.T) fault {
 	return fault{name: "loss and reordering", run: run}
 }
 
-// converse asks so many times, by turns, and returns how often it was answered.
+// converse sends this many requests, each after the previous answer, and returns the number of answers.
 func converse(from *namespace, target string, requests int) (answered int, err error) {
 	before := time.Now()
 	conn, err := from.dial("tcp", target)
@@ -209,7 +209,7 @@ func converse(from *namespace, target string, requests int) (answered int, err e
 	return answered, nil
 }
 
-// askOverCable asks over UDP, where none is owed an answer; most get one.
+// askOverCable asks over UDP. No answer is owed, but most requests get one.
 func askOverCable(t *testing.T, from *namespace, target string, stop <-chan struct{}, tries, answers *atomic.Int64) {
 	conn, err := from.dial("udp", target)
 	if err != nil {
@@ -235,12 +235,12 @@ func askOverCable(t *testing.T, from *namespace, target string, stop <-chan stru
 	})
 }
 
-// dial connects from the namespace. Unlike do it waits for nobody else.
+// dial connects from the namespace. Unlike do it does not wait for other functions.
 func (ns *namespace) dial(network, addr string) (conn net.Conn, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// The thread is not given back: it ends with the goroutine.
+		// Never unlocked, so that the thread ends with the goroutine.
 		runtime.LockOSThread()
 		var fd int
 		if fd, err = unix.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", ns.id), unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
@@ -255,16 +255,15 @@ func (ns *namespace) dial(network, addr string) (conn net.Conn, err error) {
 	return conn, err
 }
 
-// cable passes frames on between two interfaces: man 7 packet. Of those of IPv4 it loses some, doubles some, and has
-// some overtaken.
+// cable forwards frames between two interfaces: packet(7). It loses, doubles and reorders some of those of IPv4.
 type cable struct {
 	ends      [2]int
 	stopping  atomic.Bool
 	passing   sync.WaitGroup
-	disturbed atomic.Int64 // frames
+	disturbed atomic.Int64 // number of frames lost, doubled or delayed
 }
 
-// Of a hundred frames so many are.
+// Out of a hundred frames.
 const (
 	lostOf100      = 4
 	doubledOf100   = 2
@@ -303,7 +302,7 @@ func openInterface(name string) (fd int, err error) {
 	if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(all)); err != nil {
 		return -1, err
 	}
-	// What we send is not to come back to us.
+	// Without the frames that the cable itself sends.
 	err = errors.Join(
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: i.Index}),
 		unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
@@ -317,7 +316,7 @@ func openInterface(name string) (fd int, err error) {
 
 func (c *cable) pass(from, to int) {
 	buf := make([]byte, 1<<16)
-	var held []byte // to be overtaken by the next one
+	var held []byte // a frame that the next one overtakes
 	send := func(frame []byte) { _, _ = unix.Write(to, frame) }
 	for !c.stopping.Load() {
 		n, err := unix.Read(from, buf)
@@ -340,7 +339,7 @@ func (c *cable) pass(from, to int) {
 			}
 			send(frame)
 		}
-		// Or after a few milliseconds, if there is none.
+		// Without a next frame, after a few milliseconds.
 		if held != nil {
 			send(held)
 			held = nil

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestProbesCostNoDescriptorOfClientsAndLittleMemory: 2,000 clients hold connections to the health endpoint, and as many
-// as are promised to other clients are there for them.
+// TestProbesCostNoDescriptorOfClientsAndLittleMemory: while 2,000 clients hold connections to the health endpoint,
+// other clients get all connections of NOWD_TCP_MAX_CONNS.
 func TestProbesCostNoDescriptorOfClientsAndLittleMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes more than 10 s")
@@ -26,7 +26,8 @@ func TestProbesCostNoDescriptorOfClientsAndLittleMemory(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			n := start(t, here(), fmt.Sprintf("NOWD_TCP_MAX_CONNS=%d", places))
 			run := func(t *testing.T, n *nowd, _ <-chan struct{}, y *tally) {
-				// One place is for the honest client that stays, one for the one that comes again and again.
+				// One connection is for the honest client that stays, one for the client that connects
+				// again each time.
 				const clients = places - 2
 				for range probes {
 					conn, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", n.health), patience)
@@ -76,7 +77,7 @@ func TestProbesCostNoDescriptorOfClientsAndLittleMemory(t *testing.T) {
 			const own, withKernels = 8 << 20, 16 << 20
 			for _, o := range withstand(t, n, 0, fault{name: kind.name, run: run, once: true, memory: withKernels}) {
 				if grown := o.peak - o.before.resident; grown > own {
-					t.Errorf("nowd has grown by %d KiB, want %d at the most", grown>>10, own>>10)
+					t.Errorf("nowd has grown by %d KiB, want at most %d", grown>>10, own>>10)
 				}
 			}
 		})

@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// What the kernel says of a process: man 5 proc.
+// The kernel's figures about a process: proc(5).
 
-// status returns a figure of a process's status, in bytes: VmRSS, or VmHWM, the most that it was.
+// status returns a figure of a process's status, in bytes: VmRSS, or VmHWM, its peak.
 func status(t *testing.T, pid int, field string) int {
 	t.Helper()
 	bytes, err := memory(pid, field)
@@ -25,7 +25,7 @@ func status(t *testing.T, pid int, field string) int {
 	return bytes
 }
 
-// memory is status for other goroutines than the test's.
+// memory is status for goroutines other than the test's.
 func memory(pid int, field string) (bytes int, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
@@ -40,7 +40,7 @@ func memory(pid int, field string) (bytes int, err error) {
 	return 0, fmt.Errorf("no %s in\n%s", field, b)
 }
 
-// forgetPeak makes VmHWM what VmRSS is.
+// forgetPeak resets VmHWM to VmRSS.
 func forgetPeak(t *testing.T, pid int) {
 	t.Helper()
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
@@ -57,12 +57,12 @@ func descriptors(t *testing.T, pid int) int {
 	return len(fds)
 }
 
-// cpuTime returns how long the threads of a process have run. Go's do not end.
+// cpuTime returns the CPU time of a process's threads. Go's threads do not end.
 func cpuTime(t *testing.T, pid int) (sum time.Duration) {
 	t.Helper()
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(threads) == 0 {
-		t.Fatalf("the kernel does not say how long threads have run (%v)", err)
+		t.Fatalf("the kernel does not report CPU times of threads (%v)", err)
 	}
 	for _, thread := range threads {
 		b, err := os.ReadFile(thread)
@@ -82,7 +82,7 @@ func cpuTime(t *testing.T, pid int) (sum time.Duration) {
 	return sum
 }
 
-// usage returns what share of a core a process uses within a time.
+// usage returns the share of a core that a process uses over this time.
 func usage(t *testing.T, pid int, within time.Duration) float64 {
 	t.Helper()
 	began, before := time.Now(), cpuTime(t, pid)

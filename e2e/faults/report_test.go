@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// table is what the tests print in the end. Its rows may be added from several goroutines.
+// table is a table that the tests print at the end. Several goroutines may add rows.
 type table[R any] struct {
 	sync.Mutex
 	rows []R
@@ -30,10 +30,10 @@ var (
 	attackTable table[attackRow]
 )
 
-// row is what became of a nowd and its clients under a fault.
+// row has the results of a fault for nowd and its clients.
 type row struct {
 	fault            string
-	held             float64 // answers a second to honest clients
+	held             float64 // answers per second to honest clients
 	owed, lost       int64
 	udp, tcp, p99New time.Duration
 	control          time.Duration
@@ -42,7 +42,7 @@ type row struct {
 	note             string
 }
 
-// remark adds to the note of the fault that was added last.
+// remark adds to the note of the last row.
 func remark(what string) {
 	faultTable.Lock()
 	defer faultTable.Unlock()
@@ -72,18 +72,18 @@ func printFaults(w io.Writer) {
 	}
 }
 
-// attackRow is what an attack costs the attacker, honest clients, and nowd.
+// attackRow is the cost of an attack to the attacker, to honest clients, and to nowd.
 type attackRow struct {
 	attack string
 	cost   string  // to the attacker
-	honest string  // what honest clients got of what they asked for
-	memory int     // bytes at the peak, beyond those before the attack: nowd's, and the kernel's for its sockets
+	honest string  // share of the honest clients' requests that were answered
+	memory int     // bytes at the peak above those before the attack: nowd's, and the kernel's for its sockets
 	cpu    float64 // share of a core
-	growth int     // bytes that nowd has after the second round, beyond those after the first
+	growth int     // bytes that nowd has after the second round above those after the first
 	test   string
 }
 
-// newAttackRow returns the row of an attack that was done in rounds.
+// newAttackRow returns the row of an attack from its rounds.
 func newAttackRow(t *testing.T, f fault, rounds []*observation) attackRow {
 	t.Helper()
 	r := attackRow{attack: f.name}
@@ -122,7 +122,7 @@ func newAttackRow(t *testing.T, f fault, rounds []*observation) attackRow {
 // attackColumns are the columns of the table of attacks.
 const attackColumns = "| attack | costs the attacker | honest clients: answered | memory at most, KiB | CPU, % of a core | growth, KiB | test |\n|---|---|---|--:|--:|--:|---|\n"
 
-// printAttacks prints the attacks as SECURITY.md has them.
+// printAttacks prints the attacks in the format of SECURITY.md.
 func printAttacks(w io.Writer) {
 	attackTable.Lock()
 	defer attackTable.Unlock()
@@ -136,7 +136,7 @@ func printAttacks(w io.Writer) {
 	}
 }
 
-// undocumented returns the attacks of the table that SECURITY.md does not have in its own, with their tests.
+// undocumented returns the attacks that are missing in SECURITY.md's table, with their tests.
 func undocumented(security string) (names []string) {
 	attackTable.Lock()
 	defer attackTable.Unlock()

@@ -23,16 +23,16 @@ import (
 	"nowd/e2e/faults/proxy"
 )
 
-// A session is one connection with some requests. What it is, and what becomes of it on the way, follows from its number
-// alone; so both its client and the proxy know it, and what it is owed.
+// A session is one connection with some requests. Its requests, and the proxy's plan for it, follow from its number
+// alone. So both its client and the proxy know them, and the answers that it is owed.
 //
-// Every request that has reached nowd whole is owed its answer, in order, and nothing else comes: in whatever pieces, and
-// however late it arrived, and even if nothing but the end comes after it. After a reset nothing is owed.
+// nowd owes an answer to every request that has reached it whole, in order, and sends nothing else. Neither pieces, nor
+// delays, nor a half-close right after the request change that. After a reset nothing is owed.
 type session struct {
 	number uint64
 	kind   sessionKind
 	asks   []string // the bytes of the requests
-	hangUp bool     // the client closes its side as soon as it has asked
+	hangUp bool     // the client half-closes after its last request
 	plan   proxy.Plan
 }
 
@@ -40,17 +40,18 @@ type sessionKind uint8
 
 const (
 	lines sessionKind = iota // pipelined, for NOWD_TCP_FRAMING=line
-	paced                    // each asked when the one before it is answered, likewise
-	web                      // one request in HTTP, likewise
+	paced                    // lines, each sent after the previous answer, for NOWD_TCP_FRAMING=line
+	web                      // one request over HTTP, for NOWD_TCP_FRAMING=line
 	burst                    // pipelined lines, for NOWD_TCP_FRAMING=burst, which the proxy does not cut
-	bare                     // words without a newline, each asked when the one before it is answered, likewise
+	bare                     // words without a newline, each sent after the previous answer, for NOWD_TCP_FRAMING=burst
 	numSessionKinds
 )
 
-// byLine says whether what has no newline is no request.
+// byLine reports whether a request needs a newline.
 func (k sessionKind) byLine() bool { return k <= web }
 
-// maxLine is how long a request may be. A longer one is answered as soon as that is known: once, as if it were anything.
+// maxLine is the greatest length of a request. nowd answers a longer one once, with the default form, as soon as it is
+// too long.
 const maxLine = 1024
 
 func newSession(seed, number uint64) session {
@@ -58,7 +59,7 @@ func newSession(seed, number uint64) session {
 	s := session{number: number, kind: sessionKind(r.IntN(int(numSessionKinds))), hangUp: r.IntN(2) == 0}
 	count := 1 + r.IntN(8)
 	if r.IntN(50) == 0 {
-		count = 500 // more than is answered at once
+		count = 500 // more than nowd answers in one run of its handler
 	}
 	switch s.kind {
 	case web:
@@ -109,10 +110,10 @@ func (s *session) length() (n int) {
 	return n
 }
 
-// owed returns the forms of the answers that are owed, and whether all of them are: after a reset none is, but what
-// comes before it is in order.
+// owed returns the forms of the answers in order, and whether they are owed. After a reset none is owed, but answers
+// that arrive before it must be the first of these.
 func (s *session) owed() (forms []string, all bool) {
-	left := s.length() // of what reaches nowd; no plan has both ends
+	left := s.length() // bytes that reach nowd; no plan has both a half-close and a reset
 	if end := max(s.plan.HalfClose, s.plan.Reset); end != proxy.Never {
 		left = end
 	}
@@ -124,8 +125,8 @@ func (s *session) owed() (forms []string, all bool) {
 			forms = append(forms, formOfHead(part))
 		case len(part) == len(a):
 			forms = append(forms, formOf(a))
-		// What is cut off by the end is a request as well, if lines are not all that is; and a line that is too long
-		// is answered before its end.
+		// In burst framing a partial request at the end is a request too. A line that is too long is answered before
+		// its end.
 		case part != "" && !s.kind.byLine() || len(part) > maxLine:
 			forms = append(forms, formOf(part))
 		}
@@ -134,12 +135,12 @@ func (s *session) owed() (forms []string, all bool) {
 		}
 	}
 	if len(forms) == 0 {
-		forms = []string{"datetime"} // it hangs up without a word
+		forms = []string{"datetime"} // a half-close without a request
 	}
 	return forms, s.plan.Reset == proxy.Never
 }
 
-// formOfHead returns the form of the answer to the head of a request in HTTP, or to what there is of it before the end.
+// formOfHead returns the form of the answer to the head of an HTTP request, which may be cut off.
 func formOfHead(part string) string {
 	switch {
 	case len(part) < len("GET "):
@@ -151,7 +152,7 @@ func formOfHead(part string) string {
 	return "200 " + word
 }
 
-// run returns how many answers were owed and how many of these did not come, and what is wrong otherwise.
+// run runs the session. It returns the numbers of answers owed and of those lost, and an error if something else is wrong.
 func (s *session) run(addr string) (owed, lost int, err error) {
 	forms, all := s.owed()
 	before := time.Now()
@@ -161,7 +162,7 @@ func (s *session) run(addr string) (owed, lost int, err error) {
 		if err != nil && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 			return 0, 0, err
 		}
-		// A reset may cut the last one.
+		// A reset may cut the last answer.
 		if i := bytes.LastIndexByte(got, '\n'); s.kind != web {
 			got = got[:i+1]
 		} else {
@@ -181,7 +182,7 @@ func (s *session) run(addr string) (owed, lost int, err error) {
 	return len(forms), len(forms) - answered, err
 }
 
-// ask asks all and returns all that comes back.
+// ask sends all requests, and returns all bytes that come back.
 func (s *session) ask(addr string) ([]byte, error) {
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
@@ -200,7 +201,7 @@ func (s *session) ask(addr string) ([]byte, error) {
 		_ = conn.(*net.TCPConn).CloseWrite()
 		return io.ReadAll(conn)
 	}
-	// What ends by itself is read to the end; otherwise the client ends it when it has what it is owed.
+	// If nowd closes, the client reads to the end. Otherwise the client closes when it has all answers owed.
 	forms, _ := s.owed()
 	in := bufio.NewReader(conn)
 	got, err := readLines(in, len(forms))
@@ -214,7 +215,7 @@ func (s *session) ask(addr string) ([]byte, error) {
 	return append(got, b...), err
 }
 
-// askByTurns asks each request when the one before it is answered.
+// askByTurns sends each request after the previous answer.
 func (s *session) askByTurns(conn net.Conn, first []byte) (got []byte, err error) {
 	in := bufio.NewReader(conn)
 	for _, a := range s.asks {
@@ -224,7 +225,7 @@ func (s *session) askByTurns(conn net.Conn, first []byte) (got []byte, err error
 		first = nil
 		b, err := readLines(in, 1)
 		got = append(got, b...)
-		if err == io.EOF { // the end came before the request
+		if err == io.EOF { // nowd closed before the request
 			return got, nil
 		}
 		if err != nil {
@@ -235,7 +236,7 @@ func (s *session) askByTurns(conn net.Conn, first []byte) (got []byte, err error
 	return append(got, b...), err
 }
 
-// finish ends the client's side and returns what comes then.
+// finish half-closes, and returns the bytes that still come.
 func finish(conn net.Conn, in io.Reader) ([]byte, error) {
 	_ = conn.(*net.TCPConn).CloseWrite()
 	return io.ReadAll(in)
@@ -252,7 +253,7 @@ func readLines(in *bufio.Reader, n int) (got []byte, err error) {
 	return got, nil
 }
 
-// check returns how many of the answers are there that are wanted, and what is wrong with them, or with what follows.
+// check returns the number of expected answers, and an error if one is wrong, or if something follows them.
 func check(forms []string, got []byte, before, after time.Time) (answered int, err error) {
 	for _, form := range forms {
 		var answer string
@@ -273,7 +274,7 @@ func check(forms []string, got []byte, before, after time.Time) (answered int, e
 		} else {
 			line, rest, ok := bytes.Cut(got, []byte{'\n'})
 			if !ok {
-				return answered, fmt.Errorf("after %d answers of %d comes %q", answered, len(forms), line)
+				return answered, fmt.Errorf("after %d of %d answers comes %q", answered, len(forms), line)
 			}
 			answer, got = string(line), rest
 		}
@@ -288,7 +289,7 @@ func check(forms []string, got []byte, before, after time.Time) (answered int, e
 	return answered, nil
 }
 
-// sessions returns how many there are to be.
+// sessions returns the number of sessions to run.
 func sessions(t *testing.T) int64 {
 	t.Helper()
 	value := os.Getenv("NOWD_SESSIONS")
@@ -297,7 +298,7 @@ func sessions(t *testing.T) int64 {
 	}
 	n, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || n < 1 {
-		t.Fatalf("NOWD_SESSIONS=%s is no number of sessions", value)
+		t.Fatalf("NOWD_SESSIONS=%s: want a number", value)
 	}
 	return n
 }
@@ -322,14 +323,14 @@ func TestNoAnswerOwedIsLostInSessionsUnderFaults(t *testing.T) {
 	}
 }
 
-// runSessions runs so many sessions through a proxy, or until stop is closed.
+// runSessions runs count sessions through a proxy, or fewer if stop is closed.
 func runSessions(t *testing.T, byLine, byBurst *nowd, seed uint64, count int64, stop <-chan struct{}, y *tally) {
 	upstream := func(number uint64) string {
 		n := byLine
 		if s := newSession(seed, number); !s.kind.byLine() {
 			n = byBurst
 		}
-		return fmt.Sprintf("127.1.0.%d:%d", 1+number%200, n.port) // one address has not ports enough
+		return fmt.Sprintf("127.1.0.%d:%d", 1+number%200, n.port) // one address has too few ports
 	}
 	p, err := proxy.Listen(":0", upstream, func(number uint64) proxy.Plan { return newSession(seed, number).plan })
 	if err != nil {
@@ -338,7 +339,7 @@ func runSessions(t *testing.T, byLine, byBurst *nowd, seed uint64, count int64, 
 	}
 	defer p.Close()
 	port := p.Addr().(*net.TCPAddr).Port
-	// So many sessions are enough to show that something is wrong; they may each have waited for long.
+	// So many failures show the fault. Stop here, because each may have waited for long.
 	const enough = 20
 	const together = 200
 	var next, failed atomic.Int64
@@ -352,7 +353,7 @@ func runSessions(t *testing.T, byLine, byBurst *nowd, seed uint64, count int64, 
 				y.lost.Add(int64(lost))
 				y.done.Add(1)
 				if err != nil && failed.Add(1) <= enough/2 {
-					t.Errorf("session %d (kind %d, %d requests, %+v): %d of %d answers lost: %v",
+					t.Errorf("session %d (kind %d, %d requests, %+v): %d of %d answers are lost: %v",
 						number, s.kind, len(s.asks), s.plan, lost, owed, err)
 				}
 			}

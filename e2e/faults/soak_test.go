@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// soakTime returns how long all faults go on at once.
+// soakTime returns the time for which all faults run at once.
 func soakTime(t *testing.T) time.Duration {
 	t.Helper()
 	value := os.Getenv("NOWD_SOAK")
@@ -21,17 +21,17 @@ func soakTime(t *testing.T) time.Duration {
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil || d <= 0 {
-		t.Fatalf("NOWD_SOAK=%s is no time", value)
+		t.Fatalf("NOWD_SOAK=%s: want a duration", value)
 	}
 	return d
 }
 
-// All faults at once, but the want of descriptors, in which there would be no connections to do the others to. What they
-// ask for together is more than a machine has, so it is not how soon that is judged, but that nothing is lost, and that
-// nowd is the same afterwards as before.
+// All faults at once, except the lack of descriptors, which would leave no connections for the others. Together they
+// overload the machine. So the test does not judge delays, but that nothing is lost, and that nowd is the same after as
+// before.
 func TestSoakLeavesNothingBehind(t *testing.T) {
 	if testing.Short() {
-		t.Skip("it takes more than 20 s")
+		t.Skip("takes more than 20 s")
 	}
 	d := soakTime(t)
 	all := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return f.name == "UDP flood, no limit" || f.name == "none" })
@@ -50,17 +50,17 @@ func TestSoakLeavesNothingBehind(t *testing.T) {
 	pid := n.pid()
 	examine(t, n, fmt.Sprintf("all at once for %v", d), d, all...)
 	if !n.running() || n.pid() != pid {
-		t.Error("nowd is another process")
+		t.Error("nowd has restarted")
 	}
 	eventually(t, patience, func() error {
 		if used := usage(t, pid, time.Second); used > maxIdle {
-			return fmt.Errorf("at rest it uses %.1f %% of a core", 100*used)
+			return fmt.Errorf("idle, nowd uses %.1f %% of a core", 100*used)
 		}
 		return nil
 	})
 }
 
-// inTurns has a fault go on and off, each for up to a second: changes are what soaks are for.
+// inTurns switches a fault on and off, each for up to a second, because a soak should have changes.
 func inTurns(run func(*testing.T, *nowd, <-chan struct{}, *tally)) func(*testing.T, *nowd, <-chan struct{}, *tally) {
 	return func(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {
 		each(1, stop, func(int) {

@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// watch looks again and again at the memory that a nowd has.
+// watch reads nowd's memory repeatedly.
 type watch struct {
-	ss      string   // where ss(8) is
-	sockets []string // an expression of ss's for nowd's
+	ss      string   // path of ss(8)
+	sockets []string // expression for ss(8) that selects nowd's sockets
 	most    int
 	err     error
-	end     func() // it may be called again
+	end     func() // more calls do nothing
 }
 
-// startWatch starts one. What is resident beyond idle counts, and what the kernel holds for the sockets that are asked,
-// and for health's.
+// startWatch starts a watch. It counts nowd's resident memory above idle, and the kernel's memory for nowd's sockets at the
+// addresses of the questions and of health.
 func startWatch(t *testing.T, n *nowd, idle int, questions []question) *watch {
 	t.Helper()
 	w := &watch{sockets: []string{"sport", "=", fmt.Sprintf(":%d", n.health)}, end: func() {}}
@@ -58,21 +58,20 @@ func startWatch(t *testing.T, n *nowd, idle int, questions []question) *watch {
 	return w
 }
 
-// stop ends it and returns the most that it has seen.
+// stop ends the watch, and returns the greatest amount.
 func (w *watch) stop(t *testing.T) int {
 	t.Helper()
 	w.end()
 	if w.err != nil {
-		lacking(t, "the kernel does not say what sockets hold: "+w.err.Error())
+		lacking(t, "the kernel does not report the memory of sockets: "+w.err.Error())
 	}
 	return w.most
 }
 
-// kernelConn is what the kernel's structures for a connection take besides its queues.
+// kernelConn is the memory of the kernel's structures for a connection, without its queues.
 const kernelConn = 2 << 10
 
-// kernelMemory returns the memory that the kernel holds for the sockets: their queues as ss(8) shows them, and their
-// structures.
+// kernelMemory returns the kernel's memory for the sockets: their queues, as ss(8) shows them, and their structures.
 func (w *watch) kernelMemory() (bytes int, err error) {
 	out, err := exec.Command(w.ss, append([]string{"-tunamOH"}, w.sockets...)...).Output()
 	if err != nil {
@@ -84,9 +83,9 @@ func (w *watch) kernelMemory() (bytes int, err error) {
 			continue
 		}
 		info, _, _ = strings.Cut(info, ")")
-		sent := "w" // of a connection: what is queued to be sent, or to be acknowledged
+		sent := "w" // of a connection: unsent and unacknowledged data
 		if strings.HasPrefix(line, "udp") {
-			sent = "t" // of datagrams: what has not left the host yet
+			sent = "t" // of a UDP socket: datagrams that have not left the host
 		} else {
 			bytes += kernelConn
 		}

@@ -1,8 +1,7 @@
-// Package image_test builds the container image as a release does and runs it as a strict pod would: as the image's
-// own user, on a read-only root, without capabilities. Nothing is pulled: the builder is this machine's Go over busybox.
+// Package image_test builds the container image as a release does, and runs it as a strict pod would: as the image's own
+// user, on a read-only root, without capabilities. It pulls no image: the builder is this machine's Go over busybox.
 //
-// It takes a minute, root, and programs that a developer may not have, so it runs only where NOWD_IMAGE_TEST=1 or
-// CI=true asks for it.
+// It takes a minute, root, and programs that a developer may not have. So it runs only with NOWD_IMAGE_TEST=1 or CI=true.
 package image_test
 
 import (
@@ -28,12 +27,12 @@ const (
 	testVersion  = "1.2.3-test"
 	testRevision = "0123456789abcdef0123456789abcdef01234567"
 
-	// An answer is asked for until it comes: a container takes its time to start.
+	// The tests ask until an answer comes, because a container starts slowly.
 	startTimeout = 15 * time.Second
 )
 
 func TestMain(m *testing.M) {
-	// The client's half: this program again, inside the network namespace of the containers.
+	// The role of a client: this program, in the network namespace of the containers.
 	if len(os.Args) == 5 && os.Args[1] == "ask" {
 		answer, err := ask(os.Args[2], os.Args[3], os.Args[4])
 		if err != nil {
@@ -147,7 +146,7 @@ func TestAnswersOverUDPAndTCPWithoutPrivileges(t *testing.T) {
 		c.checkTime(t, network, time.UTC)
 	}
 
-	// Not what was asked of podman but what the kernel says of the process.
+	// The kernel's view of the process, not the options of podman.
 	status, err := os.ReadFile("/proc/" + c.pid(t) + "/status")
 	if err != nil {
 		t.Fatal(err)
@@ -174,16 +173,16 @@ func TestAnswersOverUDPAndTCPWithoutPrivileges(t *testing.T) {
 func TestZoneDataIsInside(t *testing.T) {
 	b := setUp(t)
 	c := b.start(t, "--env", "TZ=Asia/Tokyo")
-	c.checkTime(t, "udp", time.FixedZone("Asia/Tokyo", 9*60*60)) // no summer time there
+	c.checkTime(t, "udp", time.FixedZone("Asia/Tokyo", 9*60*60)) // Tokyo has no summer time
 }
 
 func TestHealthcheckTellsHealthyFromNot(t *testing.T) {
 	b := setUp(t)
 	c := b.start(t)
-	c.checkTime(t, "udp", time.UTC) // it has started
+	c.checkTime(t, "udp", time.UTC) // wait until it has started
 	b.podman(t, "healthcheck", "run", c.name)
 
-	// A network of its own, where nothing listens.
+	// In a network of its own, without a nowd.
 	cmd := b.podmanCommand(b.runArgs("--rm", "--network", "none", b.tag, "healthcheck")...)
 	if out, err := cmd.CombinedOutput(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1 {
 		t.Errorf("healthcheck without a service: %v, want exit status 1\n%s", err, out)
@@ -193,7 +192,7 @@ func TestHealthcheckTellsHealthyFromNot(t *testing.T) {
 func TestSIGTERMEndsItAtOnceWithStatus0(t *testing.T) {
 	b := setUp(t)
 	c := b.start(t)
-	c.checkTime(t, "udp", time.UTC) // it has started
+	c.checkTime(t, "udp", time.UTC) // wait until it has started
 	const patience = 20 * time.Second
 	start := time.Now()
 	b.podman(t, "stop", "--time", fmt.Sprint(patience.Seconds()), c.name)
@@ -206,7 +205,7 @@ func TestSIGTERMEndsItAtOnceWithStatus0(t *testing.T) {
 	}
 }
 
-// ask sends a request, again and again until an answer comes, and returns the first of the answer.
+// ask repeats a request until an answer comes, and returns the first read of the answer.
 func ask(network, address, request string) (answer []byte, err error) {
 	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		answer, err = askOnce(network, address, request)
@@ -235,8 +234,8 @@ func askOnce(network, address, request string) ([]byte, error) {
 // machines are the ELF names of the architectures that this test may run on.
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
 
-// A bench is what all tests share: the image, a storage of its own for containers, and a network of its own, so that
-// the image's default ports are free.
+// bench is what all tests share: the image, a storage of their own for containers, and a network of their own, in which the
+// image's default ports are free.
 type bench struct {
 	storage []string // options of both buildah and podman
 	netns   string   // the name of the network namespace
@@ -250,7 +249,7 @@ var (
 	benchOnce   sync.Once
 )
 
-// setUp makes the bench for the first test and returns it, or skips the test.
+// setUp makes the bench at the first call, and returns it. It skips the test if the bench cannot be made.
 func setUp(t *testing.T) *bench {
 	t.Helper()
 	ci := os.Getenv("CI") == "true"
@@ -268,12 +267,12 @@ func setUp(t *testing.T) *bench {
 	}
 	benchOnce.Do(func() { sharedBench.open(t) })
 	if !sharedBench.ready {
-		t.Fatal("the image could not be built: see the first test")
+		t.Fatal("the image could not be built: see the first failed test")
 	}
 	return &sharedBench
 }
 
-// missing says what this machine lacks, if anything.
+// missing returns what this machine lacks, or an empty string.
 func missing() string {
 	if runtime.GOOS != "linux" {
 		return "containers need Linux"
@@ -301,7 +300,7 @@ func (b *bench) open(t *testing.T) {
 		"--runroot", filepath.Join(containers, "run"),
 		"--storage-driver", "overlay",
 	}
-	// Two runs at a time must not share a name.
+	// Two runs at the same time must not share a name.
 	id := fmt.Sprintf("nowd-test-%d", os.Getpid())
 	b.tag = "localhost/nowd:" + id
 
@@ -322,17 +321,17 @@ func (b *bench) close() {
 	}
 }
 
-// goSettings are those that a build needs to fetch modules as this machine does.
+// goSettings are the Go settings by which a build fetches modules as this machine does.
 var goSettings = []string{"GOPROXY", "GONOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GOINSECURE", "GOFLAGS"}
 
-// buildBuilder makes what the Dockerfile calls golang:1.26: a shell. Go itself is lent to it by build.
+// buildBuilder builds a stand-in for golang:1.26, the Dockerfile's builder: a shell. build mounts Go into it.
 func (b *bench) buildBuilder(t *testing.T) {
 	t.Helper()
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Settings stay in this test's storage; the image that is tested has nothing of its builder.
+	// The settings stay in the builder, in this test's storage. The image under test contains nothing of it.
 	var settings []string
 	for _, name := range goSettings {
 		if value := goEnv(t, name); value != "" {
@@ -350,7 +349,7 @@ ENV GOPATH=/go GOCACHE=/root/.cache/go-build GOTOOLCHAIN=local PATH=/usr/local/g
 `), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	// In layers, so that the same settings give the same image, and nothing piles up.
+	// With layers the same settings give the same image, and images do not accumulate.
 	args := []string{"build", "--quiet", "--layers", "--isolation", "chroot", "--tag", "docker.io/library/golang:1.26"}
 	b.buildah(t, slices.Concat(args, settings, []string{context})...)
 }
@@ -363,16 +362,16 @@ func (b *bench) build(t *testing.T, tag, platform string) {
 	}
 	start := time.Now()
 	b.buildah(t, "build",
-		// A chroot on the host's network needs nothing of the machine's cgroups or bridges.
+		// A chroot on the host's network needs neither cgroups nor bridges.
 		"--isolation", "chroot", "--network", "host", "--pull-never",
 		// The OCI format has no healthcheck.
 		"--format", "docker",
 		"--platform", platform,
-		// Which buildah 1.28 does not know of itself before the first stage, and takes to be the target's.
+		// buildah 1.28 does not set it before the first stage, and then takes the target's.
 		"--build-arg", "BUILDPLATFORM=linux/"+runtime.GOARCH,
 		"--build-arg", "VERSION="+testVersion,
 		"--build-arg", "REVISION="+testRevision,
-		// Lent, not copied: a warm build takes seconds.
+		// Mounted, not copied: with warm caches a build takes seconds.
 		"--volume", goEnv(t, "GOROOT")+":/usr/local/go:ro",
 		"--volume", goEnv(t, "GOMODCACHE")+":/go/pkg/mod",
 		"--volume", goEnv(t, "GOCACHE")+":/root/.cache/go-build",
@@ -382,7 +381,7 @@ func (b *bench) build(t *testing.T, tag, platform string) {
 	t.Logf("built for %s in %v", platform, time.Since(start).Round(time.Millisecond))
 }
 
-// checkFiles tells that the image has one file, a static binary for the machine.
+// checkFiles checks that the image has one file, a static binary for the machine.
 func (b *bench) checkFiles(t *testing.T, tag string, machine elf.Machine) {
 	t.Helper()
 	root := strings.TrimSpace(string(b.podman(t, "image", "mount", tag)))
@@ -407,7 +406,7 @@ func (b *bench) checkFiles(t *testing.T, tag string, machine elf.Machine) {
 	}
 	for _, segment := range binary.Progs {
 		if segment.Type == elf.PT_INTERP {
-			t.Error("binary is not static: it asks for a dynamic loader")
+			t.Error("binary is not static: it needs a dynamic loader")
 		}
 	}
 	if binary.Section(".debug_info") != nil || binary.Section(".symtab") != nil {
@@ -415,7 +414,7 @@ func (b *bench) checkFiles(t *testing.T, tag string, machine elf.Machine) {
 	}
 }
 
-// A container is a running one.
+// container is a running container.
 type container struct {
 	bench *bench
 	name  string
@@ -436,11 +435,11 @@ func (b *bench) start(t *testing.T, options ...string) *container {
 	return c
 }
 
-// runArgs are podman's for a container such as a pod with the "restricted" profile has it. The user is the image's.
+// runArgs returns podman's arguments for a container as in a pod of the level "restricted". The user is the image's.
 func (b *bench) runArgs(args ...string) []string {
 	run := []string{"run", "--pull", "never", "--log-driver", "k8s-file",
 		"--read-only", "--read-only-tmpfs=false", "--cap-drop", "all", "--security-opt", "no-new-privileges",
-		// What podman would set by itself may be more than root in a virtual machine is allowed.
+		// Podman's own default may be more than root is allowed in a virtual machine.
 		"--ulimit", "nofile=1024", "--ulimit", "nproc=1024"}
 	if !slices.Contains(args, "--network") {
 		run = append(run, "--network", "ns:/run/netns/"+b.netns)
@@ -448,7 +447,7 @@ func (b *bench) runArgs(args ...string) []string {
 	return append(run, args...)
 }
 
-// checkTime asks for the time, in the default form, and compares it with this machine's.
+// checkTime asks for the default form, and compares its time with this machine's.
 func (c *container) checkTime(t *testing.T, network string, zone *time.Location) {
 	t.Helper()
 	before := time.Now().Truncate(time.Microsecond)
@@ -467,7 +466,7 @@ func (c *container) checkTime(t *testing.T, network string, zone *time.Location)
 	}
 }
 
-// pid is the process's, as the machine sees it.
+// pid returns the process's id on this machine.
 func (c *container) pid(t *testing.T) string {
 	t.Helper()
 	return strings.TrimSpace(string(c.bench.podman(t, "container", "inspect", "--format", "{{.State.Pid}}", c.name)))
@@ -484,10 +483,10 @@ func (b *bench) podman(t *testing.T, args ...string) []byte {
 }
 
 func (b *bench) podmanCommand(args ...string) *exec.Cmd {
-	// crun refuses machines that have cgroups of both versions; and neither systemd nor its journal need to be there.
+	// crun refuses machines with cgroups of both versions. Neither systemd nor its journal is needed.
 	engine := []string{"--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "file"}
 	cmd := exec.Command("podman", slices.Concat(b.storage, engine, args)...)
-	// Healthchecks run when this test says so, not by systemd's timer.
+	// The test runs the health checks itself, not systemd's timer.
 	cmd.Env = append(os.Environ(), "DISABLE_HC_SYSTEMD=true")
 	return cmd
 }
@@ -497,7 +496,7 @@ func goEnv(t *testing.T, name string) string {
 	return strings.TrimSpace(string(run(t, exec.Command("go", "env", name))))
 }
 
-// run returns what a command writes to its standard output, and fails the test with all it writes when it fails.
+// run returns a command's standard output. If the command fails, the test fails with all its output.
 func run(t *testing.T, cmd *exec.Cmd) []byte {
 	t.Helper()
 	var stdout, stderr bytes.Buffer

@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// grace is how long clients believe a sidecar that does not write: for longer than 5 s, and the times of a container's
-// end are in whole seconds.
+// grace is the time for which clients may trust a sidecar that does not write: 5 s, and slack for the times of
+// containers, which are in whole seconds.
 const grace = 7 * time.Second
 
-// TestApplicationKnowsTheTimeWhileItsSidecarIsAway has the example's programs contend for a lease, by the clock that the
-// sidecar shares with them. It is killed, again and again, until the kubelet leaves it away for longer than its clients
-// believe it. They go on all the while.
+// TestApplicationKnowsTheTimeWhileItsSidecarIsAway has the example's programs contend for a lease by the clock that the
+// sidecar shares with them. The test kills the sidecar until the kubelet waits for longer than grace before it restarts
+// it. The programs must work all the time.
 func TestApplicationKnowsTheTimeWhileItsSidecarIsAway(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "clockbound")
@@ -33,18 +33,18 @@ func TestApplicationKnowsTheTimeWhileItsSidecarIsAway(t *testing.T) {
 
 	i := slices.IndexFunc(p.Status.InitContainerStatuses, func(s container) bool { return s.Name == "nowd-wait" })
 	if i < 0 {
-		t.Fatalf("nobody waits for a good clock: %+v", p.Status.InitContainerStatuses)
+		t.Fatalf("the pod has no container nowd-wait: %+v", p.Status.InitContainerStatuses)
 	}
 	if end := p.Status.InitContainerStatuses[i].State.Terminated; end == nil || end.ExitCode != 0 {
 		t.Errorf("nowd wait ended as %+v, want with status 0", end)
 	}
-	// The application started with a good clock, then.
+	// So the application has started with a good clock.
 	c.await(t, "lease", func() error { return hasEntry(c.entries(t), time.Time{}, "synchronized") })
 
 	var gone, back time.Time
 	for kills := 0; back.Sub(gone) <= grace; kills++ {
 		if kills == 5 {
-			t.Fatalf("%d times the kubelet started it again within %v", kills, grace)
+			t.Fatalf("the kubelet restarted it %d times within %v", kills, grace)
 		}
 		sidecar := c.killSidecar(t, host, fmt.Sprint("kill-", kills))
 		gone, back = sidecar.LastState.Terminated.FinishedAt, sidecar.State.Running.StartedAt
@@ -59,14 +59,14 @@ func TestApplicationKnowsTheTimeWhileItsSidecarIsAway(t *testing.T) {
 	}
 	for _, e := range entries {
 		if e.status != "synchronized" && e.status != "free running" || e.bound <= 0 {
-			t.Errorf("an entry with a clock that nobody bounds: %v", e)
+			t.Errorf("an entry without an error bound: %v", e)
 		}
 		if e.at.After(gone.Add(grace)) && e.at.Before(back) && e.status != "free running" {
 			t.Errorf("%v after the sidecar's end: %v", e.at.Sub(gone), e)
 		}
 	}
 	if after := c.pod(t, exampleSelector); after.Metadata.UID != p.Metadata.UID {
-		t.Error("the pod is another")
+		t.Error("the pod has been replaced")
 	} else {
 		for _, s := range after.Status.ContainerStatuses {
 			if s.RestartCount != 0 {
@@ -78,7 +78,7 @@ func TestApplicationKnowsTheTimeWhileItsSidecarIsAway(t *testing.T) {
 	c.checkNothingLeft(t)
 }
 
-// leaseImage returns the image of the example's program, which the cluster's nodes have.
+// leaseImage returns the name of the image of the example's program, which the nodes have.
 func leaseImage(t *testing.T) string {
 	t.Helper()
 	image := os.Getenv("NOWD_E2E_LEASE_IMAGE")
@@ -91,8 +91,8 @@ func leaseImage(t *testing.T) string {
 	return image
 }
 
-// upstream starts an NTP server, which takes the node's clock for the true time: what the node's kernel says of it is
-// unknown to the tests. It returns its address.
+// upstream starts an NTP server that serves the node's clock as the true time, because the kernel of a test's node may know no
+// error bound. It returns the server's address.
 func (c *cluster) upstream(t *testing.T, namespace string) string {
 	t.Helper()
 	spec, container := hand()
@@ -107,8 +107,8 @@ func (c *cluster) upstream(t *testing.T, namespace string) string {
 	return ip + ":10123"
 }
 
-// killSidecar kills the example's sidecar, by a pod of that name which may see the processes of the node, and returns it
-// when it is back.
+// killSidecar kills the example's sidecar from a pod of this name, which sees the node's processes. It returns the
+// sidecar's status after its restart.
 func (c *cluster) killSidecar(t *testing.T, namespace, name string) (sidecar container) {
 	t.Helper()
 	before := c.pod(t, exampleSelector)
@@ -121,14 +121,14 @@ func (c *cluster) killSidecar(t *testing.T, namespace, name string) (sidecar con
 	c.await(t, "restart", func() error {
 		sidecar = c.pod(t, exampleSelector).Status.InitContainerStatuses[0]
 		if sidecar.RestartCount == before.Status.InitContainerStatuses[0].RestartCount || sidecar.State.Running == nil || sidecar.LastState.Terminated == nil {
-			return fmt.Errorf("it is not back: %+v", sidecar)
+			return fmt.Errorf("the sidecar has not restarted: %+v", sidecar)
 		}
 		return nil
 	})
 	return sidecar
 }
 
-// entry is what a program of the example says of one that it wrote.
+// entry is the output of a program of the example about one entry of its log.
 type entry struct {
 	at     time.Time
 	status string
@@ -139,7 +139,7 @@ func (e entry) String() string { return fmt.Sprintf("at %v, %s, ±%v", e.at, e.s
 
 var anEntry = regexp.MustCompile(`(?m)^\w+ writes at (\S+); the clock is ([a-z ]+), ±(\S+)$`)
 
-// entries returns those of both programs. Neither may ever have been without a clock.
+// entries returns the entries of both programs. Neither program may ever have been without a clock.
 func (c *cluster) entries(t *testing.T) (all []entry) {
 	t.Helper()
 	for _, program := range []string{"first", "second"} {
@@ -162,7 +162,7 @@ func (c *cluster) entries(t *testing.T) (all []entry) {
 	return all
 }
 
-// hasEntry has no error to report if there is an entry of that status, from after a time.
+// hasEntry returns an error unless there is an entry after this time with this status.
 func hasEntry(entries []entry, after time.Time, status string) error {
 	if slices.ContainsFunc(entries, func(e entry) bool { return e.at.After(after) && e.status == status }) {
 		return nil

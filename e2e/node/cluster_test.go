@@ -1,16 +1,16 @@
 //go:build linux
 
-// Package node_test installs the charts in a real cluster, and looks at what the kubelet makes of them.
+// Package node_test installs the charts in a real cluster, and checks their pods and Services.
 //
-// It needs a cluster whose nodes have the images, and these variables say which:
+// It needs a cluster whose nodes have the images. These variables name them:
 //
-//	NOWD_E2E_KUBECONFIG    the file by which kubectl and helm find the cluster
-//	NOWD_E2E_IMAGE         the image's name and tag, such as localhost/nowd:0.1.0
-//	NOWD_E2E_LEASE_IMAGE   those of the image of helm/example/lease; without it the tests that need it are skipped
-//	NOWD_E2E_FAKE_IMAGE    that of an image whose nowd was built with the tag fakeclock, for the tests with wrong clocks
+//	NOWD_E2E_KUBECONFIG    the kubeconfig of the cluster; without it all tests are skipped
+//	NOWD_E2E_IMAGE         name and tag of nowd's image, such as localhost/nowd:0.1.0
+//	NOWD_E2E_LEASE_IMAGE   name and tag of the image of helm/example/lease; without it the tests that need it are skipped
+//	NOWD_E2E_FAKE_IMAGE    name and tag of an image whose nowd is built with the tag fakeclock; without it the test with wrong
+//	                       clocks is skipped
 //
-// Without the first all tests are skipped. They need kubectl, helm and a C compiler besides, make namespaces of their own,
-// and remove them.
+// The tests also need kubectl, helm and a C compiler. They make namespaces of their own, and remove them.
 package node_test
 
 import (
@@ -30,24 +30,24 @@ import (
 )
 
 const (
-	// patience is how long a test waits for what takes seconds on a quiet machine, or a minute where the kubelet's probes
-	// have to fail first.
+	// patience is the time limit for what takes seconds on a quiet machine, or a minute if the kubelet's probes must fail
+	// first.
 	patience = 3 * time.Minute
-	// interval is the time between two looks at a condition. A look is a kubectl, which takes CPU time from the cluster.
+	// interval is the time between two checks of a condition. A check runs kubectl, which takes CPU time from the cluster.
 	interval = 500 * time.Millisecond
 )
 
-// cluster is a namespace of the test's own, in which no pod is admitted that is not restricted.
+// cluster is a namespace of the test, which admits only pods of the level "restricted".
 type cluster struct {
 	namespace  string
-	repository string // the image's
+	repository string // the name of nowd's image
 	tag        string
 	charts     string // a copy: dependencies are packed into a chart's folder
 }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	// The tests wait for the cluster, most of the time, and not for this machine's CPUs.
+	// The tests mostly wait for the cluster, not for this machine's CPUs.
 	parallel := flag.Lookup("test.parallel")
 	if parallel.Value.String() == parallel.DefValue {
 		_ = parallel.Value.Set("8")
@@ -57,7 +57,7 @@ func TestMain(m *testing.M) {
 
 var tools sync.Once
 
-// newCluster skips the test where there is no cluster.
+// newCluster makes a namespace for a test. Without a cluster it skips the test.
 func newCluster(t *testing.T, name string) *cluster {
 	t.Helper()
 	if testing.Short() {
@@ -88,7 +88,7 @@ func newCluster(t *testing.T, name string) *cluster {
 	return c
 }
 
-// makeNamespace makes one with a level of Pod Security, which goes when the test ends.
+// makeNamespace makes a namespace with this level of Pod Security. It is removed when the test ends.
 func (c *cluster) makeNamespace(t *testing.T, name, level string) {
 	t.Helper()
 	c.run(t, "kubectl", "create", "namespace", name)
@@ -99,14 +99,14 @@ func (c *cluster) makeNamespace(t *testing.T, name, level string) {
 		c.run(t, "kubectl", "delete", "namespace", name, "--timeout="+patience.String())
 	})
 	c.run(t, "kubectl", "label", "namespace", name, "pod-security.kubernetes.io/enforce="+level)
-	// Pods are refused until it is there.
+	// The cluster refuses pods until the service account exists.
 	c.await(t, "service account", func() error {
 		_, err := c.try("kubectl", "get", "serviceaccount", "default", "--namespace", name)
 		return err
 	})
 }
 
-// show logs what there is in a namespace.
+// show logs the objects of a namespace.
 func (c *cluster) show(t *testing.T, namespace string) {
 	for _, args := range [][]string{
 		{"get", "all", "--output=wide"},
@@ -125,7 +125,7 @@ func (c *cluster) helm(t *testing.T, args ...string) string {
 	return c.run(t, "helm", append(args, "--namespace="+c.namespace)...)
 }
 
-// install installs a chart and waits until its pods are ready. parent is where nowd's values are among the chart's.
+// install installs a chart and waits until its pods are ready. parent is the prefix of nowd's values in the chart's.
 func (c *cluster) install(t *testing.T, release, chart, parent string, args ...string) {
 	t.Helper()
 	c.apply(t, "install", release, chart, parent, args...)
@@ -144,12 +144,12 @@ func (c *cluster) kubectl(t *testing.T, args ...string) string {
 	return c.run(t, "kubectl", c.within(args)...)
 }
 
-// within adds the namespace to kubectl's arguments, before those of a command to be executed.
+// within adds the namespace to kubectl's arguments, before those of a command to execute.
 func (c *cluster) within(args []string) []string {
 	return slices.Insert(slices.Clone(args), 1, "--namespace="+c.namespace)
 }
 
-// run returns what a command writes to its standard output, and ends the test when it fails.
+// run returns a command's standard output. If the command fails, the test fails.
 func (c *cluster) run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := c.try(name, args...)
@@ -175,7 +175,7 @@ func (c *cluster) tryWith(stdin []byte, name string, args ...string) (string, er
 	return stdout.String(), nil
 }
 
-// await waits until f has no error to report.
+// await waits until f returns no error.
 func (c *cluster) await(t *testing.T, what string, f func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(interval) {
@@ -184,7 +184,7 @@ func (c *cluster) await(t *testing.T, what string, f func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: still so after %v: %v", what, patience, err)
+			t.Fatalf("%s: after %v: %v", what, patience, err)
 		}
 	}
 }
@@ -192,7 +192,7 @@ func (c *cluster) await(t *testing.T, what string, f func() error) {
 // object is a part of a manifest.
 type object = map[string]any
 
-// create makes an object.
+// create creates an object.
 func (c *cluster) create(t *testing.T, namespace string, o object) {
 	t.Helper()
 	b, err := json.Marshal(o)
@@ -204,7 +204,7 @@ func (c *cluster) create(t *testing.T, namespace string, o object) {
 	}
 }
 
-// pod is what the tests need of one.
+// pod has the fields of a pod that the tests use.
 type pod struct {
 	Metadata struct {
 		Name              string
@@ -238,14 +238,14 @@ type container struct {
 	}
 }
 
-// end is how a container ended. Its times are in whole seconds.
+// end describes the end of a container. Its times are in whole seconds.
 type end struct {
 	ExitCode              int
 	Reason, Message       string
 	StartedAt, FinishedAt time.Time
 }
 
-// pods returns those with a label.
+// pods returns the pods that a selector selects.
 func (c *cluster) pods(t *testing.T, selector string) []pod {
 	t.Helper()
 	var list struct{ Items []pod }
@@ -253,7 +253,7 @@ func (c *cluster) pods(t *testing.T, selector string) []pod {
 	return list.Items
 }
 
-// pod returns the only one with a label.
+// pod returns the only pod that a selector selects.
 func (c *cluster) pod(t *testing.T, selector string) pod {
 	t.Helper()
 	all := slices.DeleteFunc(c.pods(t, selector), func(p pod) bool { return p.Metadata.DeletionTimestamp != nil })
@@ -276,7 +276,7 @@ func (c *cluster) decode(t *testing.T, text string, into any) {
 	}
 }
 
-// restricted is what the restricted level of Pod Security asks of a container.
+// restricted returns the security context that the level "restricted" of Pod Security requires.
 func restricted() object {
 	return object{
 		"runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "allowPrivilegeEscalation": false,
@@ -285,7 +285,7 @@ func restricted() object {
 	}
 }
 
-// start makes a pod of the image with a command, which ends by itself or with the test.
+// start creates a pod of nowd's image with a command. The pod ends by itself or with the test.
 func (c *cluster) start(t *testing.T, namespace, name string, spec, container object, command ...string) {
 	t.Helper()
 	one := object{"name": name, "image": c.repository + ":" + c.tag, "imagePullPolicy": "IfNotPresent",
@@ -301,7 +301,8 @@ func (c *cluster) start(t *testing.T, namespace, name string, spec, container ob
 	c.create(t, namespace, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": name}, "spec": all})
 }
 
-// awaitEnd waits until a pod's containers have ended, and returns what the first one wrote, or that which logArgs name.
+// awaitEnd waits until a pod's containers have ended. It returns the exit status of the first one, and its log, or the
+// log that logArgs choose.
 func (c *cluster) awaitEnd(t *testing.T, namespace, name string, logArgs ...string) (log string, status int) {
 	t.Helper()
 	c.await(t, name, func() error {
@@ -315,7 +316,7 @@ func (c *cluster) awaitEnd(t *testing.T, namespace, name string, logArgs ...stri
 	return c.run(t, "kubectl", append([]string{"logs", name, "--namespace=" + namespace}, logArgs...)...), status
 }
 
-// handAt builds the hand and puts it into a namespace; hand then gives it to a pod.
+// handAt builds the hand, testdata/hand.c, and stores it in a namespace. hand mounts it in a pod.
 func (c *cluster) handAt(t *testing.T, namespace string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "hand")

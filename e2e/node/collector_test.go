@@ -20,12 +20,12 @@ import (
 	"time"
 )
 
-// alertPatience is within how long an alert has to fire, and to end, with the settings that are shipped.
+// alertPatience is the time limit for an alert to fire, and to end, with the chart's rules.
 const alertPatience = time.Minute
 
-// TestCollectorNamesTheMemberWhoseClockIsWrong has the collector of the chart, and a real Prometheus with the chart's alerts,
-// look at a DaemonSet. This cluster may have one node only, so five pods stand in for nodes: by their labels they are members
-// like any other. The clocks of these can be set wrong, which takes an image whose nowd was built for that.
+// TestCollectorNamesTheMemberWhoseClockIsWrong runs the chart's collector, and a real Prometheus with the chart's
+// alerts, for a DaemonSet. The cluster may have one node only, so five pods stand in for nodes: their labels make them
+// members. The test can set their clocks wrong, because their image has a nowd with the tag fakeclock.
 func TestCollectorNamesTheMemberWhoseClockIsWrong(t *testing.T) {
 	fake := os.Getenv("NOWD_E2E_FAKE_IMAGE")
 	if fake == "" {
@@ -70,7 +70,7 @@ func TestCollectorNamesTheMemberWhoseClockIsWrong(t *testing.T) {
 	}
 }
 
-// standIn makes pods that are members of the release's cluster.
+// standIn creates pods that are members of the release's cluster.
 func (c *cluster) standIn(t *testing.T, image, name string, replicas int) {
 	t.Helper()
 	labels := object{
@@ -97,7 +97,7 @@ func (c *cluster) standIn(t *testing.T, image, name string, replicas int) {
 	c.kubectl(t, "rollout", "status", "statefulset/"+name, "--timeout="+patience.String())
 }
 
-// fakeClock is what the variable FAKE_CLOCK says of a clock that is off, and claims to be good.
+// fakeClock returns the value of FAKE_CLOCK for a clock that is off by this much, and claims a small error.
 func fakeClock(off time.Duration) string { return fmt.Sprintf(`{"shift_ns":%d}`, off.Nanoseconds()) }
 
 // setClock replaces a pod by one whose clock is off.
@@ -107,7 +107,7 @@ func (c *cluster) setClock(t *testing.T, name string, off time.Duration) {
 	c.kubectl(t, "rollout", "status", "statefulset/"+name, "--timeout="+patience.String())
 }
 
-// awaitMeasured waits until the collector knows so many members, all of them measured and none of them wrong.
+// awaitMeasured waits until the collector knows this many members, all measured and none wrong.
 func (c *cluster) awaitMeasured(t *testing.T, collector string, members int) {
 	t.Helper()
 	c.await(t, "all members measured", func() error {
@@ -140,10 +140,10 @@ func (c *cluster) awaitAlerts(t *testing.T, p prometheus, what, want string) {
 	t.Logf("%s: after %v", what, time.Since(began).Round(time.Second))
 }
 
-// prometheus is the address of a running one.
+// prometheus is the address of a running Prometheus.
 type prometheus string
 
-// startPrometheus has it scrape the collector every second.
+// startPrometheus starts a Prometheus that scrapes the collector every second.
 func startPrometheus(t *testing.T, path, collector, rules string) prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -183,7 +183,7 @@ func startPrometheus(t *testing.T, path, collector, rules string) prometheus {
 	}
 }
 
-// query returns the alert, if any, and the node of each series.
+// query returns the alert, if it has one, and the node of each series.
 func (p prometheus) query(t *testing.T, query string) (all []string) {
 	t.Helper()
 	var answer struct {

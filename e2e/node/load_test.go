@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// loadSeconds returns how long a load lasts: NOWD_E2E_LOAD, or somewhat longer than the liveness probe has patience.
+// loadSeconds returns the duration of a load in seconds: NOWD_E2E_LOAD, or somewhat longer than the liveness probe needs to
+// fail.
 func loadSeconds() string { return cmp.Or(os.Getenv("NOWD_E2E_LOAD"), "35") }
 
-// TestLoadAloneRestartsNothing has nowd at the limit of a sidecar, and more to do than it can. No other test runs at the
-// same time.
+// TestLoadAloneRestartsNothing overloads a nowd with the CPU limit of a sidecar. No other test runs at the same time.
 func TestLoadAloneRestartsNothing(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T){
 		"read":                 func(t *testing.T) { connectionsOf(t, "read") },
@@ -33,7 +33,7 @@ func TestLoadAloneRestartsNothing(t *testing.T) {
 	}
 }
 
-// connectionsOf has connections busy in one of the ways that cost nowd CPU time, and datagrams besides.
+// connectionsOf loads nowd with busy connections of one kind, and with datagrams.
 func connectionsOf(t *testing.T, kind string) {
 	seconds := loadSeconds()
 	c := newCluster(t, "load-"+kind)
@@ -61,23 +61,23 @@ func connectionsOf(t *testing.T, kind string) {
 	c.helm(t, "uninstall", "nowd", "--wait")
 }
 
-// checkLiveness checks that no liveness probe has been without an answer for too long. One that is refused is from before
-// nowd listened: a node with much to do takes seconds to start it.
+// checkLiveness checks that no liveness probe has timed out. A refused probe is from before nowd listened: a busy node takes
+// seconds to start it.
 func (c *cluster) checkLiveness(t *testing.T) {
 	t.Helper()
 	events := c.kubectl(t, "get", "events", "--field-selector=reason=Unhealthy", "--output=jsonpath={range .items[*]}{.count} {.message}{\"\\n\"}{end}")
 	t.Logf("probes of the kubelet that failed: %q", events)
 	for event := range strings.Lines(events) {
 		if strings.Contains(event, "Liveness") && !strings.Contains(event, "connection refused") {
-			t.Errorf("for want of CPU: %s", event)
+			t.Errorf("a probe failed for lack of CPU: %s", event)
 		}
 	}
 }
 
-// small is what a sidecar gets, for a nowd of its own that others can reach.
+// small gives a Deployment of one pod the CPU limit of a sidecar.
 var small = []string{"--set=mode=deployment", "--set=deployment.replicas=1", "--set=resources.limits.cpu=20m"}
 
-// connectionsAndAFlood is more work than a fiftieth of a CPU can do.
+// connectionsAndAFlood overloads nowd with 1,000 connections and a flood.
 func connectionsAndAFlood(t *testing.T) {
 	c := newCluster(t, "load")
 	c.install(t, "nowd", "nowd", "", append(small, "--set=settings.NOWD_TCP_MAX_CONNS=1000")...)
@@ -87,11 +87,11 @@ func connectionsAndAFlood(t *testing.T) {
 	i := slices.IndexFunc(p.Status.Conditions, func(c condition) bool { return c.Type == "Ready" })
 	ready := p.Status.Conditions[i].LastTransitionTime.Sub(started)
 	t.Logf("ready %v after its start", ready)
-	if ready > 30*time.Second { // on a quiet node it takes a second
+	if ready > 30*time.Second { // a second on a quiet node
 		t.Errorf("ready %v after its start, want within 30 s", ready)
 	}
 
-	// Longer than the liveness probe has patience.
+	// Longer than the liveness probe needs to fail.
 	const connections, seconds = "1000", "35"
 	spec, container := hand()
 	c.start(t, c.namespace, "hold", spec, container, "/hand/hand", "hold", p.Status.PodIP, "3333", connections, seconds)
@@ -121,7 +121,7 @@ func connectionsAndAFlood(t *testing.T) {
 }
 
 // itsOwnApplication asks as fast as it can, over connections and in datagrams. The kubelet's probes run in the sidecar's
-// container, on what CPU time is left there.
+// container, and share its CPU limit.
 func itsOwnApplication(t *testing.T) {
 	c := newCluster(t, "busy")
 	c.install(t, "example", "example", "nowd.")
@@ -129,7 +129,7 @@ func itsOwnApplication(t *testing.T) {
 	spec := c.template(t)
 	app := spec["containers"].([]any)[0].(object)
 	volumes, mounts := hand()
-	// The sidecar has one, too.
+	// The pod already has the sidecar's volume.
 	spec["volumes"] = append(spec["volumes"].([]any), volumes["volumes"].([]object)[0])
 	app["volumeMounts"] = mounts["volumeMounts"]
 	spec["restartPolicy"] = "Never"
@@ -150,7 +150,7 @@ func itsOwnApplication(t *testing.T) {
 	c.helm(t, "uninstall", "example", "--wait")
 }
 
-// logMemory tells what the kubelet counts of the container's memory.
+// logMemory logs the container's memory as the kubelet counts it.
 func (c *cluster) logMemory(t *testing.T, stats string) {
 	var s struct {
 		Pods []struct {

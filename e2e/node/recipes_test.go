@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// shell runs commands as they are printed, in a copy of what they refer to, with a kubeconfig of its own: the commands of a
-// document may choose a namespace in it.
+// shell runs a document's commands as printed, in a copy of the files that they use, with a kubeconfig of its own, in
+// which they may choose a namespace.
 type shell struct {
 	folder, kubeconfig string
 }
 
 func (c *cluster) newShell(t *testing.T) *shell {
 	t.Helper()
-	// Nothing in the commands says which image it is but the chart.
+	// The commands do not name the image, so it is the chart's default.
 	chart := c.run(t, "helm", "template", "nowd", filepath.Join(c.charts, "nowd"), "--set=mode=deployment")
 	if image := c.repository + ":" + c.tag; !strings.Contains(chart, fmt.Sprintf("image: %q", image)) {
 		what := fmt.Sprintf("NOWD_E2E_IMAGE is %s, which is not the image that the documents build", image)
@@ -42,7 +42,7 @@ func (c *cluster) newShell(t *testing.T) *shell {
 	return s
 }
 
-// run runs commands, of which the first that fails is the last, and returns what they write.
+// run runs commands up to the first failure, and returns their output.
 func (s *shell) run(commands string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience+time.Minute)
 	defer cancel()
@@ -53,8 +53,8 @@ func (s *shell) run(commands string) (string, error) {
 	return string(out), err
 }
 
-// TestCommandsOfTheRecipesWorkAsPrinted follows docs/kubernetes.md from its first command to its last, as a stranger would.
-// Left out is what builds the image and loads it into another kind of cluster: the nodes have it.
+// TestCommandsOfTheRecipesWorkAsPrinted runs docs/kubernetes.md from its first command to its last, as a new user
+// would. It skips the commands that build images and load them into kind: the nodes have them.
 func TestCommandsOfTheRecipesWorkAsPrinted(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "recipes")
@@ -88,12 +88,12 @@ func TestCommandsOfTheRecipesWorkAsPrinted(t *testing.T) {
 			t.Fatal(err)
 		}
 		if strings.Contains(commands, " exec ") && !strings.Contains(out, anAnswer) {
-			t.Error("nobody answers")
+			t.Error("no answer in the output")
 		}
 	}
 }
 
-// TestReadmesCommandsWorkAsPrinted runs each helm install of the README, where its charts are.
+// TestReadmesCommandsWorkAsPrinted runs each helm install of the README, in a copy of its charts.
 func TestReadmesCommandsWorkAsPrinted(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "readme")
@@ -107,7 +107,7 @@ func TestReadmesCommandsWorkAsPrinted(t *testing.T) {
 	}
 	commands := regexp.MustCompile("(?m)helm install (\\S+)[^`#\n]*").FindAllStringSubmatch(string(readme), -1)
 	if len(commands) != 3 {
-		t.Fatalf("the README says in %d ways how to install the chart", len(commands))
+		t.Fatalf("the README has %d helm install commands", len(commands))
 	}
 	const version = "for pods in $(kubectl get deployments,daemonsets --output name); do kubectl exec $pods -- /nowd version; done"
 	for _, m := range commands {
@@ -123,7 +123,7 @@ func TestReadmesCommandsWorkAsPrinted(t *testing.T) {
 				t.Errorf("%s: %v\n%s", command, err, out)
 			}
 			if command == version && !strings.Contains(out, "nowd "+c.tag+" ") {
-				t.Errorf("the image %s says that it is %q", c.tag, out)
+				t.Errorf("the version of image %s is %q", c.tag, out)
 			}
 		}
 	}

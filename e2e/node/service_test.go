@@ -12,7 +12,7 @@ import (
 
 const serverSelector = "app.kubernetes.io/instance=nowd,app.kubernetes.io/component=server"
 
-// TestRollingUpdateLeavesNoQueryWithoutAnAnswer has clients ask all the while that the pods are replaced, twice.
+// TestRollingUpdateLeavesNoQueryWithoutAnAnswer has clients ask while an upgrade and a rollback replace the pods.
 func TestRollingUpdateLeavesNoQueryWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "rolling")
@@ -52,18 +52,18 @@ func TestRollingUpdateLeavesNoQueryWithoutAnAnswer(t *testing.T) {
 			case isAnswer(line):
 				answers++
 				failed = false
-			case isFailure(line) && answers > 0: // the first may have been asked before there was a Service
+			case isFailure(line) && answers > 0: // the first request may come before the Service works
 				failures++
 				t.Logf("%s: %s", proto, line)
 				if failed {
-					t.Errorf("over %s a query had no answer when it was asked again either: %s", proto, line)
+					t.Errorf("over %s two queries in a row got no answer: %s", proto, line)
 				}
 				failed = true
 			}
 		}
-		t.Logf("%s: %d answers, %d queries that were asked again", proto, answers, failures)
+		t.Logf("%s: %d answers, %d queries without an answer", proto, answers, failures)
 		if answers < 500 {
-			t.Errorf("%d answers over %s: nobody asked while pods were replaced", answers, proto)
+			t.Errorf("%d answers over %s: too few queries while pods were replaced", answers, proto)
 		}
 		c.kubectl(t, "delete", "pod", "client-"+proto)
 	}
@@ -71,13 +71,13 @@ func TestRollingUpdateLeavesNoQueryWithoutAnAnswer(t *testing.T) {
 	c.checkNothingLeft(t)
 }
 
-// ask asks a pod for the local time.
+// ask asks a pod for its local time.
 func (c *cluster) ask(t *testing.T) string {
 	t.Helper()
 	return c.kubectl(t, "exec", "deployment/nowd", "--", "/nowd", "query", "-timeout", "5s", "-proto", "tcp", "-ask", "rfc3339", "nowd-tcp:3333")
 }
 
-// awaitReplaced waits until the old pods are gone.
+// awaitReplaced waits until the old pods are removed.
 func (c *cluster) awaitReplaced(t *testing.T, old []pod) {
 	t.Helper()
 	args := []string{"wait", "--for=delete", "--timeout=" + patience.String()}
@@ -87,8 +87,8 @@ func (c *cluster) awaitReplaced(t *testing.T, old []pod) {
 	c.kubectl(t, args...)
 }
 
-// TestInstalledAsItsNotesSay installs each mode with all that a cluster knows without operators, and runs every command of
-// the notes as it is printed, the test of the release among them.
+// TestInstalledAsItsNotesSay installs each mode with all options that need no operator, and runs every command of the notes as
+// printed, the test of the release among them.
 func TestInstalledAsItsNotesSay(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "notes")
@@ -131,27 +131,28 @@ func TestInstalledAsItsNotesSay(t *testing.T) {
 	}
 }
 
-// TestWhatAFailedTestLeavesGoesWithTheRelease has nobody there to answer.
+// TestWhatAFailedTestLeavesGoesWithTheRelease runs the test of a release without pods. It fails, and its pods are
+// removed with the release.
 func TestWhatAFailedTestLeavesGoesWithTheRelease(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "failed")
 	c.helm(t, "install", "nowd", filepath.Join(c.charts, "nowd"), "--set=mode=deployment", "--set=deployment.replicas=0",
 		"--set=image.repository="+c.repository, "--set=image.tag="+c.tag)
 	if out, err := c.try("helm", "test", "nowd", "--namespace="+c.namespace); err == nil {
-		t.Fatalf("without a pod the test passes: %s", out)
+		t.Fatalf("helm test passes without a pod: %s", out)
 	}
 	if left := c.kubectl(t, "get", "pods", "--output=name"); !strings.Contains(left, "pod/nowd-test-") {
-		t.Errorf("there is no pod to read a log of, but %q", left)
+		t.Errorf("helm test leaves no pod with a log, but %q", left)
 	}
 	c.helm(t, "uninstall", "nowd", "--wait")
 	c.checkNothingLeft(t)
 }
 
-// TestPortsOfTheNode has NTP at the node's own address, in both ways, and the Services' ports on it.
+// TestPortsOfTheNode asks NTP at the node's own address, with hostPorts and with hostNetwork, and the Services' node ports.
 func TestPortsOfTheNode(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "ports")
-	host := c.namespace + "-host" // where pods may have what is the node's
+	host := c.namespace + "-host" // where pods may use the node's ports and network
 	c.makeNamespace(t, host, "privileged")
 	restricted := c.namespace
 	c.namespace = host
@@ -160,13 +161,13 @@ func TestPortsOfTheNode(t *testing.T) {
 			// Ports that no other test takes.
 			own := []string{"--set=mode=daemonset", "--set=ports.udp=3334", "--set=ports.tcp=3334", "--set=ports.ntp=124", "--set=ports.health=8087"}
 			c.install(t, "nowd", "nowd", "", append(args, own...)...)
-			// Helm does not wait for a pod of a set that may be without one.
+			// With maxUnavailable 1 Helm does not wait for the DaemonSet's only pod.
 			c.kubectl(t, "rollout", "status", "daemonset/nowd", "--timeout="+patience.String())
 			out := c.kubectl(t, "exec", "daemonset/nowd", "--", "/nowd", "query", "-timeout", "5s", "-proto", "ntp", c.nodeAddress(t)+":124")
 			if !isAnswer(out) {
 				t.Errorf("NTP at the node's address: %q", out)
 			}
-			// Its ports are the node's: one pod has to go before the next one comes.
+			// Two pods cannot have the same port of the node: the old one ends before the new one starts.
 			c.apply(t, "upgrade", "nowd", "nowd", "", append(args, append(own, "--set=timeZone=Asia/Tokyo")...)...)
 			c.kubectl(t, "rollout", "status", "daemonset/nowd", "--timeout="+patience.String())
 			c.helm(t, "uninstall", "nowd", "--wait")
@@ -177,7 +178,7 @@ func TestPortsOfTheNode(t *testing.T) {
 	for _, proto := range []string{"udp", "tcp"} {
 		port := c.kubectl(t, "get", "service", "nowd-"+proto, "--output=jsonpath={.spec.ports[0].nodePort}")
 		name := "outside-" + proto
-		// From the node's own network, as a client outside the cluster comes to it.
+		// From the node's own network, in place of a client outside the cluster.
 		c.start(t, host, name, object{"hostNetwork": true}, nil, "/nowd", "query", "-proto", proto, "-n", "5", c.nodeAddress(t)+":"+port)
 		if out, status := c.awaitEnd(t, host, name); status != 0 {
 			t.Errorf("port %s of the node over %s: %s", port, proto, out)
@@ -187,7 +188,7 @@ func TestPortsOfTheNode(t *testing.T) {
 	c.checkNothingLeft(t)
 }
 
-// nodeAddress returns that of the first node.
+// nodeAddress returns the address of the first node.
 func (c *cluster) nodeAddress(t *testing.T) string {
 	t.Helper()
 	return c.run(t, "kubectl", "get", "nodes", "--output=jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}")

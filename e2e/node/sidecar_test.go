@@ -15,7 +15,7 @@ import (
 
 const exampleSelector = "app.kubernetes.io/instance=example"
 
-// TestSidecarServesItsApplication follows the example chart, from its installation to its removal.
+// TestSidecarServesItsApplication tests the example chart from its installation to its removal.
 func TestSidecarServesItsApplication(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "sidecar")
@@ -34,7 +34,7 @@ func TestSidecarServesItsApplication(t *testing.T) {
 			t.Errorf("restarts: %d of the sidecar, %d of the application, want none", sidecar.RestartCount, app.RestartCount)
 		}
 		if p.Status.QOSClass != "Guaranteed" {
-			t.Errorf("the pod's class is %s: it was Guaranteed without the sidecar", p.Status.QOSClass)
+			t.Errorf("the pod's class is %s, want Guaranteed, as without the sidecar", p.Status.QOSClass)
 		}
 	})
 
@@ -77,17 +77,17 @@ func TestSidecarServesItsApplication(t *testing.T) {
 			p := c.pod(t, exampleSelector)
 			out := c.kubectl(t, "logs", p.Metadata.Name, "--container=application")
 			if out == "" {
-				return fmt.Errorf("it says nothing")
+				return fmt.Errorf("the application prints nothing")
 			}
 			if first, _, _ := strings.Cut(out, "\n"); !isAnswer(first) {
-				t.Fatalf("its first line is %q", first)
+				t.Fatalf("the application's first line is %q", first)
 			}
 			return nil
 		})
 	})
 
 	t.Run("IsRestartedAloneWhenItHangs", func(t *testing.T) {
-		// Where the pod that stops it may see the processes of the node.
+		// In this namespace a pod may see the node's processes, and stop nowd.
 		namespace := c.namespace + "-host"
 		c.makeNamespace(t, namespace, "privileged")
 		c.handAt(t, namespace)
@@ -108,7 +108,7 @@ func TestSidecarServesItsApplication(t *testing.T) {
 			return nil
 		})
 		t.Logf("restarted %v after it was stopped", time.Since(stopped).Round(time.Second))
-		// Over a line of its own; the application's go on as well.
+		// With a query of its own, beside the application's.
 		c.await(t, "answer", func() error {
 			_, err := c.try("kubectl", c.within([]string{"exec", "deployment/example", "--container=application", "--",
 				"/nowd", "query", "-timeout", "5s", "127.0.0.1:3333"})...)
@@ -116,7 +116,7 @@ func TestSidecarServesItsApplication(t *testing.T) {
 		})
 		p := c.pod(t, exampleSelector)
 		if p.Metadata.UID != before.Metadata.UID {
-			t.Error("the pod is another")
+			t.Error("the pod has been replaced")
 		}
 		sidecar, app := p.Status.InitContainerStatuses[0], p.Status.ContainerStatuses[0]
 		if sidecar.RestartCount != 1 || app.RestartCount != 0 {
@@ -130,7 +130,7 @@ func TestSidecarServesItsApplication(t *testing.T) {
 	t.Run("EndsAfterTheApplicationWithStatus0", func(t *testing.T) {
 		const linger = 3 * time.Second
 		spec := c.template(t, "-timeout", "5s", "-n", "0", "-i", "100ms", "127.0.0.1:3333")
-		// The application's end takes a while, in which it goes on to ask.
+		// The application takes a while to end, and asks meanwhile.
 		app := spec["containers"].([]any)[0].(object)
 		app["lifecycle"] = object{"preStop": object{"sleep": object{"seconds": int(linger.Seconds())}}}
 		c.create(t, c.namespace, object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "ends"}, "spec": spec})
@@ -187,7 +187,7 @@ func TestSidecarServesItsApplication(t *testing.T) {
 		t.Logf("gone after %v", took.Round(100*time.Millisecond))
 		sidecar, application := last.Status.InitContainerStatuses[0].State.Terminated, last.Status.ContainerStatuses[0].State.Terminated
 		if sidecar == nil || application == nil {
-			t.Fatalf("the last that was seen: %+v", last.Status)
+			t.Fatalf("the pod's last status: %+v", last.Status)
 		}
 		if sidecar.ExitCode != 0 || application.ExitCode != 0 {
 			t.Errorf("exit status %d of the sidecar, %d of the application, want 0 and 0", sidecar.ExitCode, application.ExitCode)
@@ -195,25 +195,25 @@ func TestSidecarServesItsApplication(t *testing.T) {
 		if sidecar.FinishedAt.Before(application.FinishedAt) {
 			t.Errorf("the sidecar ended at %v, before the application at %v", sidecar.FinishedAt, application.FinishedAt)
 		}
-		// One that does not end by itself is killed after the pod's grace period, 30 s.
+		// The kubelet kills a sidecar that does not end within the pod's grace period, 30 s.
 		if after := sidecar.FinishedAt.Sub(application.FinishedAt); after > 15*time.Second {
 			t.Errorf("the sidecar ended %v after the application, want before it is killed", after)
 		}
 		if took < linger {
-			t.Errorf("all was over within %v: the application had no time to go on asking", took)
+			t.Errorf("the pod ended within %v, before the application could ask on", took)
 		}
-		// The sidecar was asked until the end, and answered.
+		// The sidecar answered until the end.
 		answers := 0
 		for _, line := range <-lines {
 			switch {
 			case isFailure(line):
-				t.Errorf("while it ended the application was told %q", line)
+				t.Errorf("while the pod ended, a query failed: %q", line)
 			case isAnswer(line):
 				answers++
 			}
 		}
 		if want := int(linger/(100*time.Millisecond)) / 5; answers < want {
-			t.Errorf("%d answers in the application's last %v, want %d at least", answers, linger, want)
+			t.Errorf("%d answers in the application's last %v, want at least %d", answers, linger, want)
 		}
 	})
 
@@ -224,7 +224,7 @@ func TestSidecarServesItsApplication(t *testing.T) {
 			"spec": object{"backoffLimit": 0, "template": object{"spec": spec}}})
 		c.kubectl(t, "wait", "job/job", "--for=condition=complete", "--timeout="+patience.String())
 		if out := c.kubectl(t, "logs", "job/job", "--container=application"); strings.Count(out, anAnswer) != 3 {
-			t.Errorf("the job's application was told %q, want 3 answers", out)
+			t.Errorf("the job's application got %q, want 3 answers", out)
 		}
 		p := c.pod(t, "job-name=job")
 		if end := p.Status.InitContainerStatuses[0].State.Terminated; end == nil || end.ExitCode != 0 {
@@ -239,8 +239,8 @@ func TestSidecarServesItsApplication(t *testing.T) {
 	})
 }
 
-// TestApplicationStartsOnlyWithAGoodClock has a clock that is never trusted. The sidecar waits for it, for longer than the
-// minute after which a probe of earlier versions gave up, and says so.
+// TestApplicationStartsOnlyWithAGoodClock uses a clock that is never trusted. The sidecar waits for more than a minute,
+// and logs why; the kubelet neither restarts it nor starts the application.
 func TestApplicationStartsOnlyWithAGoodClock(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "clock")
@@ -251,7 +251,7 @@ func TestApplicationStartsOnlyWithAGoodClock(t *testing.T) {
 	c.await(t, "log", func() error {
 		log, err := c.try("kubectl", "logs", "deployment/example", "--namespace="+c.namespace, "--container=nowd")
 		if err == nil && !strings.Contains(log, `msg="/ready fails" reason="clock: `) {
-			err = fmt.Errorf("nowd says only %q", log)
+			err = fmt.Errorf("nowd has logged only %q", log)
 		}
 		return err
 	})
@@ -267,7 +267,7 @@ func TestApplicationStartsOnlyWithAGoodClock(t *testing.T) {
 	c.checkNothingLeft(t)
 }
 
-// template returns the spec of the example's pods, with other arguments for the application's query.
+// template returns the spec of the example's pods, with these arguments for the application's query.
 func (c *cluster) template(t *testing.T, args ...string) object {
 	t.Helper()
 	var deployment struct {
@@ -280,19 +280,19 @@ func (c *cluster) template(t *testing.T, args ...string) object {
 	return spec
 }
 
-// hasAnswer has no error to report once an application has been answered.
+// hasAnswer returns an error until an application has got an answer.
 func (c *cluster) hasAnswer(pod string) error {
 	out, err := c.try("kubectl", "logs", pod, "--namespace="+c.namespace, "--container=application")
 	if err == nil && !strings.Contains(out, anAnswer) {
-		err = fmt.Errorf("the application says %q", out)
+		err = fmt.Errorf("the application prints %q", out)
 	}
 	return err
 }
 
-// anAnswer is in what nowd query prints of one, and not in what it says of all in the end.
+// anAnswer is a part of the line that nowd query prints for an answer, and not of its summary.
 const anAnswer = "  round trip "
 
 func isAnswer(line string) bool { return strings.Contains(line, anAnswer) && !isFailure(line) }
 
-// isFailure reports whether a line is what it prints where there is none.
+// isFailure reports whether a line is nowd query's error for a request without an answer.
 func isFailure(line string) bool { return strings.HasPrefix(line, "nowd query:") }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestSizes measures the table of sizes in docs/kubernetes.md, and promises nothing: what it finds is this machine's. It
-// takes three minutes, so it is for who asks for it: NOWD_E2E_SIZES=1.
+// TestSizes measures the table of sizes in docs/kubernetes.md, for this machine. It checks no figures. It takes three
+// minutes, so it runs only with NOWD_E2E_SIZES=1.
 func TestSizes(t *testing.T) {
 	if os.Getenv("NOWD_E2E_SIZES") == "" {
 		t.Skip("measures for three minutes: set NOWD_E2E_SIZES=1")

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestSettingsComeFromSecrets has a setting in a Secret, and everything else that pods may have.
+// TestSettingsComeFromSecrets takes a setting from a Secret, and sets all other options of the pods.
 func TestSettingsComeFromSecrets(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "values")
@@ -31,7 +31,8 @@ func TestSettingsComeFromSecrets(t *testing.T) {
 	c.checkNothingLeft(t)
 }
 
-// TestMistakeStartsNothing has a time zone that the chart cannot know to be none. The pod says so.
+// TestMistakeStartsNothing sets a time zone that does not exist, which the chart cannot know. The pod's termination
+// message names the mistake.
 func TestMistakeStartsNothing(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, "mistake")
@@ -45,13 +46,13 @@ func TestMistakeStartsNothing(t *testing.T) {
 						continue
 					}
 					if end.ExitCode != 2 || !strings.Contains(end.Message, `TZ="Mars/Olympus": want `) {
-						t.Fatalf("it ended as %+v", *end)
+						t.Fatalf("nowd ended as %+v", *end)
 					}
 					return nil
 				}
 			}
 		}
-		return errors.New("it has not ended")
+		return errors.New("nowd has not ended")
 	})
 	c.helm(t, "uninstall", "nowd", "--wait")
 	c.checkNothingLeft(t)

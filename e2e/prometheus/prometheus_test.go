@@ -1,9 +1,9 @@
 //go:build linux
 
-// Package prometheus_test holds the alerts and the dashboard of the chart to what nowd tells: a real Prometheus, with the
-// alerts, scrapes a real nowd that is asked, and each query has to have an answer.
+// Package prometheus_test checks the chart's alerts and dashboard against nowd's metrics: a real Prometheus with the
+// alerts scrapes a real nowd with traffic, and each query must return a series.
 //
-// Where there is no prometheus, or no promtool, the tests are skipped; where CI=true they fail.
+// Without prometheus or promtool the tests are skipped. With CI=true they fail.
 package prometheus_test
 
 import (
@@ -35,7 +35,7 @@ const (
 	interval = 100 * time.Millisecond
 )
 
-// rulesFiles are about single hosts, and about the nodes' clocks.
+// rulesFiles are the rules about single hosts, and those about the nodes' clocks.
 var rulesFiles = []string{"../../helm/nowd/monitoring/rules.yaml", "../../helm/nowd/monitoring/cluster.yaml"}
 
 func TestRulesFireWhenTheyShouldAndOnlyThen(t *testing.T) {
@@ -57,13 +57,13 @@ func TestRulesFireWhenTheyShouldAndOnlyThen(t *testing.T) {
 		}
 		for _, m := range regexp.MustCompile(`(?m)^ +- alert: (\w+)$`).FindAllSubmatch(rules, -1) {
 			if !regexp.MustCompile(`alertname: ` + string(m[1]) + `\n +eval_time: .*\n +exp_alerts:`).Match(tests) {
-				t.Errorf("no test has the alert %s firing", m[1])
+				t.Errorf("in no test of the rules the alert %s fires", m[1])
 			}
 		}
 	}
 }
 
-// dashboard is what the tests need of Grafana's format.
+// dashboard has the fields of Grafana's format that the tests use.
 type dashboard struct {
 	Panels []struct {
 		ID      int
@@ -95,7 +95,7 @@ func TestDashboardIsReadAtAGlance(t *testing.T) {
 	seen := make(map[int]bool)
 	for _, p := range d.Panels {
 		if seen[p.ID] {
-			t.Errorf("panel %q has the number of another, %d", p.Title, p.ID)
+			t.Errorf("panels %q and another have the same id, %d", p.Title, p.ID)
 		}
 		seen[p.ID] = true
 		if len(p.Targets) == 0 {
@@ -108,13 +108,13 @@ func TestEveryQueryHasAnAnswer(t *testing.T) {
 	n, collector := startNowd(t)
 	p := startPrometheus(t, n.health, collector)
 
-	// Rates take two scrapes at least, with something asked between them.
+	// A rate needs at least two scrapes with requests between them.
 	const compared = `nowd_clock_upstream_offset_seconds{job="nowd"}`
 	const measured = `nowd_cluster_node_offset_max_seconds{job="nowd-cluster"}`
 	for deadline := time.Now().Add(patience); p.scrapes(t) < 3 || len(p.query(t, compared)) == 0 || len(p.query(t, measured)) == 0; time.Sleep(interval) {
 		n.ask(t)
 		if time.Now().After(deadline) {
-			t.Fatalf("no three scrapes, no comparison with the upstream, or no measurement of another member, within %v", patience)
+			t.Fatalf("within %v there are no three scrapes, no comparison with the upstream, or no measurement of another member", patience)
 		}
 	}
 
@@ -137,7 +137,7 @@ func TestEveryQueryHasAnAnswer(t *testing.T) {
 	}
 	for what, query := range queries {
 		if left := regexp.MustCompile(`\$\w+`).FindString(query); left != "" {
-			t.Errorf("%s: %s is a variable that the test does not know: %s", what, left, query)
+			t.Errorf("%s: the test does not know the variable %s: %s", what, left, query)
 			continue
 		}
 		if len(p.query(t, boolean(query))) == 0 {
@@ -146,7 +146,7 @@ func TestEveryQueryHasAnAnswer(t *testing.T) {
 	}
 }
 
-// TestNoQueryFindsWhatIsNotThere shows that the test above can fail.
+// TestNoQueryFindsWhatIsNotThere shows that TestEveryQueryHasAnAnswer can fail.
 func TestNoQueryFindsWhatIsNotThere(t *testing.T) {
 	for query, want := range map[string]string{
 		`up{job="nowd"} == 0 or absent(up{job="nowd"}) == 1`: `up{job="nowd"} == bool 0 or absent(up{job="nowd"}) == bool 1`,
@@ -156,10 +156,10 @@ func TestNoQueryFindsWhatIsNotThere(t *testing.T) {
 			t.Errorf("%s became %s, want %s", query, got, want)
 		}
 	}
-	p := startPrometheus(t, "127.0.0.1:1", "127.0.0.1:1") // a port of nobody's
+	p := startPrometheus(t, "127.0.0.1:1", "127.0.0.1:1") // a closed port
 	for deadline := time.Now().Add(patience); len(p.query(t, `up{job="nowd"}`)) == 0; time.Sleep(interval) {
 		if time.Now().After(deadline) {
-			t.Fatal("Prometheus does not say that nowd is down")
+			t.Fatal("Prometheus does not report that nowd is down")
 		}
 	}
 	for _, query := range []string{"nowd_requests_total", boolean("nowd_clock_synced == 0")} {
@@ -169,18 +169,18 @@ func TestNoQueryFindsWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// boolean makes comparisons tell their outcome, instead of leaving out the series for which they do not hold.
+// boolean makes comparisons return 0 or 1, instead of dropping the series for which they do not hold.
 func boolean(query string) string {
 	return regexp.MustCompile(` (==|!=|>=|<=|>|<) `).ReplaceAllString(query, " $1 bool ")
 }
 
-// grafana stands for what Grafana puts in the place of the dashboard's variables.
+// grafana replaces the dashboard's variables as Grafana does.
 var grafana = strings.NewReplacer("$__rate_interval", "20s", "$instance", ".*")
 
-// nowd is a running one.
+// nowd is a running nowd.
 type nowd struct{ udp, tcp, health string }
 
-// startNowd starts one, another one that is a member of the same cluster, and a collector.
+// startNowd starts a nowd, another member of the same cluster, and a collector.
 func startNowd(t *testing.T) (n *nowd, collector string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -192,7 +192,7 @@ func startNowd(t *testing.T) (n *nowd, collector string) {
 	}
 	n = &nowd{udp: freePort(t), tcp: freePort(t), health: freePort(t)}
 	ntp, other, otherHealth, collector := freePort(t), freePort(t), freePort(t), freePort(t)
-	// The kernel of a machine for tests knows nothing of its error.
+	// The kernel of a test machine may know no error bound.
 	common := []string{"NOWD_UPSTREAM=" + serveNTP(t), "NOWD_UPSTREAM_INTERVAL=1s", "NOWD_PEERS=" + ntp + "," + other, "NOWD_PEERS_INTERVAL=2s"}
 	for _, env := range [][]string{
 		{"NOWD_UDP_LISTEN=" + n.udp, "NOWD_TCP_LISTEN=" + n.tcp, "NOWD_NTP_LISTEN=" + ntp, "NOWD_HEALTH_LISTEN=" + n.health},
@@ -228,7 +228,7 @@ func (n *nowd) ask(t *testing.T) {
 	}
 }
 
-// serveNTP answers NTP's clients with this machine's time, as a server that has it from the best source there is.
+// serveNTP answers NTP clients with this machine's time, as a stratum 1 server.
 func serveNTP(t *testing.T) (addr string) {
 	t.Helper()
 	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -268,16 +268,17 @@ func serveNTP(t *testing.T) (addr string) {
 	return conn.LocalAddr().String()
 }
 
-// ntpTime is in seconds since 1900, in 32 bits, and their fraction in 32 more.
+// ntpTime returns an NTP timestamp: 32 bits of seconds since 1900, and 32 bits of fraction.
 func ntpTime(t time.Time) uint64 {
 	const from1900 = 2_208_988_800
 	return uint64(t.Unix()+from1900)<<32 | uint64(t.Nanosecond())<<32/1_000_000_000
 }
 
-// prometheus is a running one, at its address.
+// prometheus is the address of a running Prometheus.
 type prometheus string
 
-// startPrometheus has it scrape a nowd and a collector every second, as the jobs that the rules expect.
+// startPrometheus starts a Prometheus that scrapes a nowd and a collector every second, with the job names that the
+// rules expect.
 func startPrometheus(t *testing.T, nowd, collector string) prometheus {
 	t.Helper()
 	path := tool(t, "prometheus")
@@ -313,7 +314,7 @@ func startPrometheus(t *testing.T, nowd, collector string) prometheus {
 	return prometheus(addr)
 }
 
-// scrapes returns how often nowd was scraped.
+// scrapes returns the number of scrapes of nowd.
 func (p prometheus) scrapes(t *testing.T) int {
 	t.Helper()
 	series := p.query(t, `count_over_time(nowd_build_info{job="nowd"}[1m])`)
@@ -327,7 +328,7 @@ func (p prometheus) scrapes(t *testing.T) int {
 	return n
 }
 
-// query returns the values of the series that there are for a query.
+// query returns the values of a query's series.
 func (p prometheus) query(t *testing.T, query string) (values []string) {
 	t.Helper()
 	var data struct {
@@ -342,7 +343,7 @@ func (p prometheus) query(t *testing.T, query string) (values []string) {
 
 type alert struct{ Name, Query, Health, LastError string }
 
-// alerts returns the rules once each has been evaluated.
+// alerts waits until each rule has been evaluated, and returns the rules.
 func (p prometheus) alerts(t *testing.T) (all []alert) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(interval) {
@@ -363,7 +364,7 @@ func (p prometheus) alerts(t *testing.T) (all []alert) {
 	}
 }
 
-// get asks the API, and puts what it says into data.
+// get sends a GET request to the API, and decodes the result into data.
 func (p prometheus) get(t *testing.T, path string, data any) {
 	t.Helper()
 	b, err := get("http://" + string(p) + path)
@@ -398,7 +399,7 @@ func get(url string) ([]byte, error) {
 	return b, err
 }
 
-// await waits until there is something at a URL.
+// await waits until a URL returns status 200.
 func await(t *testing.T, url string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(interval) {
@@ -412,7 +413,7 @@ func await(t *testing.T, url string) {
 	}
 }
 
-// start starts a process that has to be there until the test ends.
+// start starts a process that must run until the test ends.
 func start(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
 	var log bytes.Buffer
@@ -432,8 +433,8 @@ func start(t *testing.T, cmd *exec.Cmd) {
 	})
 }
 
-// freePort returns an address at which nobody listened a moment ago, over UDP or TCP. Its port is below those that the
-// kernel gives to clients, so that none of them takes it.
+// freePort returns an address that was free a moment ago, over UDP and TCP. Its port is below the kernel's ephemeral
+// ports, so that no client takes it.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 100 {

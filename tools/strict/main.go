@@ -1,6 +1,6 @@
-// Command strict reads Kubernetes manifests from its standard input and fails when one has a field that the API does
-// not know, has one twice, or has a value of the wrong type. Such a field is dropped without a word by an API server
-// that is not asked to be strict. It needs no cluster: it knows what this module's k8s.io/client-go knows.
+// Command strict reads Kubernetes manifests from its standard input. It fails if one has an unknown field, a field twice, or
+// a value of the wrong type. An API server drops such a field silently unless the client asks for strict validation. It needs
+// no cluster: it knows the types of this module's k8s.io/client-go.
 package main
 
 import (
@@ -28,7 +28,7 @@ func main() {
 	}
 }
 
-// check reports all mistakes, not the first alone, and how many manifests it could judge.
+// check returns all mistakes in one error, and the number of manifests that it knows and found correct.
 func check(r io.Reader, w io.Writer) (known int, err error) {
 	decoder := serializer.NewCodecFactory(scheme.Scheme, serializer.EnableStrict).UniversalDeserializer()
 	documents := manifest.NewYAMLReader(bufio.NewReader(r))
@@ -56,8 +56,8 @@ func check(r io.Reader, w io.Writer) (known int, err error) {
 		switch {
 		case err == nil:
 			known++
-		case runtime.IsNotRegisteredError(err): // a custom resource: what it may hold is for its operator to say
-			fmt.Fprintf(w, "%s/%s: not a kind of Kubernetes itself, not checked\n", head.Kind, head.Metadata.Name)
+		case runtime.IsNotRegisteredError(err): // a custom resource, whose fields only its operator knows
+			fmt.Fprintf(w, "%s/%s: a custom resource, not checked\n", head.Kind, head.Metadata.Name)
 		default:
 			mistakes = append(mistakes, fmt.Errorf("%s/%s: %w", head.Kind, head.Metadata.Name, err))
 		}

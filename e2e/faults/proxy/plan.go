@@ -8,44 +8,44 @@ import (
 // Never is an offset that no connection reaches.
 const Never = -1
 
-// Plan is what happens to one connection. Offsets count the bytes of its requests, which flow from the client to the
-// server, or of its answers, which flow back; the connection's number is not among them.
+// Plan is what the proxy does to one connection. Offsets count the bytes of its requests, from the client to the server, or of
+// its answers, from the server to the client. They do not count the connection's number.
 type Plan struct {
-	Piece int           // how many bytes are passed on at once, in both directions; 0 for as they come
+	Piece int           // bytes forwarded at once, in both directions; 0: as they come
 	Pause time.Duration // between two pieces of the requests
 
 	Requests Stall
 	Answers  Stall
-	Window   int // of the connection to the server, for its answers, in bytes; 0 for the kernel's choice
+	Window   int // receive window of the connection to the server, in bytes; 0: the kernel's default
 
-	// HalfClose is how many bytes of the requests the server gets before it sees their end. The rest is read and
-	// thrown away; answers go on. Never, for all.
+	// HalfClose is the offset in the requests at which the proxy half-closes towards the server. It discards the rest of
+	// the requests, and still forwards answers. Never: no half-close.
 	HalfClose int
-	// Reset is how many bytes of the requests are passed on before both connections are reset: RFC 9293, section
-	// 3.10.7. Never, for none.
+	// Reset is the offset in the requests at which the proxy resets both connections: RFC 9293, section 3.10.7. Never: no
+	// reset.
 	Reset int
 }
 
-// Stall is a time in which nothing is read and nothing passed on.
+// Stall is a time in which the proxy neither reads nor forwards.
 type Stall struct {
-	After int // bytes
+	After int // offset
 	For   time.Duration
 }
 
-// Faithful is the plan of a proxy that only passes on.
+// Faithful is the plan of a proxy that only forwards.
 var Faithful = Plan{HalfClose: Never, Reset: Never}
 
-// Random returns a plan for a connection with so many bytes of requests. Most connections suffer from several things at
-// once, a fifth ends early, and a fifth of all is left alone.
+// Random returns a plan for a connection whose requests have this many bytes. A plan may have several faults at once. A
+// fifth of the plans end the connection early, and at least a fifth are faithful.
 func Random(r *rand.Rand, length int) Plan {
 	p := Faithful
 	if r.IntN(5) == 0 {
 		return p
 	}
 	if r.IntN(2) == 0 {
-		// Small pieces are what cuts words; large ones arrive several at a time.
+		// Small pieces cut words. Large pieces arrive several at a time.
 		p.Piece = 1 + r.IntN(1<<r.IntN(11))
-		// A long connection is not to take for ever.
+		// Limit the time of a long connection.
 		p.Pause = time.Duration(r.Int64N(int64(20*time.Millisecond))) * time.Duration(p.Piece) / time.Duration(length+p.Piece)
 	}
 	if r.IntN(10) == 0 {
@@ -64,7 +64,7 @@ func Random(r *rand.Rand, length int) Plan {
 	return p
 }
 
-// end is how many bytes of the requests are passed on at the most, or Never if all are.
+// end is the greatest number of bytes of the requests that the proxy forwards, or Never for all.
 func (p Plan) end() int {
 	if p.HalfClose == Never || p.Reset != Never && p.Reset < p.HalfClose {
 		return p.Reset

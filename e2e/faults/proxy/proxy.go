@@ -1,8 +1,8 @@
-// Package proxy is a TCP proxy that does to connections what bad networks and bad clients do: it delays, splits, cuts
-// off, resets and stalls them. What it does to each is planned, so whoever knows the plan knows what reached the server.
+// Package proxy is a TCP proxy with the faults of bad networks and bad clients: it delays, splits, cuts off, resets and stalls
+// connections. Each connection has a plan, from which a test knows what has reached the server.
 //
-// A client begins by sending its connection's number, eight bytes, the most significant first. By it both ends know the
-// plan; the server sees nothing of it.
+// A client first sends its connection's number, eight bytes in big-endian order, from which both the client and the
+// proxy derive the plan. The proxy does not forward it.
 package proxy
 
 import (
@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// NumberSize is how many bytes a connection's number takes.
+// NumberSize is the length of a connection's number in bytes.
 const NumberSize = 8
 
-// AppendNumber appends what a client has to send first.
+// AppendNumber appends a connection's number, which a client must send first.
 func AppendNumber(b []byte, number uint64) []byte { return binary.BigEndian.AppendUint64(b, number) }
 
-// Proxy passes connections on. Its methods are safe for use from any goroutine.
+// Proxy forwards connections. Any goroutine may call its methods.
 type Proxy struct {
 	listener net.Listener
 	upstream func(number uint64) string
@@ -34,8 +34,8 @@ type Proxy struct {
 	passes sync.WaitGroup
 }
 
-// Listen returns a proxy that accepts connections at an address, and passes each on to where upstream says, the way that
-// plan says. Both are called from several goroutines.
+// Listen returns a proxy that accepts connections at an address. It forwards each to the address that upstream returns, by the
+// plan that plan returns. It calls both functions from several goroutines.
 func Listen(address string, upstream func(number uint64) string, plan func(number uint64) Plan) (*Proxy, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -46,13 +46,13 @@ func Listen(address string, upstream func(number uint64) string, plan func(numbe
 	return p, nil
 }
 
-// Addr returns where it listens.
+// Addr returns the address at which the proxy listens.
 func (p *Proxy) Addr() net.Addr { return p.listener.Addr() }
 
-// Failed returns how many connections to the server could not be made.
+// Failed returns the number of failed connections to the server.
 func (p *Proxy) Failed() int { return int(p.failed.Load()) }
 
-// Close ends it, and all its connections, and waits until nothing is left of them.
+// Close ends the proxy and all its connections, and waits for their end.
 func (p *Proxy) Close() error {
 	err := p.listener.Close()
 	p.mu.Lock()
@@ -65,7 +65,7 @@ func (p *Proxy) Close() error {
 	return err
 }
 
-// hold takes note of a connection, so that Close finds it. It reports false, and closes it, if that is too late.
+// hold registers a connection for Close. If the proxy is closed, hold closes the connection and returns false.
 func (p *Proxy) hold(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,7 +88,7 @@ func (p *Proxy) accept() {
 	for {
 		c, err := p.listener.Accept()
 		if err != nil {
-			return // it is closed; or short of descriptors, which the tests see to
+			return // the proxy is closed, or out of descriptors, which the tests prevent
 		}
 		if p.hold(c) {
 			p.passes.Go(func() {
@@ -123,7 +123,7 @@ func (p *Proxy) serve(client *net.TCPConn) {
 	answers.Wait()
 }
 
-// dial connects to the server. A window has to be chosen before the connection is made: man 7 tcp.
+// dial connects to the server. The window must be set before the connection is made: tcp(7).
 func dial(address string, window int) (*net.TCPConn, error) {
 	d := net.Dialer{Timeout: 10 * time.Second}
 	if window > 0 {
@@ -143,7 +143,7 @@ func dial(address string, window int) (*net.TCPConn, error) {
 	return c.(*net.TCPConn), nil
 }
 
-// reset has a connection end with a reset: man 7 socket, SO_LINGER.
+// reset makes a connection end with a reset: SO_LINGER of socket(7).
 func reset(c *net.TCPConn) {
 	_ = c.SetLinger(0)
 	c.Close()
@@ -153,7 +153,7 @@ const bufferSize = 64 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// passRequests returns when the client has sent all, or one of the two is gone.
+// passRequests forwards requests until the client half-closes, or one of the two closes.
 func passRequests(plan Plan, client, server *net.TCPConn) {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
@@ -181,7 +181,7 @@ func passRequests(plan Plan, client, server *net.TCPConn) {
 				size = min(size, end-passed)
 			}
 			if _, err := server.Write(in[:size]); err != nil {
-				// The server has closed. The client sees that, or a reset, by the answers.
+				// The server has closed. passAnswers forwards the end or the reset to the client.
 				_, _ = io.Copy(io.Discard, client)
 				return
 			}
@@ -203,7 +203,8 @@ func passRequests(plan Plan, client, server *net.TCPConn) {
 	}
 }
 
-// passAnswers returns when the server has sent all, or one of the two is gone. A server that resets resets the client.
+// passAnswers forwards answers until the server closes, or one of the two is gone. A reset by the server resets the
+// client too.
 func passAnswers(plan Plan, server, client *net.TCPConn) {
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
@@ -233,7 +234,7 @@ func passAnswers(plan Plan, server, client *net.TCPConn) {
 	}
 }
 
-// pass waits, once, if so many bytes are enough.
+// pass waits, once, if the offset has reached the stall's.
 func (s *Stall) pass(passed int) {
 	if s.For > 0 && passed >= s.After {
 		time.Sleep(s.For)

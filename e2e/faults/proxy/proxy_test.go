@@ -15,7 +15,7 @@ import (
 
 const patience = 10 * time.Second
 
-// upstream is a server that keeps what each read of its one connection gives, and answers when asked to.
+// upstream is a server that records each read of its one connection, and answers when the test asks it to.
 type upstream struct {
 	net.Listener
 	conns chan *net.TCPConn
@@ -41,15 +41,15 @@ func newUpstream(t *testing.T) *upstream {
 	return u
 }
 
-// connect returns both ends of a connection through a proxy with a plan. What the client has sent first is with the
-// server.
+// connect returns both ends of a connection through a proxy with this plan, after the server has received the client's first
+// bytes.
 func connect(t *testing.T, plan Plan, first string) (client, server *net.TCPConn) {
 	t.Helper()
 	u := newUpstream(t)
 	const number = 42
 	p, err := Listen("127.0.0.1:0", func(uint64) string { return u.Addr().String() }, func(n uint64) Plan {
 		if n != number {
-			t.Errorf("the plan of connection %d is asked for, want %d", n, number)
+			t.Errorf("the proxy asks for the plan of connection %d, want %d", n, number)
 		}
 		return plan
 	})
@@ -68,7 +68,7 @@ func connect(t *testing.T, plan Plan, first string) (client, server *net.TCPConn
 	select {
 	case server = <-u.conns:
 	case <-time.After(patience):
-		t.Fatal("nothing is passed on")
+		t.Fatal("the proxy forwards nothing")
 	}
 	for _, c := range []*net.TCPConn{client, server} {
 		_ = c.SetDeadline(time.Now().Add(patience))
@@ -77,7 +77,7 @@ func connect(t *testing.T, plan Plan, first string) (client, server *net.TCPConn
 	return client, server
 }
 
-// all reads to the end.
+// all reads to the end of the stream.
 func all(t *testing.T, c net.Conn) string {
 	t.Helper()
 	b, err := io.ReadAll(c)
@@ -97,7 +97,7 @@ func TestFaithfulPassesAllBothWaysWithTheEnds(t *testing.T) {
 			_ = from.CloseWrite()
 		}()
 		if got := all(t, to); got != want {
-			t.Errorf("%d bytes arrive of %d", len(got), len(want))
+			t.Errorf("%d of %d bytes arrive", len(got), len(want))
 		}
 	}
 }
@@ -116,7 +116,7 @@ func TestPiecesAreNoLongerThanPlanned(t *testing.T) {
 		}
 		got = append(got, string(buf[:n]))
 	}
-	// Two pieces may come as one to a reader that is late.
+	// A late reader may get two pieces at once.
 	if strings.Join(got, "") != "abcdefgh" || len(got) < 2 || len(got) > 3 {
 		t.Errorf("got %q, want abcdefgh in up to 3 pieces", got)
 	}
@@ -149,7 +149,7 @@ func TestResetReachesBothEndsAfterWhatWasPlanned(t *testing.T) {
 		plan.Reset = end
 		client, server := connect(t, plan, "0123456789")
 		got, err := io.ReadAll(server)
-		// What a reset overtakes is lost.
+		// A reset may overtake data, which is then lost.
 		if !errors.Is(err, syscall.ECONNRESET) || !strings.HasPrefix("0123456789"[:end], string(got)) {
 			t.Errorf("the server got %q, %v; want a reset after at most %d bytes", got, err, end)
 		}
@@ -192,7 +192,7 @@ func TestStallHoldsUpWhatComesAfterIt(t *testing.T) {
 				}
 			}
 			if took := time.Since(began); took < stall {
-				t.Errorf("all is there after %v, want %v at least", took, stall)
+				t.Errorf("all has arrived after %v, want at least %v", took, stall)
 			}
 		})
 	}
@@ -225,7 +225,7 @@ func TestCloseLeavesNoConnection(t *testing.T) {
 	}
 }
 
-// Whoever knows the seed knows the plan; and all that there is to a plan happens.
+// The seed determines the plan, and every part of a plan occurs.
 func TestRandomPlansAreRepeatableAndVaried(t *testing.T) {
 	const length, number = 100, 2000
 	plans := func(seed uint64) (all []Plan) {
@@ -257,11 +257,11 @@ func TestRandomPlansAreRepeatableAndVaried(t *testing.T) {
 		}
 	}
 	if len(has) != 7 {
-		t.Errorf("not all there is: %v", has)
+		t.Errorf("not every fault occurs: %v", has)
 	}
 	for what, n := range has {
 		if n < number/20 {
-			t.Errorf("%s: only %d plans of %d", what, n, number)
+			t.Errorf("%s: only %d of %d plans", what, n, number)
 		}
 	}
 }
@@ -273,6 +273,6 @@ func TestNumberIsNotAmongTheRequests(t *testing.T) {
 		t.Errorf("the server got %q", got)
 	}
 	if n := len(AppendNumber(nil, 1)); n != NumberSize || bytes.Equal(AppendNumber(nil, 1), AppendNumber(nil, 2)) {
-		t.Errorf("a number takes %d bytes, or is like another", n)
+		t.Errorf("a number takes %d bytes, or equals another", n)
 	}
 }

@@ -11,8 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Datagrams is a UDP proxy that delays datagrams, those of each direction by a time of its own. Its methods are safe for
-// use from any goroutine.
+// Datagrams is a UDP proxy that delays datagrams, with one delay for each direction. Any goroutine may call its methods.
 type Datagrams struct {
 	conn  *net.UDPConn
 	dial  func() (net.Conn, error)
@@ -24,10 +23,9 @@ type Datagrams struct {
 	passes  sync.WaitGroup
 }
 
-// ListenDatagrams returns a proxy that receives datagrams at an address, and passes each on to the server that dial
-// connects with; dial is called for each client, by another goroutine. The address may be one at which a server listens
-// that shares its port, by SO_REUSEPORT, and has no address in particular: then the proxy gets what is sent to that
-// address.
+// ListenDatagrams returns a proxy that receives datagrams at an address, and forwards each to the server that dial
+// connects to. Another goroutine calls dial once for each client. A server with SO_REUSEPORT may listen at the same
+// port of all addresses: the proxy then gets the datagrams for its own address.
 func ListenDatagrams(address string, dial func() (net.Conn, error), there, back time.Duration) (*Datagrams, error) {
 	share := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
 		if e := raw.Control(func(fd uintptr) {
@@ -46,10 +44,10 @@ func ListenDatagrams(address string, dial func() (net.Conn, error), there, back 
 	return d, nil
 }
 
-// Addr returns where it listens.
+// Addr returns the address at which the proxy listens.
 func (d *Datagrams) Addr() net.Addr { return d.conn.LocalAddr() }
 
-// Close ends it, and waits until nothing is left. Datagrams that are under way are lost.
+// Close ends the proxy, and waits for its goroutines. Datagrams in flight are lost.
 func (d *Datagrams) Close() error {
 	err := d.conn.Close()
 	d.mu.Lock()
@@ -68,16 +66,16 @@ func (d *Datagrams) later(delay time.Duration, f func()) {
 		f()
 		return
 	}
-	time.AfterFunc(delay, f) // which fails if its socket is closed
+	time.AfterFunc(delay, f) // f fails if its socket is closed
 }
 
-// receive passes requests on.
+// receive forwards requests.
 func (d *Datagrams) receive() {
 	for {
 		b := make([]byte, 2048)
 		n, client, err := d.conn.ReadFromUDPAddrPort(b)
 		if err != nil {
-			return // it is closed
+			return // the proxy is closed
 		}
 		if server := d.serverFor(client); server != nil {
 			d.later(d.there, func() { _, _ = server.Write(b[:n]) })
@@ -85,7 +83,7 @@ func (d *Datagrams) receive() {
 	}
 }
 
-// serverFor returns the socket by which a client's requests are passed on.
+// serverFor returns the socket that forwards a client's requests.
 func (d *Datagrams) serverFor(client netip.AddrPort) net.Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -101,10 +99,10 @@ func (d *Datagrams) serverFor(client netip.AddrPort) net.Conn {
 	return c
 }
 
-// idle is how long a client's socket is kept for answers.
+// idle is the time for which the proxy keeps a client's socket without answers.
 const idle = 10 * time.Second
 
-// answer passes answers on to a client, until none has come for a while.
+// answer forwards answers to a client, until none has come for idle.
 func (d *Datagrams) answer(client netip.AddrPort, server net.Conn) {
 	defer func() {
 		server.Close()

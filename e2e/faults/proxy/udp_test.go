@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestDatagramsAreDelayedOneWay has a server that says when it received a request.
+// TestDatagramsAreDelayedOneWay uses a server that answers with the time at which it received a request.
 func TestDatagramsAreDelayedOneWay(t *testing.T) {
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -46,7 +46,7 @@ func TestDatagramsAreDelayedOneWay(t *testing.T) {
 			t.Errorf("%q, %v", b[:n], err)
 		}
 		if there.Sub(sent) < c.there || got.Sub(there) < c.back || got.Sub(sent) < 200*time.Millisecond {
-			t.Errorf("%v there and %v back: took %v and %v", c.there, c.back, there.Sub(sent), got.Sub(there))
+			t.Errorf("delays of %v there and %v back: took %v and %v", c.there, c.back, there.Sub(sent), got.Sub(there))
 		}
 		client.Close()
 		p.Close()

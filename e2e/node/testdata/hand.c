@@ -1,16 +1,16 @@
-// The tests' hand inside the cluster, for what the image cannot do itself: there is no shell in it. Linked statically, it
-// is small enough for a ConfigMap.
+// hand does inside the cluster what tests need and nowd's image cannot do, because it has no shell. Linked statically,
+// it is small enough for a ConfigMap.
 //
-//   hand stop|kill POD        stop (SIGSTOP) or kill the nowd that serves in a pod, from a pod that sees the node's processes
-//   hand ntp PORT             be an NTP server, which takes the node's clock for the true time
-//   hand flood IP PORT SEC    send datagrams as fast as can be
-//   hand hold IP PORT N SEC   open N connections, ask on each, keep them for that long, and ask on each again
+//   hand stop|kill POD        stop (SIGSTOP) or kill the nowd of a pod, from a pod that sees the node's processes
+//   hand ntp PORT             run an NTP server that serves the node's clock as the true time
+//   hand flood IP PORT SEC    send datagrams as fast as possible
+//   hand hold IP PORT N SEC   open N connections, ask on each, wait SEC seconds, and ask on each again
 //   hand load KIND IP PORT N SEC
-//                             have N connections busy: read (ask by the dozen and read), unread (ask for json and read
-//                             nothing), http (the same in HTTP, reading), heads (heads of HTTP that do not end)
+//                             keep N connections busy: read (pipeline requests and read), unread (ask for json and read
+//                             nothing), http (requests over HTTP, read), heads (HTTP heads without an end)
 //   hand ask udp|tcp IP PORT CLIENTS EACH SEC
-//                             have CLIENTS that ask again when they are answered, EACH questions at a time
-//   hand probe IP PORT SEC    ask for /live as a kubelet does, four times a second, and tell how long it takes
+//                             run CLIENTS clients that ask again when they are answered, EACH requests at a time
+//   hand probe IP PORT SEC    ask for /live as a kubelet does, four times a second, and print how long it takes
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -39,7 +39,7 @@ static size_t slurp(const char *pid, const char *file, char *buf, size_t size) {
   return n;
 }
 
-// A container's host name is its pod's; the application in the example is of the same image, but has arguments.
+// A container's host name is its pod's name. The example's application has the same image, but with arguments.
 static int hit(const char *pod, int signal) {
   char cmd[4096], env[65536], want[300];
   snprintf(want, sizeof want, "HOSTNAME=%s", pod);
@@ -97,7 +97,7 @@ static int flood(const char *ip, const char *port, int seconds) {
   return 0;
 }
 
-// NTP's timestamp: seconds since 1900, and 1/2^32 of one.
+// An NTP timestamp: seconds since 1900, in units of 1/2^32 s.
 static void stamp(uint32_t *at, int earlier) {
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);

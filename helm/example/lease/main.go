@@ -1,9 +1,10 @@
-// Command lease shows how a program decides by the error bound of its clock, which
-// its nowd sidecar shares with it. Several of these programs, on any hosts, contend
-// for a lease. Only its holder adds to a log, and the log is in the order of its
-// timestamps, whoever wrote them.
+// Command lease is an example of a program that decides by the error bound of its
+// clock, which its nowd sidecar shares with it. Several of these programs, on any
+// hosts, contend for a lease. Only the holder of the lease adds to a log. The log is
+// in the order of its timestamps, across all holders.
 //
-// The lease and the log are files, which stand for a database that all of them reach.
+// The lease and the log are files here. They stand for a database that all programs
+// use.
 package main
 
 import (
@@ -24,8 +25,8 @@ func main() {
 	segment := flag.String("clockbound", "/var/run/clockbound/shm0", "the `path` of the segment that nowd writes")
 	dir := flag.String("dir", "/lease", "the `directory` of the lease and the log")
 	p := &program{out: os.Stdout}
-	flag.StringVar(&p.name, "name", "somebody", "who holds the lease: a `name` that no other has")
-	flag.DurationVar(&p.term, "term", 2*time.Second, "how long a lease is")
+	flag.StringVar(&p.name, "name", "somebody", "the `name` of this program in the lease and the log; every program needs its own")
+	flag.DurationVar(&p.term, "term", 2*time.Second, "the `duration` of a lease")
 	flag.DurationVar(&p.every, "every", 300*time.Millisecond, "the `time` between two entries of the log")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -37,7 +38,7 @@ func main() {
 	}
 }
 
-// run opens the segment as soon as it is there, and runs the program.
+// run opens the segment as soon as it exists, and runs the program.
 func run(ctx context.Context, p *program, segment string) error {
 	for {
 		client, err := clockbound.Open(segment)
@@ -59,7 +60,7 @@ type clock interface {
 	WaitUntilAfter(ctx context.Context, t time.Time) error
 }
 
-// program is one of those that contend.
+// program is one of the programs that contend for the lease.
 type program struct {
 	name        string
 	term, every time.Duration
@@ -68,7 +69,7 @@ type program struct {
 	out         interface{ Write([]byte) (int, error) }
 }
 
-// run contends for the lease, and works while it has it, until ctx is done.
+// run contends for the lease, and works while it holds it, until ctx is done.
 func (p *program) run(ctx context.Context) error {
 	for sleep(ctx, p.every) {
 		held, err := p.acquire()
@@ -85,13 +86,14 @@ func (p *program) run(ctx context.Context) error {
 	return nil
 }
 
-// lease says who may write to the log, and until when.
+// lease is the right to write to the log: its holder, and its end.
 type lease struct {
 	Holder string    `json:"holder"`
 	Until  time.Time `json:"until"`
 }
 
-// acquire takes or renews the lease, and returns it; nil if it is another's.
+// acquire takes or renews the lease, and returns it. It returns nil if another program
+// holds the lease, or if the clock has no error bound.
 func (p *program) acquire() (held *lease, err error) {
 	err = p.store.update(func(l *lease) bool {
 		now, err := p.clock.Now()
@@ -103,7 +105,7 @@ func (p *program) acquire() (held *lease, err error) {
 			fmt.Fprintln(p.out, "no time: the clock is", now.Status)
 			return false
 		}
-		// The lease is free if it is over on every host: if its end is certainly past.
+		// The lease is free if its end is certainly past: then it has ended on every host.
 		if l.Holder != p.name && !now.After(l.Until) {
 			return false
 		}
@@ -125,14 +127,14 @@ func (p *program) work(ctx context.Context, held *lease) error {
 	if err != nil {
 		return errLost
 	}
-	// Commit wait: when the entry becomes visible, its time is past on every host. So
-	// nobody who has seen it gives an earlier time to what comes after it.
+	// Commit wait: when the entry becomes visible, its time is past on every host. So a
+	// program that has seen it gives a later time to its own entries.
 	stamp := now.Latest
 	if err := p.clock.WaitUntilAfter(ctx, stamp); err != nil {
 		return errLost
 	}
 	err = p.store.commit(fmt.Sprintf("%d %s\n", stamp.UnixNano(), p.name), func() error {
-		// The lease still holds if its end has certainly not come.
+		// The lease still holds if its end is certainly in the future.
 		if now, err := p.clock.Now(); err != nil || !now.Before(held.Until) {
 			return errLost
 		}
@@ -144,7 +146,7 @@ func (p *program) work(ctx context.Context, held *lease) error {
 	return err
 }
 
-// say tells what the program does, and what it knows of the clock.
+// say prints what the program does, and the clock's status and error bound.
 func (p *program) say(what string, now clockbound.Interval) {
 	fmt.Fprintf(p.out, "%s %s; the clock is %v, ±%v\n", p.name, what, now.Status, now.Latest.Sub(now.Earliest)/2)
 }

@@ -16,7 +16,7 @@ import (
 	"nowd/clockbound"
 )
 
-// wrong is the clock of a host, which is off by no more than it says.
+// wrong is a clock that is off, by no more than its error bound.
 type wrong struct{ off, bound time.Duration }
 
 func (w wrong) Now() (clockbound.Interval, error) {
@@ -35,9 +35,8 @@ func (w wrong) WaitUntilAfter(ctx context.Context, t time.Time) error {
 	}
 }
 
-// TestLogIsInTheOrderOfItsTimes has programs on hosts whose clocks are far apart
-// contend. Each holds the lease for some entries, and then is away for long enough to
-// lose it.
+// TestLogIsInTheOrderOfItsTimes has programs contend on hosts whose clocks are far
+// apart. Each holds the lease for some entries, then pauses for long enough to lose it.
 func TestLogIsInTheOrderOfItsTimes(t *testing.T) {
 	dir := t.TempDir()
 	s := &store{lease: filepath.Join(dir, "lease.json"), log: filepath.Join(dir, "log")}
@@ -88,7 +87,7 @@ func TestLogIsInTheOrderOfItsTimes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if stamp <= last {
-			t.Errorf("entry %d is %d ns before the one above it:\n%s", entries, last-stamp, b)
+			t.Errorf("entry %d is %d ns before the previous one:\n%s", entries, last-stamp, b)
 		}
 		last = stamp
 		entries++

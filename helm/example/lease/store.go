@@ -8,11 +8,10 @@ import (
 	"syscall"
 )
 
-// store stands for a database. Its lock is held only for an update, which takes no
-// time to speak of.
+// store stands for a database. A program holds its lock only for one update.
 type store struct{ lease, log string }
 
-// update reads the lease, and writes it if change says so.
+// update reads the lease, and writes it back if change returns true.
 func (s *store) update(change func(*lease) bool) error {
 	return s.locked(func() error {
 		l := new(lease)
@@ -54,7 +53,7 @@ func (s *store) commit(entry string, check func() error) error {
 	})
 }
 
-// locked calls f while no other process does.
+// locked calls f with the lock held, which no other process has meanwhile.
 func (s *store) locked(f func() error) error {
 	lock, err := os.OpenFile(s.lease+".lock", os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {

@@ -1,6 +1,6 @@
 {{/*
-What is wrong with the values, as far as the chart can tell and the schema cannot: a YAML list of texts. nowd itself checks
-its settings when it starts.
+Mistakes in the values that the chart can detect and the schema cannot: a YAML list of texts. nowd checks its settings itself
+when it starts.
 */}}
 {{- define "nowd.mistakes" -}}
 {{- $mistakes := list }}
@@ -47,28 +47,33 @@ its settings when it starts.
 {{- range $values.extraEnv }}
 {{- $name := get . "name" }}
 {{- if regexMatch "^NOWD_[A-Z]+_LISTEN$" $name }}
-{{- $mistakes = append $mistakes (printf "extraEnv has %s: want ports.%s instead, which the container's ports, the Services and the probes follow" $name (regexReplaceAll "^NOWD_([A-Z]+)_LISTEN$" $name "${1}" | lower)) }}
+{{- $mistakes = append $mistakes (printf "extraEnv has %s: want ports.%s instead, which also sets the container's ports, the Services and the probes" $name (regexReplaceAll "^NOWD_([A-Z]+)_LISTEN$" $name "${1}" | lower)) }}
+{{- else if eq $name "NOWD_XDP" }}
+{{- $mistakes = append $mistakes "extraEnv has NOWD_XDP: want xdp.interface instead, which gives nowd the capabilities for it" }}
 {{- else if and (regexMatch "^NOWD_" $name) (hasKey . "value") }}
-{{- $mistakes = append $mistakes (printf "extraEnv has %s with a value: want it in settings, where it is checked" $name) }}
+{{- $mistakes = append $mistakes (printf "extraEnv has %s with a value: want it in settings, where the chart checks it" $name) }}
 {{- end }}
 {{- end }}
 
 {{- if eq $values.mode "sidecar" }}
 {{- if and $values.monitoring.podMonitor (eq $values.sidecar.listen "loopback") }}
-{{- $mistakes = append $mistakes "monitoring.podMonitor is true and sidecar.listen is loopback, where no Prometheus comes: want sidecar.listen=pod" }}
+{{- $mistakes = append $mistakes "monitoring.podMonitor is true and sidecar.listen is loopback, which Prometheus cannot reach: want sidecar.listen=pod" }}
 {{- end }}
 {{- if $values.monitoring.serviceMonitor }}
 {{- $mistakes = append $mistakes "monitoring.serviceMonitor is true in mode sidecar, which has no Service: want monitoring.podMonitor" }}
 {{- end }}
 {{- end }}
 {{- if and $values.monitoring.podMonitor $values.monitoring.serviceMonitor }}
-{{- $mistakes = append $mistakes "monitoring.podMonitor and monitoring.serviceMonitor are both true, and everything would be counted twice: want one of them" }}
+{{- $mistakes = append $mistakes "monitoring.podMonitor and monitoring.serviceMonitor are both true, so Prometheus would scrape every pod twice: want one of them" }}
+{{- end }}
+{{- if and (include "nowd.xdp" .) (not (include "nowd.hostNetwork" .)) }}
+{{- $mistakes = append $mistakes (printf "xdp.interface is %v, with mode=%v and daemonset.hostNetwork=%v: want mode=daemonset and daemonset.hostNetwork=true, since only a pod in the node's network has the interface" $values.xdp.interface $values.mode $values.daemonset.hostNetwork) }}
 {{- end }}
 {{- if and (eq $values.mode "deployment") $values.deployment.autoscaling.enabled (lt (int $values.deployment.autoscaling.maxReplicas) (int $values.deployment.replicas)) }}
-{{- $mistakes = append $mistakes (printf "deployment.autoscaling.maxReplicas is %v, fewer than deployment.replicas, %v" $values.deployment.autoscaling.maxReplicas $values.deployment.replicas) }}
+{{- $mistakes = append $mistakes (printf "deployment.autoscaling.maxReplicas is %v, fewer than deployment.replicas, %v: want at least as many" $values.deployment.autoscaling.maxReplicas $values.deployment.replicas) }}
 {{- end }}
 {{- if and $values.service.combined (or $values.service.udp $values.service.tcp) }}
-{{- $mistakes = append $mistakes "service.combined is true, and service.udp and service.tcp are for a Service of their own: want one or the other" }}
+{{- $mistakes = append $mistakes "service.combined is true, but service.udp and service.tcp are for separate Services: want one or the other" }}
 {{- end }}
 {{- toYaml $mistakes }}
 {{- end }}

@@ -1,6 +1,6 @@
 {{/*
 The clock's error bound in shared memory, for another chart's pod with the sidecar, if clockbound.enabled is true. The
-sidecar writes the file /var/run/clockbound/shm0, where ClockBound's clients look for it.
+sidecar writes it to /var/run/clockbound/shm0, the default path of ClockBound's clients.
 
       initContainers:
         {{- include "nowd.sidecar" .Subcharts.nowd | nindent 8 }}
@@ -19,7 +19,7 @@ Without clockbound.enabled, volume and volumeMount are empty.
 /var/run/clockbound
 {{- end }}
 
-{{/* Whether there is such a file: "true" or nothing. Pods of nowd's own have nobody to share it with. */}}
+{{/* Whether nowd writes that file: "true" or nothing. Only in mode sidecar: in nowd's own pods no other container reads it. */}}
 {{- define "nowd.clockbound.enabled" -}}
 {{- if and .Values.clockbound.enabled (eq .Values.mode "sidecar") }}true{{ end }}
 {{- end }}
@@ -33,7 +33,7 @@ Without clockbound.enabled, volume and volumeMount are empty.
 {{- end }}
 {{- end }}
 
-{{/* For the application: it only reads. */}}
+{{/* The application's mount, read-only. */}}
 {{- define "nowd.volumeMount" -}}
 {{- if include "nowd.clockbound.enabled" . -}}
 - name: nowd-clockbound
@@ -42,7 +42,7 @@ Without clockbound.enabled, volume and volumeMount are empty.
 {{- end }}
 {{- end }}
 
-{{/* For the sidecar itself. */}}
+{{/* The sidecar's mount. */}}
 {{- define "nowd.clockbound.volumeMounts" -}}
 {{- if include "nowd.clockbound.enabled" . -}}
 volumeMounts:
@@ -52,8 +52,9 @@ volumeMounts:
 {{- end }}
 
 {{/*
-An init container that lets the pod go on only when the clock is trusted: by the sidecar's file if there is one, so put
-it after the sidecar; otherwise by the kernel and settings.NOWD_UPSTREAM. settings.NOWD_CLOCK_MAX_ERROR is the limit.
+An init container that ends when the clock is trusted, so that the pod's application starts only then. With
+clockbound.enabled it reads the sidecar's file, so put it after the sidecar. Otherwise it asks the kernel and the servers of
+settings.NOWD_UPSTREAM. The limit is settings.NOWD_CLOCK_MAX_ERROR.
 */}}
 {{- define "nowd.wait" -}}
 - name: nowd-wait

@@ -1,4 +1,4 @@
-{{/* The container that serves, the same in every mode; what sets the modes apart follows it. */}}
+{{/* The container that serves, the same in every mode. Its probes and restartPolicy are the mode's, and follow it. */}}
 {{- define "nowd.container" -}}
 name: nowd
 image: {{ include "nowd.image" . | quote }}
@@ -23,9 +23,9 @@ env:
 {{- end }}
 {{- if ne (include "nowd.loopback" .) "true" }}
 {{- /*
-  For readers, and for the PodMonitor: an upgrade can lose one of two ports that differ in nothing but their protocol, so
-  no Service and no probe refers to these names. They start with nowd- because a name is looked for in every container
-  of the pod, and have at most 15 characters. At loopback there is nothing to refer to.
+  These names are for readers and the PodMonitor. Services and probes use numbers, because an upgrade can lose one of two
+  ports that differ only in their protocol. The names start with nowd- because Kubernetes looks for a name in every container
+  of the pod. A name has at most 15 characters. A listener at loopback needs none.
 */}}
 {{- $onHost := and (eq .Values.mode "daemonset") .Values.daemonset.hostPorts }}
 ports:
@@ -51,8 +51,8 @@ ports:
 resources:
   {{- include "nowd.resources" . | nindent 2 }}
 securityContext:
-  {{- if eq (include "nowd.lowHostPort" .) "true" }}
-  {{- /* A pod has no sysctls of its node's network, and of capabilities only root's have an effect. */}}
+  {{- with include "nowd.capabilities" . | fromYamlArray }}
+  {{- /* Kubernetes gives added capabilities to no user but root. */}}
   runAsUser: 0
   runAsGroup: 65532
   readOnlyRootFilesystem: true
@@ -61,7 +61,7 @@ securityContext:
     drop:
       - ALL
     add:
-      - NET_BIND_SERVICE
+      {{- toYaml . | nindent 6 }}
   seccompProfile:
     type: RuntimeDefault
   {{- else }}
@@ -70,7 +70,7 @@ securityContext:
 terminationMessagePolicy: FallbackToLogsOnError
 {{- end }}
 
-{{/* All that Pod Security's profile "restricted" asks for, and more. */}}
+{{/* More than Pod Security's level "restricted" requires. */}}
 {{- define "nowd.securityContext" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -99,13 +99,30 @@ seccompProfile:
 {{- end }}
 {{- end }}
 
-{{- define "nowd.lowHostPort" -}}
-{{- if and (include "nowd.hostNetwork" .) (include "nowd.lowPort" .) }}true{{ end }}
+{{/* The capabilities that nowd needs at its start, as a YAML list. */}}
+{{- define "nowd.capabilities" -}}
+{{- $capabilities := list }}
+{{- if include "nowd.xdp" . }}
+{{- $capabilities = list "BPF" "NET_ADMIN" }}
+{{- end }}
+{{- /* A pod cannot set the sysctls of its node's network, so it needs a capability for a low port. */}}
+{{- if and (include "nowd.hostNetwork" .) (include "nowd.lowPort" .) }}
+{{- $capabilities = append $capabilities "NET_BIND_SERVICE" }}
+{{- end }}
+{{- toYaml $capabilities }}
+{{- end }}
+
+{{/* NOWD_XDP, or nothing if no driver answers. */}}
+{{- define "nowd.xdp" -}}
+{{- $interface := toString .Values.xdp.interface }}
+{{- if not (has $interface (list "" "off" "false")) }}
+{{- $interface }}{{ if .Values.xdp.generic }},generic{{ end }}
+{{- end }}
 {{- end }}
 
 {{/*
-How a probe asks: (include "nowd.ask" (list $ "/live")). Where nobody but the pod reaches health, by a command in the
-container.
+How a probe asks: (include "nowd.ask" (list $ "/live")). If health listens at loopback, by a command in the container;
+otherwise over HTTP.
 */}}
 {{- define "nowd.ask" -}}
 {{- $root := first . }}
@@ -125,9 +142,9 @@ httpGet:
 {{- end }}
 
 {{/*
-/live tells a loop that hangs within NOWD_LIVENESS_TIMEOUT. The probe waits longer: at a CPU limit of 20m the kernel gives
-nowd 2 ms in each 100 ms, so under load any answer takes several of these periods, and a command several times as many.
-Load alone must not restart nowd.
+/live reports a loop that hangs within NOWD_LIVENESS_TIMEOUT. The probe waits longer, because load alone must not restart
+nowd: at a CPU limit of 20m the kernel gives nowd 2 ms in each 100 ms. Under load an answer takes several of these periods,
+and a command takes several times as many.
 */}}
 {{- define "nowd.probeTimeout" -}}
 {{ ternary 15 5 (eq (include "nowd.loopback" .) "true") }}
@@ -138,7 +155,7 @@ Load alone must not restart nowd.
 periodSeconds: {{ include "nowd.probeTimeout" . | int | max 10 }}
 timeoutSeconds: {{ include "nowd.probeTimeout" . }}
 failureThreshold: 3
-# What has hung does not end when it is asked to.
+# A nowd that hangs ignores SIGTERM.
 terminationGracePeriodSeconds: 5
 {{- end }}
 

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 52 characters: room for a suffix such as -udp within the 63 of a Service's name. */}}
+{{/* At most 52 characters, which leaves room for a suffix such as -udp: a Service's name has at most 63. */}}
 {{- define "nowd.fullname" -}}
 {{- if .Values.fullnameOverride }}
 {{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
@@ -20,7 +20,7 @@
 {{- printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* Of all objects. */}}
+{{/* The labels of all objects. */}}
 {{- define "nowd.labels" -}}
 {{- with .Values.commonLabels }}
 {{- toYaml . }}
@@ -33,8 +33,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 
 {{/*
-The labels by which the pods that serve are found. The component keeps the pods of `helm test` out of the Services; the
-chart's version is left out, so that only what changes a pod replaces it.
+The labels that select the pods that serve. The component keeps the pods of `helm test` out of the Services. The chart's
+version is not among them, so that an upgrade replaces a pod only if something else in it changes.
 */}}
 {{- define "nowd.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "nowd.name" . }}
@@ -48,7 +48,7 @@ app.kubernetes.io/component: server
 {{- include "nowd.fullname" $root }}{{ if not $root.Values.service.combined }}-{{ last . | lower }}{{ end }}
 {{- end }}
 
-{{/* Of a PodMonitor and a PrometheusRule: a Prometheus operator heeds those with the labels that it was told. */}}
+{{/* The labels of monitors and rules: the Prometheus operator selects them by monitoring.labels. */}}
 {{- define "nowd.monitoringLabels" -}}
 {{- include "nowd.labels" . }}
 {{- with .Values.monitoring.labels }}

@@ -1,8 +1,8 @@
-{{/* The pod template of the modes in which nowd has pods of its own. */}}
+{{/* The pod template of the modes deployment and daemonset. */}}
 {{- define "nowd.podTemplate" -}}
 metadata:
   annotations:
-    # Of the settings: what changes there replaces the pods.
+    # A change of the settings replaces the pods.
     checksum/settings: {{ include "nowd.settings" . | sha256sum }}
     {{- with .Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -24,7 +24,7 @@ spec:
   hostNetwork: true
   dnsPolicy: ClusterFirstWithHostNet
   {{- else if include "nowd.lowPort" . }}
-  {{- /* Without capabilities there is no other way to a low port. */}}
+  {{- /* nowd has no capability to bind to a low port. */}}
   securityContext:
     sysctls:
       - name: net.ipv4.ip_unprivileged_port_start
@@ -45,7 +45,7 @@ spec:
   tolerations:
     {{- toYaml .Values.tolerations | nindent 4 }}
   {{- else if eq .Values.mode "daemonset" }}
-  # On every node: on one without a pod nobody would be answered.
+  # On every node: clients of a node without a pod would get no answer.
   tolerations:
     - operator: Exists
   {{- end }}

@@ -1,5 +1,5 @@
 {{/*
-What the modes differ in where values say nothing. The table in values.yaml has the same numbers, and why.
+The modes' defaults for values that are empty. values.yaml has the same numbers, with the reasons.
 */}}
 {{- define "nowd.modes" -}}
 sidecar:    {connections: 250,  cpuRequest: 20m,  cpuLimit: 20m}
@@ -32,8 +32,8 @@ deployment: {connections: 4000, cpuRequest: 100m, cpuLimit: 500m}
 {{- end }}
 
 {{/*
-What nowd takes if all of its connections are hostile, in bytes: tcp.MaxMemory, whose figures these are, and what values.yaml
-says of datagrams and probes. With NOWD_LOOPS=auto there may be a few loops more, which makes no difference worth a figure.
+An upper bound on nowd's memory if all its connections are hostile, in bytes: tcp.MaxMemory, and what values.yaml adds for
+datagrams, probes and the driver's tables. For NOWD_LOOPS=auto it assumes one loop: more change it little.
 */}}
 {{- define "nowd.neededMemory" -}}
 {{- $base := mul 12 1024 1024 }}
@@ -41,6 +41,7 @@ says of datagrams and probes. With NOWD_LOOPS=auto there may be a few loops more
 {{- $connection := 14848 }}
 {{- $datagrams := mul 2 1024 1024 }}
 {{- $probes := mul 4 1024 1024 }}
+{{- $driver := mul 6 1024 1024 }}
 {{- $settings := include "nowd.settings" . | fromYaml }}
 {{- $loops := max 1 (int $settings.NOWD_LOOPS) }}
 {{- $most := int $settings.NOWD_TCP_MAX_CONNS }}
@@ -54,10 +55,11 @@ says of datagrams and probes. With NOWD_LOOPS=auto there may be a few loops more
 {{- $ending := max 16 (div (div $most $loops) 8) | mul $servers }}
 {{- $budget = max (div $budget (max 1 $servers)) (mul 256 1024) | mul $servers }}
 {{- if ne (include "nowd.loopback" .) "true" }}{{ $probes = 0 }}{{ end }}
-{{- add $base $budget (mul $protocols $most | add $ending | mul $connection) $datagrams $probes }}
+{{- if not (include "nowd.xdp" .) }}{{ $driver = 0 }}{{ end }}
+{{- add $base $budget (mul $protocols $most | add $ending | mul $connection) $datagrams $probes $driver }}
 {{- end }}
 
-{{/* A quantity of memory in bytes, such as 40Mi: (include "nowd.bytes" "40Mi"). */}}
+{{/* The bytes in a quantity of memory: (include "nowd.bytes" "40Mi"). */}}
 {{- define "nowd.bytes" -}}
 {{- $units := dict "" 1 "k" 1e3 "M" 1e6 "G" 1e9 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 }}
 {{- $number := regexFind "^[0-9.]+" . }}

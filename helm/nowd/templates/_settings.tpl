@@ -3,9 +3,9 @@ The listeners that are on, as a YAML list of
 
   name:      the key in .Values.ports
   port:      its number
-  protocols: what it is served over
+  protocols: UDP, TCP or both
 
-Everything that has to do with a port goes through this list.
+All templates take the ports from this list.
 */}}
 {{- define "nowd.listeners" -}}
 {{- $protocols := dict "udp" (list "UDP") "tcp" (list "TCP") "daytime" (list "UDP" "TCP") "time" (list "UDP" "TCP") "ntp" (list "UDP") "health" (list "TCP") }}
@@ -19,9 +19,9 @@ Everything that has to do with a port goes through this list.
 {{- end }}
 
 {{/*
-The ways to ask that there are, as a YAML list of
+The requests that the Services answer, as a YAML list of
 
-  proto:  what `nowd query -proto` takes
+  proto:  the argument of `nowd query -proto`
   target: the Service and its port
 */}}
 {{- define "nowd.questions" -}}
@@ -30,7 +30,7 @@ The ways to ask that there are, as a YAML list of
 {{- if ne .name "health" }}
 {{- range $i, $protocol := .protocols }}
 {{- $proto := $listener.name }}
-{{- /* Over UDP first; the other has a name of its own. */}}
+{{- /* UDP comes first. TCP has "+tcp" in its name. */}}
 {{- if $i }}{{ $proto = printf "%s+tcp" $proto }}{{ end }}
 {{- $target := printf "%s:%v" (include "nowd.serviceName" (list $ $protocol)) $listener.port }}
 {{- $questions = append $questions (dict "proto" $proto "target" $target) }}
@@ -40,7 +40,7 @@ The ways to ask that there are, as a YAML list of
 {{- toYaml $questions }}
 {{- end }}
 
-{{/* nowd's settings by name, the derived ones included: a YAML map of strings. */}}
+{{/* nowd's settings by name, with those that the chart derives: a YAML map of strings. */}}
 {{- define "nowd.settings" -}}
 {{- $connections := (index (include "nowd.modes" . | fromYaml) .Values.mode).connections }}
 {{- $settings := dict "NOWD_UDP_LISTEN" "off" "NOWD_TCP_LISTEN" "off" "NOWD_TCP_MAX_CONNS" (toString $connections) }}
@@ -49,12 +49,15 @@ The ways to ask that there are, as a YAML list of
 {{- $_ := set $settings (printf "NOWD_%s_LISTEN" (upper .name)) (printf $where .port) }}
 {{- end }}
 {{- if ne .Values.mode "sidecar" }}
-{{- /* Long enough for a pod that ends to be out of every node's rules before it stops to answer. */}}
+{{- /* Every node removes an ending pod from its rules within the drain delay, before the pod stops answering. */}}
 {{- $_ := set $settings "NOWD_DRAIN_DELAY" "10s" }}
 {{- $_ := set $settings "NOWD_SHUTDOWN_TIMEOUT" "5s" }}
 {{- end }}
 {{- if include "nowd.peers.enabled" . }}
-{{- /* First where the others measure this node, then where clients ask. The name is of the pods' own namespace. */}}
+{{- /*
+  The port at which the other members measure this one comes first: nowd publishes the first port as its own to the collector.
+  The Service's name has no namespace, because its pods are in the same one.
+*/}}
 {{- $listen := list (printf ":%v" .Values.peers.port) }}
 {{- with $settings.NOWD_NTP_LISTEN }}{{ $listen = append $listen . }}{{ end }}
 {{- $_ := set $settings "NOWD_NTP_LISTEN" (join "," $listen) }}
@@ -62,6 +65,9 @@ The ways to ask that there are, as a YAML list of
 {{- end }}
 {{- if include "nowd.clockbound.enabled" . }}
 {{- $_ := set $settings "NOWD_CLOCKBOUND" (printf "%s/shm0" (include "nowd.clockbound.directory" .)) }}
+{{- end }}
+{{- with include "nowd.xdp" . }}
+{{- $_ := set $settings "NOWD_XDP" . }}
 {{- end }}
 {{- range $name, $value := .Values.settings }}
 {{- /* A number from a values file is a float64, which would print as 1e+06. */}}
@@ -76,7 +82,7 @@ The ways to ask that there are, as a YAML list of
 {{- toYaml $settings }}
 {{- end }}
 
-{{/* What the drain, the shutdown and the rest of an orderly end may take together. */}}
+{{/* Seconds for the drain, the shutdown, and 5 more. */}}
 {{- define "nowd.terminationGracePeriodSeconds" -}}
 {{- $settings := include "nowd.settings" . | fromYaml }}
 {{- $drain := $settings.NOWD_DRAIN_DELAY | trimSuffix "s" | int }}
