@@ -23,14 +23,12 @@ func TestGateEndedByASignalHasFailed(t *testing.T) {
 		}
 		cmd := exec.Command(tool(t, "bash"), "../.ci/run")
 		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "TMPDIR="+dir)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		nursery().start(t, cmd)
 		var said strings.Builder
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			said.WriteString(lines.Text() + "\n")

@@ -45,7 +45,10 @@ func (th *thread) end() { close(th.calls) }
 // start starts a process, which the kernel kills if the thread ends before it.
 func (th *thread) start(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	var err error
 	th.do(func() { err = cmd.Start() })
 	if err != nil {
