@@ -39,6 +39,17 @@ func Sendmmsg(fd int, msgs []Mmsghdr, flags int) (n int, err error) {
 	return mmsg(unix.SYS_SENDMMSG, fd, msgs, flags)
 }
 
+// Sendmsg sends a message: sendmsg(2). It never blocks. The error is a unix.Errno,
+// EAGAIN if the send buffer is full. The pointers in msg must point to memory on the
+// heap, as those of Mmsghdr. It does not allocate.
+func Sendmsg(fd int, msg *unix.Msghdr) error {
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(msg)), unix.MSG_DONTWAIT, 0, 0, 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 func mmsg(trap uintptr, fd int, msgs []Mmsghdr, flags int) (int, error) {
 	// A raw call is safe: with MSG_DONTWAIT it never blocks the thread.
 	n, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(msgs))), uintptr(len(msgs)), uintptr(flags|unix.MSG_DONTWAIT), 0, 0)

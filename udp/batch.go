@@ -1,16 +1,14 @@
 package udp
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"nowd/answer"
+)
 
 const (
 	// receiveBatch is the maximum number of datagrams in a batch.
 	receiveBatch = 64
-
-	// sendBatch is the maximum number of answers sent together. They carry the same
-	// time, and the kernel sends them one after another, so the last one leaves with
-	// the oldest time. A smaller batch sends fresher times and costs more CPU time:
-	// BENCHMARKS.md has the figures.
-	sendBatch = 4
 
 	// MaxRequest is the number of bytes read from a datagram: the payload of an
 	// Ethernet frame. It is an odd number of cache lines, so that the datagrams of a
@@ -37,11 +35,13 @@ type pendingReply struct {
 	kiss bool // the source is over the rate limit: answer with a kiss (see KissAppender)
 }
 
-// replyBuffer returns the empty buffer of reply i.
-func (b *batch) replyBuffer(i int) []byte { return b.replies[i][:0] }
-
-// removePending removes pending[i].
-func (b *batch) removePending(i int) { b.pending = append(b.pending[:i], b.pending[i+1:]...) }
-
-// removeFirst removes the first n pending replies.
-func (b *batch) removeFirst(n int) { b.pending = b.pending[:copy(b.pending, b.pending[n:])] }
+// replies has the pending replies of a batch, and a buffer for the one that is sent next.
+//
+// Replies are sent one at a time, each with its own reading of the clock. The kernel sends
+// the datagrams of one sendmmsg(2) one after another, so with one reading for all of them
+// the last one would leave with the oldest time. BENCHMARKS.md has the figures.
+type replies struct {
+	pending []pendingReply // part of queue
+	queue   [receiveBatch]pendingReply
+	buffer  [answer.MaxText]byte
+}

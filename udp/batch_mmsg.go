@@ -8,15 +8,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"nowd/answer"
 	"nowd/socket"
 )
 
-// batch holds received datagrams and their replies, laid out for recvmmsg(2) and
-// sendmmsg(2). Its headers point into it, so it must be on the heap and must not be
-// copied.
+// batch holds received datagrams, laid out for recvmmsg(2), and their replies. Its headers
+// point into it, so it must be on the heap and must not be copied.
 type batch struct {
-	pending []pendingReply
+	replies
 
 	// Indexed by slot, one for each received datagram.
 	in        [receiveBatch]socket.Mmsghdr
@@ -27,14 +25,12 @@ type batch struct {
 	ancillary [receiveBatch]ancillary
 	filled    int // number of slots that the last receive filled
 
-	// Indexed by reply.
-	out     [sendBatch]socket.Mmsghdr
-	outVec  [sendBatch]unix.Iovec
-	replies [sendBatch][answer.MaxText]byte
+	out    unix.Msghdr // the reply that is sent next
+	outVec unix.Iovec
 }
 
 func newBatch() *batch {
-	b := &batch{pending: make([]pendingReply, 0, receiveBatch), filled: receiveBatch}
+	b := &batch{filled: receiveBatch}
 	for i := range receiveBatch {
 		b.inVec[i].Base = &b.requests[i][0]
 		b.inVec[i].SetLen(MaxRequest)
@@ -43,11 +39,9 @@ func newBatch() *batch {
 		b.in[i].Name = (*byte)(unsafe.Pointer(&b.names[i]))
 		b.in[i].Control = unsafe.SliceData(b.control[i].bytes())
 	}
-	for i := range sendBatch {
-		b.outVec[i].Base = &b.replies[i][0]
-		b.out[i].Iov = &b.outVec[i]
-		b.out[i].SetIovlen(1)
-	}
+	b.outVec.Base = &b.buffer[0]
+	b.out.Iov = &b.outVec
+	b.out.SetIovlen(1)
 	return b
 }
 
@@ -83,30 +77,16 @@ func (b *batch) request(slot int) ([]byte, int) {
 	return b.requests[slot][:min(size, MaxRequest)], size
 }
 
-// setReply makes data reply i, to the datagram in slot. The reply leaves from the
-// address that the datagram was sent to. If that is unknown, the control message source
-// sets the address.
-func (b *batch) setReply(i, slot int, data, source []byte) {
-	in, out := &b.in[slot], &b.out[i]
-	b.outVec[i].SetLen(len(data))
-	out.Name, out.Namelen = in.Name, in.Namelen
+// send sends data, which is in buffer, as the reply to the datagram in slot. The reply
+// leaves from the address that the datagram was sent to. If that is unknown, the control
+// message source sets the address.
+func (b *batch) send(fd, slot int, data, source []byte) error {
+	b.outVec.SetLen(len(data))
+	b.out.Name, b.out.Namelen = b.in[slot].Name, b.in[slot].Namelen
 	if pktinfo := b.ancillary[slot].pktinfo; pktinfo != nil {
 		source = pktinfo
 	}
-	out.Control = unsafe.SliceData(source)
-	out.SetControllen(len(source))
-}
-
-// send sends the first n replies and returns how many the kernel accepted. If fewer
-// than n, the error is that of the first reply that it did not accept.
-func (b *batch) send(fd, n int) (sent int, err error) {
-	for sent < n {
-		accepted, err := socket.Sendmmsg(fd, b.out[sent:n], 0)
-		if err != nil {
-			return sent, err
-		}
-		// After a partial send, the next call returns the error.
-		sent += accepted
-	}
-	return sent, nil
+	b.out.Control = unsafe.SliceData(source)
+	b.out.SetControllen(len(source))
+	return socket.Sendmsg(fd, &b.out)
 }

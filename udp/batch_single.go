@@ -6,22 +6,16 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
-
-	"nowd/answer"
 )
 
 // batch holds received datagrams and their replies, for systems whose calls receive and
 // send one datagram at a time.
 type batch struct {
-	pending []pendingReply
+	replies
 
 	// Indexed by slot, one for each received datagram.
 	in        [receiveBatch]datagram
 	ancillary [receiveBatch]ancillary
-
-	// Indexed by reply.
-	replies [sendBatch][answer.MaxText]byte
-	lengths [sendBatch]int
 }
 
 type datagram struct {
@@ -31,7 +25,7 @@ type datagram struct {
 	from    unix.Sockaddr
 }
 
-func newBatch() *batch { return &batch{pending: make([]pendingReply, 0, receiveBatch)} }
+func newBatch() *batch { return new(batch) }
 
 // receive fills the slots from 0 on with datagrams and returns their number. It
 // returns EAGAIN if none has arrived.
@@ -72,23 +66,12 @@ func (b *batch) request(slot int) ([]byte, int) {
 	return d.data[:min(d.size, MaxRequest)], d.size
 }
 
-// setReply makes data, the contents of replyBuffer(i), reply i, to the datagram in slot.
-// The reply leaves from the address that the datagram was sent to. If that is unknown,
-// the control message source sets the address.
-func (b *batch) setReply(i, slot int, data, source []byte) {
-	b.lengths[i] = len(data)
-	if a := &b.ancillary[slot]; a.pktinfo == nil {
-		a.pktinfo = source
+// send sends data as the reply to the datagram in slot. The reply leaves from the address
+// that the datagram was sent to. If that is unknown, the control message source sets the
+// address.
+func (b *batch) send(fd, slot int, data, source []byte) error {
+	if pktinfo := b.ancillary[slot].pktinfo; pktinfo != nil {
+		source = pktinfo
 	}
-}
-
-// send sends the first n replies and returns how many the kernel accepted. If fewer
-// than n, the error is that of the first reply that it did not accept.
-func (b *batch) send(fd, n int) (sent int, err error) {
-	for i, p := range b.pending[:n] {
-		if err := unix.Sendmsg(fd, b.replies[i][:b.lengths[i]], b.ancillary[p.slot].pktinfo, b.in[p.slot].from, 0); err != nil {
-			return i, err
-		}
-	}
-	return n, nil
+	return unix.Sendmsg(fd, data, source, b.in[slot].from, 0)
 }

@@ -28,20 +28,22 @@ func (s *Server) receive() bool {
 	s.receiveErrors = 0
 	s.config.Counters.add(counterRequests, uint64(n))
 	bytes := 0
+	pending := s.batch.queue[:0]
 	for slot := range n {
 		req, size := s.batch.request(slot)
 		bytes += size
 		v := s.config.Guard.Judge(s.batch.source(slot), s.batch.ancillary[slot].multicast, req, s.loop.Now())
 		switch {
 		case v == guard.Pass:
-			s.batch.pending = append(s.batch.pending, pendingReply{slot: slot})
+			pending = append(pending, pendingReply{slot: slot})
 		case v == guard.RateLimit && s.mayKiss():
 			s.lastKiss = s.loop.Now()
-			s.batch.pending = append(s.batch.pending, pendingReply{slot: slot, kiss: true})
+			pending = append(pending, pendingReply{slot: slot, kiss: true})
 		default:
 			s.config.Counters.add(counterVerdicts+int(v), 1)
 		}
 	}
+	s.batch.pending = pending
 	s.watchOverflow(n, bytes)
 	return true
 }

@@ -58,7 +58,6 @@ type Server struct {
 	fd        int // -1 once the socket is closed
 	onFailure func(why error)
 	batch     *batch
-	outcomes  [sendBatch]answer.Outcome // of the replies in the batch
 
 	kisses        KissAppender  // the dialect, if it is a KissAppender; otherwise nil
 	lastKiss      time.Duration // on the loop's clock
@@ -199,5 +198,5 @@ func (s *Server) closeSocket() {
 	_ = unix.Close(s.fd)
 	s.fd = -1
 	s.config.Counters.add(counterSendErrors, uint64(len(s.batch.pending)))
-	s.batch.removeFirst(len(s.batch.pending))
+	s.batch.pending = nil
 }
