@@ -94,7 +94,7 @@ func (b *bench) setupOf(s scenario) (setup, string, error) {
 	servers := []server{nowd(b.binary, "nowd", 1), baseline(b.self, "net"), baseline(b.self, "min")}
 	switch {
 	case s.load.Idle:
-		servers = servers[:2] // min allocates nothing for a connection: dividing by it makes no sense
+		servers = servers[:2] // min allocates nothing for a connection: its figure can be 0
 	case b.limit != "" && !s.counted:
 		servers = append(servers, limitServers(b.limit, s.load.Network)...)
 	}

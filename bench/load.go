@@ -76,7 +76,7 @@ const (
 	maxSockets = 250 * connsPerSource
 	// lossTimeout is the time after which requests without an answer count as lost.
 	lossTimeout = 200 * time.Millisecond
-	// deadTimeout is the time without any answer after which a measurement ends.
+	// deadTimeout is the time that a measurement waits past its end for a first answer.
 	deadTimeout = 10 * time.Second
 )
 

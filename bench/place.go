@@ -18,7 +18,8 @@ import (
 type placement struct {
 	server, load string // lists of processors for taskset(1); empty for all
 	// spin means that the load generator has a processor to itself and never sleeps. So
-	// the server does not spend run time on waking it, as with a client on another host.
+	// the server spends no run time on waking it. Neither would it for a client on another
+	// host.
 	spin bool
 }
 

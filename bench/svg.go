@@ -214,9 +214,11 @@ func (d *drawing) panel(servers []costAndAge, x0, x1, y0 float64, y func(costAnd
 		most = max(most, s.cost*1.1)
 	}
 	x := func(cost float64) float64 { return x0 + cost/most*(x1-x0) }
-	step := math.Pow(10, math.Floor(math.Log10(most)))
-	for most/step > 3 {
-		step *= 2
+	step := math.Pow(10, math.Floor(math.Log10(most))) / 2
+	for _, f := range [...]float64{2, 2, 2.5} { // 0.5, 1, 2 or 5: four ticks at most
+		if most/step >= 4 {
+			step *= f
+		}
 	}
 	for cost := 0.; cost <= most; cost += step {
 		d.line("grid", x(cost), y0, x(cost), y0+4)
