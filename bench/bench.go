@@ -15,21 +15,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// bench measures scenarios.
+// bench measures scenarios on this host.
 type bench struct {
 	options
-	dir    string // for what is not kept
-	self   string // this program
-	binary string // nowd
+	dir    string // for temporary files
+	self   string // path of this program
+	binary string // path of nowd
 	cpus   []int
-	nofile int // descriptors that a process may have
+	nofile int // open files that a process may have
 }
 
 func newBench(ctx context.Context, dir string, o options) (*bench, error) {
@@ -47,8 +46,8 @@ func newBench(ctx context.Context, dir string, o options) (*bench, error) {
 	return b, buildNowd(ctx, b.binary)
 }
 
-// raiseFileLimit raises the limit as far as it may be, for what is started from
-// here, too, and returns it.
+// raiseFileLimit raises the limit of open files to its maximum, and returns it. Child
+// processes inherit it.
 func raiseFileLimit() (int, error) {
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
@@ -61,54 +60,54 @@ func raiseFileLimit() (int, error) {
 	return int(min(l.Max, math.MaxInt32)), nil
 }
 
-// spareFiles is how many descriptors a server or a load has besides its
-// connections.
+// spareFiles is the number of open files that a server or a load generator needs besides
+// its connections.
 const spareFiles = 100
 
-// field is who takes part in a scenario, and where. Ratios are those of the
-// first to each of the others.
-type field struct {
-	contestants []contestant
+// setup is the servers of a scenario, and the processors that they run on. The first
+// server's figures are divided by those of each of the others.
+type setup struct {
+	servers []server
 	placement
 }
 
-// fieldOf returns the field for a scenario, and what is to be said of it. The
-// error is why it cannot be measured here.
-func (b *bench) fieldOf(s scenario) (field, string, error) {
+// setupOf returns the setup of a scenario, and a note for the report. The error says why
+// the scenario cannot be measured on this host.
+func (b *bench) setupOf(s scenario) (setup, string, error) {
 	if s.load.Network != "udp" && s.load.Sockets+spareFiles > b.nofile {
-		return field{}, "", fmt.Errorf("a process may have %d files only", b.nofile)
+		return setup{}, "", fmt.Errorf("the limit of open files is %d", b.nofile)
 	}
 	if s.counted {
 		if _, err := exec.LookPath("strace"); err != nil {
-			return field{}, "", err
+			return setup{}, "", err
 		}
 	}
 	if s.xdp != nil {
 		p, _ := apart(b.cpus)
-		return field{placement: p}, "the requests are made on processor " + strconv.Itoa(b.cpus[0]) + ", and taken in there, too; the server has the other one", nil
+		return setup{placement: p}, fmt.Sprintf("processor %d sends the requests and runs the receiving side of the kernel; the server has the other one", b.cpus[0]), nil
 	}
 	if s.loops {
 		p, note, err := sideBySide(b.cpus)
-		return field{[]contestant{nowd(b.binary, "two loops", 2), nowd(b.binary, "one loop", 1)}, p}, note, err
+		return setup{[]server{nowd(b.binary, "two loops", 2), nowd(b.binary, "one loop", 1)}, p}, note, err
 	}
 	p, note := apart(b.cpus)
-	contestants := []contestant{nowd(b.binary, "nowd", 1), yardstick(b.self, "net"), yardstick(b.self, "min")}
+	servers := []server{nowd(b.binary, "nowd", 1), baseline(b.self, "net"), baseline(b.self, "min")}
 	switch {
 	case s.load.Idle:
-		contestants = contestants[:2] // the minimum keeps nothing for a connection, so there is nothing to divide by
+		servers = servers[:2] // min allocates nothing for a connection: its figure can be 0
 	case b.limit != "" && !s.counted:
-		contestants = append(contestants, limits(b.limit, s.load.Network)...)
+		servers = append(servers, limitServers(b.limit, s.load.Network)...)
 	}
-	return field{contestants, p}, note, nil
+	return setup{servers, p}, note, nil
 }
 
-// measureAll measures the scenarios that are asked for. With an error the report
-// is what there is without those that failed.
+// measureAll measures the scenarios that match -run. With an error, the report has the
+// scenarios that did not fail.
 func (b *bench) measureAll(ctx context.Context, progress io.Writer) (*report, error) {
 	_, note := apart(b.cpus)
 	rep := newReport(note)
 	if b.quick {
-		rep.note("This was a quick run: it shows that all this works, and nothing else.")
+		rep.note("This was a quick run. It shows that the program works; its figures mean nothing.")
 	}
 	var failed error
 	for _, s := range scenarios() {
@@ -118,9 +117,9 @@ func (b *bench) measureAll(ctx context.Context, progress io.Writer) (*report, er
 		if b.quick {
 			s = s.small()
 		}
-		f, note, err := b.fieldOf(s)
+		on, note, err := b.setupOf(s)
 		if err != nil {
-			rep.note(fmt.Sprintf("%s is left out: %v.", s.name, err))
+			rep.note(fmt.Sprintf("%s is skipped: %v.", s.name, err))
 			continue
 		}
 		if note != "" && (s.loops || s.xdp != nil) {
@@ -129,37 +128,36 @@ func (b *bench) measureAll(ctx context.Context, progress io.Writer) (*report, er
 		began := time.Now()
 		var results [][]result
 		if s.xdp != nil {
-			f.contestants, results, err = b.measureXDP(ctx, s)
+			on.servers, results, err = b.measureXDP(ctx, s)
 		} else {
-			results, err = b.measure(ctx, s, f)
+			results, err = b.measure(ctx, s, on)
 		}
 		if err != nil {
 			if ctx.Err() != nil {
 				failed = errors.New("interrupted")
 				break
 			}
-			rep.note(fmt.Sprintf("%s is left out: %v.", s.name, err))
-			if !errors.Is(err, errNotHere) {
+			rep.note(fmt.Sprintf("%s is skipped: %v.", s.name, err))
+			if !errors.Is(err, errUnsupported) {
 				failed = errors.Join(failed, fmt.Errorf("%s: %w", s.name, err))
 			}
 			continue
 		}
 		fmt.Fprintf(progress, "%-16s %4.1f s\n", s.name, time.Since(began).Seconds())
-		rep.add(s, f.contestants, results)
+		rep.add(s, on.servers, results)
 	}
 	rep.noteIdle()
 	return rep, failed
 }
 
-// measure measures a scenario's rounds. The results are by contestant, then by
-// round.
-func (b *bench) measure(ctx context.Context, s scenario, f field) ([][]result, error) {
-	results := make([][]result, len(f.contestants))
+// measure runs the rounds of a scenario. results[i][j] is server i's result in round j.
+func (b *bench) measure(ctx context.Context, s scenario, on setup) ([][]result, error) {
+	results := make([][]result, len(on.servers))
 	for round := range s.rounds.of(b.pairs) {
-		for _, i := range orderOf(len(f.contestants), round) {
-			r, err := b.measureOne(ctx, s, f.contestants[i], f.placement)
+		for _, i := range orderOf(len(on.servers), round) {
+			r, err := b.measureOne(ctx, s, on.servers[i], on.placement)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", f.contestants[i].name, err)
+				return nil, fmt.Errorf("%s: %w", on.servers[i].name, err)
 			}
 			results[i] = append(results[i], r)
 		}
@@ -167,15 +165,16 @@ func (b *bench) measure(ctx context.Context, s scenario, f field) ([][]result, e
 	return results, nil
 }
 
-// orderOf returns the order in which two or more contestants take their turns. The
-// first one has its turn in the middle, so that of three each is measured next to it.
-// Every other round is reversed, so that no contestant gains by its place.
-func orderOf(contestants, round int) []int {
+// orderOf returns the order in which the servers of a round are measured. There are at
+// least two. The first is measured in the middle: of three, each other is measured just
+// before or after it. Every second round is in reverse order, so that no server gains by
+// its position.
+func orderOf(servers, round int) []int {
 	var order []int
-	for i := 1; i < contestants; i++ {
+	for i := 1; i < servers; i++ {
 		order = append(order, i)
 	}
-	order = slices.Insert(order, contestants/2, 0)
+	order = slices.Insert(order, servers/2, 0)
 	if round%2 == 1 {
 		slices.Reverse(order)
 	}
@@ -183,15 +182,16 @@ func orderOf(contestants, round int) []int {
 }
 
 const (
-	// warmUp is for caches and for what the kernel turns on by and by: stamps.
+	// warmUp precedes each measurement. It fills caches, and gives the kernel time to
+	// enable receive timestamps.
 	warmUp = 50 * time.Millisecond
-	// setUp is how much longer than it measures a load may take.
-	setUp = time.Minute
+	// setupTimeout is added to the length of a measurement to get its timeout.
+	setupTimeout = time.Minute
 )
 
-// measureOne starts a server, loads it, and ends it.
-func (b *bench) measureOne(ctx context.Context, s scenario, c contestant, p placement) (result, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.length+setUp)
+// measureOne starts a server, runs a load against it, and kills it.
+func (b *bench) measureOne(ctx context.Context, s scenario, c server, p placement) (result, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.length+setupTimeout)
 	defer cancel()
 	srv, err := c.start(ctx, p.server, s.load.Network)
 	if err != nil {
@@ -210,20 +210,21 @@ func (b *bench) measureOne(ctx context.Context, s scenario, c contestant, p plac
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return result{}, failure("load", err, stderr.String())
+		return result{}, failure("load generator", err, stderr.String())
 	}
 	r, err := parseResult(out)
 	if err == nil && l.Ages && r.Stamped == 0 {
-		err = fmt.Errorf("%w: the kernel puts no time on what arrives", errNotHere)
+		err = fmt.Errorf("%w: the kernel gives no receive timestamps", errUnsupported)
 	}
 	return r, err
 }
 
-// errNotHere is why a scenario is left out.
-var errNotHere = errors.New("it cannot be measured on this host")
+// errUnsupported means that this host cannot measure a scenario. The scenario is skipped,
+// and bench does not fail.
+var errUnsupported = errors.New("not supported on this host")
 
-// count runs a load and counts the server's system calls from when all is set
-// up.
+// count runs a load and counts the system calls that the server makes after the load is
+// set up.
 func (b *bench) count(ctx context.Context, l loadConfig, p placement) (r result, err error) {
 	cmd := command(ctx, p.load, b.self, l.args()...)
 	var stderr strings.Builder
@@ -241,23 +242,23 @@ func (b *bench) count(ctx context.Context, l loadConfig, p placement) (r result,
 	}
 	defer func() {
 		_ = stdin.Close()
-		if ended := cmd.Wait(); ended != nil && !errors.Is(err, errNotHere) {
-			err = failure("load", ended, stderr.String())
+		if waitErr := cmd.Wait(); waitErr != nil && !errors.Is(err, errUnsupported) {
+			err = failure("load generator", waitErr, stderr.String())
 		}
 	}()
 	lines := bufio.NewReader(stdout)
 	if line, err := lines.ReadString('\n'); err != nil || strings.TrimSpace(line) != readyLine {
-		return r, fmt.Errorf("it said %q instead of being ready", line)
+		return r, fmt.Errorf("the load generator wrote %q, want %q", line, readyLine)
 	}
 	counting, err := countCalls(ctx, b.dir, l.PID)
 	if err != nil {
 		_ = cmd.Process.Kill()
-		return r, fmt.Errorf("%w: %w", errNotHere, err)
+		return r, fmt.Errorf("%w: %w", errUnsupported, err)
 	}
-	_, asked := io.WriteString(stdin, "\n")
-	out, read := io.ReadAll(lines)
+	_, startErr := io.WriteString(stdin, "\n")
+	out, readErr := io.ReadAll(lines)
 	calls, err := counting.stop()
-	if err := errors.Join(asked, read, err); err != nil {
+	if err := errors.Join(startErr, readErr, err); err != nil {
 		return r, err
 	}
 	if r, err = parseResult(out); err != nil {
@@ -269,7 +270,7 @@ func (b *bench) count(ctx context.Context, l loadConfig, p placement) (r result,
 
 func parseResult(out []byte) (r result, err error) {
 	if err := json.NewDecoder(bytes.NewReader(out)).Decode(&r); err != nil {
-		return r, fmt.Errorf("load said %q: %w", out, err)
+		return r, fmt.Errorf("the load generator wrote %q: %w", out, err)
 	}
 	return r, nil
 }

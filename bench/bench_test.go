@@ -21,8 +21,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test binary be what the program is: the yardsticks and the
-// load, too.
+// TestMain lets the test binary run as a baseline and as the load generator.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == "serve" || os.Args[1] == "load") {
 		main()
@@ -30,7 +29,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// quick measures scenarios as briefly as can be.
+// quick runs bench with -quick, and returns its report.
 func quick(t *testing.T, args ...string) *report {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -45,7 +44,7 @@ func quick(t *testing.T, args ...string) *report {
 	return rep
 }
 
-// TestDriverIsMeasuredAgainstSockets: all answer, whatever time they take here.
+// TestDriverIsMeasuredAgainstSockets: every server of the XDP scenarios answers.
 func TestDriverIsMeasuredAgainstSockets(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if os.Getenv("CI") == "true" {
@@ -95,7 +94,7 @@ func TestEachServerAnswersOverUDPAndTCP(t *testing.T) {
 	}
 }
 
-func TestAnswersHaveAnAge(t *testing.T) {
+func TestAgeOfAnswersIsMeasured(t *testing.T) {
 	rep := quick(t, "-run", "^age/")
 	if len(rep.Rows) != 9 {
 		t.Fatalf("%d rows; %q", len(rep.Rows), rep.Notes)
@@ -109,8 +108,9 @@ func TestAnswersHaveAnAge(t *testing.T) {
 	}
 }
 
-// TestCostAndAgeStandSideBySide: of each server, a program of the user's included.
-func TestCostAndAgeStandSideBySide(t *testing.T) {
+// TestCostAndAgeOfEachServer: the report has cost and age of each server, including the
+// program of -limit.
+func TestCostAndAgeOfEachServer(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func TestAgeIsTheTimeSinceAnAnswer(t *testing.T) {
 	}
 }
 
-func TestIdleConnectionsAreWeighed(t *testing.T) {
+func TestMemoryOfIdleConnections(t *testing.T) {
 	rep := quick(t, "-run", "^idle/tcp/15000$")
 	// A goroutine's stack alone is 2 KiB.
 	if len(rep.Rows) != 1 || rep.Rows[0].Rivals[0].Values[0] < 2048 {
@@ -170,21 +170,21 @@ func TestCallsAreCounted(t *testing.T) {
 	if len(rep.Rows) != 1 {
 		t.Fatalf("%d rows; %q", len(rep.Rows), rep.Notes)
 	}
-	// No server does with less than to read and to write once for a batch.
+	// A server reads and writes at least once per batch of 16.
 	const least = 2. / 16
 	if r := rep.Rows[0]; min(r.Values[0], r.Rivals[0].Values[0], r.Rivals[1].Values[0]) < least {
 		t.Errorf("%+v", r)
 	}
 }
 
-// TestYardsticksAnswerEachLine: they speak nowd's protocol.
-func TestYardsticksAnswerEachLine(t *testing.T) {
+// TestBaselinesAnswerEachLine: like nowd, net and min answer each of several pipelined lines.
+func TestBaselinesAnswerEachLine(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"net", "min"} {
-		srv, err := yardstick(self, name).start(t.Context(), "", "tcp")
+		srv, err := baseline(self, name).start(t.Context(), "", "tcp")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func TestYardsticksAnswerEachLine(t *testing.T) {
 	}
 }
 
-func TestMinimumFormatsAsTheStandardLibrary(t *testing.T) {
+func TestMinFormatsLikeTheStandardLibrary(t *testing.T) {
 	var a minAnswer
 	at := time.Date(2026, 11, 20, 17, 17, 42, 813729999, time.Local)
 	for _, d := range []time.Duration{0, time.Microsecond, time.Second, 187 * time.Millisecond, 24 * time.Hour, -time.Hour} {
@@ -225,17 +225,17 @@ func TestMinimumFormatsAsTheStandardLibrary(t *testing.T) {
 	}
 }
 
-func TestServerThatDoesNotStartSaysWhy(t *testing.T) {
+func TestStartReportsTheServersError(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := yardstick(self, "none").start(t.Context(), "", "udp"); err == nil || !strings.Contains(err.Error(), "no such server") {
+	if _, err := baseline(self, "none").start(t.Context(), "", "udp"); err == nil || !strings.Contains(err.Error(), "no such server") {
 		t.Error(err)
 	}
 }
 
-func TestMistakesAreSaid(t *testing.T) {
+func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
 		{"measure"}, {"-pairs", "0"}, {"-seconds", "0"}, {"-seconds", "NaN"}, {"-run", "("}, {"-run", "sctp"}, {"-o", "xml"}, {"-x"},
 		{"serve"}, {"serve", "net", "udp", "here"}, {"serve", "net", "sctp", "127.0.0.1:1"}, {"serve", "min", "udp", "127.0.0.1:1", "now"},
@@ -267,13 +267,13 @@ func TestQuartilesLieBetweenNeighbours(t *testing.T) {
 }
 
 func TestRatiosAreTakenWithinRounds(t *testing.T) {
-	// The machine was half as fast in the second round.
+	// In the second round the machine was half as fast. In the third, b has no value.
 	if got := ratiosOf([]float64{10, 20, 10}, []float64{20, 40, 0}); len(got) != 2 || got[0] != 0.5 || got[1] != 0.5 {
 		t.Error(got)
 	}
 }
 
-func TestFirstContestantIsMeasuredBetweenTheOthers(t *testing.T) {
+func TestFirstServerIsMeasuredInTheMiddle(t *testing.T) {
 	for n, want := range map[int]string{2: "1001", 3: "102201", 5: "1203443021"} {
 		var got strings.Builder
 		for round := range 2 {
@@ -282,12 +282,12 @@ func TestFirstContestantIsMeasuredBetweenTheOthers(t *testing.T) {
 			}
 		}
 		if got.String() != want {
-			t.Errorf("%d contestants: %s, want %s", n, &got, want)
+			t.Errorf("%d servers: %s, want %s", n, &got, want)
 		}
 	}
 }
 
-func TestHistogramTellsTimesToOnePartIn128(t *testing.T) {
+func TestHistogramIsExactToOnePartIn128(t *testing.T) {
 	for _, d := range []time.Duration{0, 1, 63, 64, 127, 128, 129, 1000, 12345, time.Millisecond, time.Second, 10 * time.Minute} {
 		var h histogram
 		h.add(d)
@@ -295,28 +295,28 @@ func TestHistogramTellsTimesToOnePartIn128(t *testing.T) {
 		if got := h.quantile(0.5); (got - d).Abs() > d/128 {
 			t.Errorf("%d: %d", d, got)
 		}
-		if h.times().Max != time.Hour {
-			t.Error(h.times())
+		if h.percentiles().Max != time.Hour {
+			t.Error(h.percentiles())
 		}
 	}
 	var h histogram
-	if h.times() != (times{}) {
-		t.Error(h.times())
+	if h.percentiles() != (percentiles{}) {
+		t.Error(h.percentiles())
 	}
 	for d := range time.Duration(101) {
 		h.add(100 - d)
 	}
-	if got, want := h.times(), (times{50, 99, 100}); got != want {
+	if got, want := h.percentiles(), (percentiles{50, 99, 100}); got != want {
 		t.Errorf("%v, want %v", got, want)
 	}
 	h = histogram{}
 	h.add(-5)
-	if h.times() != (times{}) {
-		t.Error(h.times())
+	if h.percentiles() != (percentiles{}) {
+		t.Error(h.percentiles())
 	}
 }
 
-func TestCallsAreAddedUpWhateverTheVersionOfStrace(t *testing.T) {
+func TestSumCallsOfEachVersionOfStrace(t *testing.T) {
 	for table, want := range map[string]uint64{
 		`% time     seconds  usecs/call     calls    errors syscall
 ------ ----------- ----------- --------- --------- ----------------
@@ -337,11 +337,12 @@ func TestCallsAreAddedUpWhateverTheVersionOfStrace(t *testing.T) {
 		}
 	}
 	if _, err := sumCalls([]byte("no such process\n")); err == nil {
-		t.Error("nothing was taken for a count")
+		t.Error("an error message is taken for a table")
 	}
 }
 
-// sample has what a report may have to cope with.
+// sample returns a report with characters to escape, missing ratios, and large and small
+// values.
 func sample() *report {
 	r := newReport("A <note> & more.")
 	r.Machine = "A <machine> & more"
@@ -391,7 +392,7 @@ func TestChartIsWellFormed(t *testing.T) {
 	}
 }
 
-func TestTablesHaveARowForEachFigure(t *testing.T) {
+func TestTableHasARowForEachFigure(t *testing.T) {
 	var b bytes.Buffer
 	if err := sample().print(&b); err != nil {
 		t.Fatal(err)

@@ -12,14 +12,13 @@ import (
 	"time"
 )
 
-// runTime returns how long the threads of a process have been on a processor:
-// proc(5), /proc/pid/task/tid/schedstat. What the kernel does for a packet
-// within a thread's system call counts as the thread's, whoever the packet is
-// for.
+// runTime returns the run time of a process: the time that its threads have spent on a
+// processor, from /proc/PID/task/TID/schedstat (proc(5)). It includes all that the kernel
+// does within a thread's system calls, even for packets of other processes.
 func runTime(pid int) (time.Duration, error) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err == nil && len(threads) == 0 {
-		err = fmt.Errorf("process %d is gone, or the kernel keeps no schedstat", pid)
+		err = fmt.Errorf("process %d has exited, or the kernel has no schedstat", pid)
 	}
 	if err != nil {
 		return 0, err
@@ -27,7 +26,7 @@ func runTime(pid int) (time.Duration, error) {
 	var sum time.Duration
 	for _, path := range threads {
 		b, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) { // a thread that has just ended
+		if errors.Is(err, os.ErrNotExist) { // the thread has just exited
 			continue
 		}
 		if err != nil {
@@ -43,18 +42,19 @@ func runTime(pid int) (time.Duration, error) {
 	return sum, nil
 }
 
-// resident returns how much of a process is in memory, in bytes. It is counted
-// page by page: what /proc/pid/status has is an estimate.
+// resident returns the resident memory of a process, in bytes. It reads smaps_rollup,
+// which counts pages, because the value in /proc/PID/status is an estimate.
 func resident(pid int) (int64, error) {
 	return numberIn(fmt.Sprintf("/proc/%d/smaps_rollup", pid), "Rss:", 1024)
 }
 
-// tracer returns the process that traces a thread, or 0.
+// tracer returns the ID of the process that traces a thread, or 0. thread is its directory
+// in /proc.
 func tracer(thread string) (int64, error) {
 	return numberIn(filepath.Join(thread, "status"), "TracerPid:", 1)
 }
 
-// numberIn returns the number that follows a name in a file.
+// numberIn returns the number that follows name in a file of /proc, times unit.
 func numberIn(path, name string, unit int64) (int64, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {

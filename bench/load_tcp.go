@@ -13,22 +13,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tcpLoad asks on connections.
+// tcpLoad sends requests on connections.
 type tcpLoad struct {
-	meter  meter
-	conns  []tcpConn
-	epoll  int
-	events []unix.EpollEvent
-	in     *messages // where the age of the answers is measured
-	buf    []byte
-	ask    []byte // as many requests as a connection has under way
-	owed   int
+	meter      meter
+	conns      []tcpConn
+	epoll      int
+	events     []unix.EpollEvent
+	in         *messages // to receive with timestamps; nil unless Ages is set
+	buf        []byte
+	ask        []byte // Depth requests
+	unanswered int
 }
 
 type tcpConn struct {
-	fd   int32
-	owed int32
-	sent time.Duration
+	fd         int32
+	unanswered int32
+	sent       time.Duration
 }
 
 func newTCPLoad(c loadConfig) (*tcpLoad, error) {
@@ -51,7 +51,7 @@ func newTCPLoad(c loadConfig) (*tcpLoad, error) {
 	}
 	for i, fd := range fds {
 		if c.Ages {
-			if err := stamped(fd); err != nil {
+			if err := enableTimestamps(fd); err != nil {
 				return nil, err
 			}
 		}
@@ -63,8 +63,8 @@ func newTCPLoad(c loadConfig) (*tcpLoad, error) {
 	return l, nil
 }
 
-func (l *tcpLoad) turn(now time.Duration, drain bool) (busy bool, err error) {
-	if l.owed == 0 && !drain { // the first turn
+func (l *tcpLoad) step(now time.Duration, drain bool) (busy bool, err error) {
+	if l.unanswered == 0 && !drain { // the first step
 		for i := range l.conns {
 			if err := l.request(&l.conns[i], l.meter.now()); err != nil {
 				return true, err
@@ -86,7 +86,7 @@ func (l *tcpLoad) turn(now time.Duration, drain bool) (busy bool, err error) {
 		if err := l.receive(c); err != nil {
 			return true, err
 		}
-		if c.owed > 0 {
+		if c.unanswered > 0 {
 			continue
 		}
 		now := l.meter.now()
@@ -106,12 +106,12 @@ func (l *tcpLoad) request(c *tcpConn, now time.Duration) error {
 	if n, err := send(int(c.fd), l.ask); n < len(l.ask) {
 		return fmt.Errorf("%d of %d bytes sent: %w", n, len(l.ask), err)
 	}
-	c.owed += int32(l.meter.Depth)
-	l.owed += l.meter.Depth
+	c.unanswered += int32(l.meter.Depth)
+	l.unanswered += l.meter.Depth
 	return nil
 }
 
-// receive counts the answers that have come on a connection.
+// receive receives and counts the answers that have arrived on a connection.
 func (l *tcpLoad) receive(c *tcpConn) error {
 	var b []byte
 	var arrived int64
@@ -137,31 +137,31 @@ func (l *tcpLoad) receive(c *tcpConn) error {
 	}
 	n := int32(1)
 	if l.meter.Depth == 1 {
-		err = l.meter.answered(b, arrived, known)
+		err = l.meter.countAnswer(b, arrived, known)
 	} else {
-		// The kernel may have cut an answer in two, so their ends are counted.
+		// A read may end within an answer, so count the ends of lines.
 		n = int32(bytes.Count(b, []byte("\n")))
 		l.meter.result.All += uint64(n)
 	}
-	c.owed -= n
-	l.owed -= int(n)
-	if c.owed < 0 {
-		return errors.New("more answers than requests")
+	c.unanswered -= n
+	l.unanswered -= int(n)
+	if c.unanswered < 0 {
+		return errors.New("the server sent more answers than requests")
 	}
 	return err
 }
 
-func (l *tcpLoad) underWay() int { return l.owed }
+func (l *tcpLoad) inFlight() int { return l.unanswered }
 
-// connsPerSource is how many connections leave from one address, which has no
-// more than some 28,000 ports for them.
+// connsPerSource is the maximum number of connections from one source address. An address
+// has about 28,000 ephemeral ports.
 const connsPerSource = 5000
 
-// connsAtOnce is how many connections are opened before the server must have
-// taken them in. As many fit into any backlog.
+// connsAtOnce is the number of connections that are opened before the server must have
+// accepted them. They fit into any accept queue.
 const connsAtOnce = 64
 
-// connect opens the connections, each of which asks once.
+// connect opens the connections, and sends one request on each.
 func connect(c loadConfig) ([]int, error) {
 	var fds []int
 	for len(fds) < c.Sockets {
@@ -193,14 +193,13 @@ func askOnce(fds []int, request []byte) error {
 			return os.NewSyscallError("read", err)
 		}
 		if n == 0 {
-			return errors.New("the server closed one")
+			return errors.New("the server closed a connection")
 		}
 	}
 	return nil
 }
 
-// sourceOf returns the address that connection i leaves from: 127.0.0.1 and so
-// on.
+// sourceOf returns the source address of connection i: 127.0.0.1 and so on.
 func sourceOf(i int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + i/connsPerSource)})
 }
@@ -212,14 +211,14 @@ func connectFrom(source netip.Addr, to netip.AddrPort) (int, error) {
 	}
 	for _, opt := range [...]struct{ level, name, value int }{
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-		{unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1}, // the port is found by connect, who knows the other side
+		{unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1}, // connect chooses the port: it knows the destination
 	} {
 		if err := unix.SetsockoptInt(fd, opt.level, opt.name, opt.value); err != nil {
 			return -1, os.NewSyscallError("setsockopt", err)
 		}
 	}
-	// Closing resets: thousands of connections in TIME_WAIT would be in the way
-	// of the next measurement's.
+	// Close with a reset. Thousands of connections in TIME_WAIT would disturb the next
+	// measurement.
 	if err := unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
 		return -1, os.NewSyscallError("setsockopt", err)
 	}
@@ -232,8 +231,8 @@ func connectFrom(source netip.Addr, to netip.AddrPort) (int, error) {
 	return fd, nil
 }
 
-// loadIdle opens connections, each of which asks once, and says how much larger
-// the server is with them.
+// loadIdle opens connections, sends one request on each, and measures the growth of the
+// server's resident memory.
 func loadIdle(c loadConfig) (result, error) {
 	before, err := resident(c.PID)
 	if err != nil {

@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// udpLoad asks with datagrams.
+// udpLoad sends requests in datagrams.
 type udpLoad struct {
 	meter   meter
 	sockets []udpSocket
-	polled  []unix.PollFd // the same, for poll(2)
+	polled  []unix.PollFd // the sockets, for poll(2)
 	in, out *messages
 }
 
 type udpSocket struct {
-	fd   int
-	owed int
-	sent time.Duration // the last request
-	last time.Duration // something was sent or received
+	fd         int
+	unanswered int
+	sent       time.Duration // time of the last request
+	last       time.Duration // time of the last request or answer
 }
 
 func newUDPLoad(c loadConfig) (*udpLoad, error) {
@@ -39,7 +39,7 @@ func newUDPLoad(c loadConfig) (*udpLoad, error) {
 			return nil, os.NewSyscallError("setsockopt", err)
 		}
 		if c.Ages {
-			if err := stamped(fd); err != nil {
+			if err := enableTimestamps(fd); err != nil {
 				return nil, err
 			}
 		}
@@ -52,24 +52,24 @@ func newUDPLoad(c loadConfig) (*udpLoad, error) {
 	return l, nil
 }
 
-func (l *udpLoad) turn(now time.Duration, drain bool) (busy bool, err error) {
+func (l *udpLoad) step(now time.Duration, drain bool) (busy bool, err error) {
 	for i := range l.sockets {
 		s := &l.sockets[i]
-		if s.owed > 0 {
+		if s.unanswered > 0 {
 			got, err := l.receive(s, now)
 			if err != nil {
 				return busy, err
 			}
 			busy = busy || got
 		}
-		// Not for each answer at once: a call for many costs less.
-		if free := l.meter.Depth - s.owed; !drain && free >= max(1, l.meter.Depth/4) {
+		// Wait for several answers: one system call for many requests costs less.
+		if free := l.meter.Depth - s.unanswered; !drain && free >= max(1, l.meter.Depth/4) {
 			s.sent = l.meter.now()
 			n, err := l.out.send(s.fd, free)
 			if err != nil && !errors.Is(err, unix.EAGAIN) {
 				return busy, os.NewSyscallError("sendmmsg", err)
 			}
-			s.owed += n
+			s.unanswered += n
 			s.last = s.sent
 			busy = busy || n > 0
 		}
@@ -80,18 +80,19 @@ func (l *udpLoad) turn(now time.Duration, drain bool) (busy bool, err error) {
 	return busy, nil
 }
 
-// receive takes in what has come, and gives up what has not come for long.
+// receive receives and counts the answers that have arrived. If none has arrived for
+// lossTimeout, it counts the socket's requests in flight as lost.
 func (l *udpLoad) receive(s *udpSocket, now time.Duration) (bool, error) {
 	n, err := l.in.receive(s.fd, batchSize)
 	switch {
 	case err == nil:
 	case errors.Is(err, unix.EAGAIN):
-		if now-s.last > patience {
-			l.meter.result.Lost += uint64(s.owed)
-			s.owed = 0
+		if now-s.last > lossTimeout {
+			l.meter.result.Lost += uint64(s.unanswered)
+			s.unanswered = 0
 		}
 		return false, nil
-	default: // ECONNREFUSED: the server is gone
+	default: // ECONNREFUSED: the server has exited
 		return false, os.NewSyscallError("recvmmsg", err)
 	}
 	s.last = now
@@ -100,17 +101,17 @@ func (l *udpLoad) receive(s *udpSocket, now time.Duration) (bool, error) {
 	}
 	for i := range n {
 		arrived, known := l.in.arrived(i)
-		if err := l.meter.answered(l.in.get(i), arrived, known); err != nil {
+		if err := l.meter.countAnswer(l.in.get(i), arrived, known); err != nil {
 			return true, err
 		}
 	}
-	s.owed = max(0, s.owed-n) // one that was given up may have come after all
+	s.unanswered = max(0, s.unanswered-n) // below 0 if an answer counted as lost arrived late
 	return true, nil
 }
 
-func (l *udpLoad) underWay() (n int) {
+func (l *udpLoad) inFlight() (n int) {
 	for i := range l.sockets {
-		n += l.sockets[i].owed
+		n += l.sockets[i].unanswered
 	}
 	return n
 }

@@ -1,7 +1,7 @@
 //go:build !linux
 
-// Command bench compares nowd with other servers. It counts with what Linux
-// tells of a process, and sends with its system calls.
+// Command bench compares nowd with other servers. It needs Linux: it reads /proc, and uses
+// system calls that other systems do not have.
 package main
 
 import (
@@ -10,6 +10,6 @@ import (
 )
 
 func main() {
-	fmt.Fprintln(os.Stderr, "bench: this program runs on Linux only")
+	fmt.Fprintln(os.Stderr, "bench: needs Linux")
 	os.Exit(1)
 }

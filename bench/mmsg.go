@@ -11,35 +11,34 @@ import (
 )
 
 const (
-	// batchSize is how many datagrams go into one call.
+	// batchSize is the maximum number of datagrams in one system call.
 	batchSize = 64
-	// messageSize is the most that a datagram on Ethernet holds.
+	// messageSize is the maximum payload of a UDP datagram on Ethernet.
 	messageSize = 1472
 )
 
-// stamp is the control message that tells when a packet arrived: socket(7),
-// SO_TIMESTAMPNS.
-type stamp struct {
+// timestamp is the control message with the receive timestamp of a packet:
+// SO_TIMESTAMPNS of socket(7).
+type timestamp struct {
 	unix.Cmsghdr
 	unix.Timespec
 }
 
-// messages is memory for a batch, as recvmmsg(2) and sendmmsg(2) want it. The
-// headers point to the other parts of it, so it stays where it was made, on the
-// heap.
+// messages is the memory of a batch for recvmmsg(2) and sendmmsg(2). Its headers point into
+// it, so it must not be copied.
 type messages struct {
-	headers [batchSize]socket.Mmsghdr
-	vectors [batchSize]unix.Iovec
-	peers   [batchSize]unix.RawSockaddrInet4
-	stamps  [batchSize]stamp
-	data    [batchSize][messageSize]byte
-	used    int // slots that the last receive filled
+	headers    [batchSize]socket.Mmsghdr
+	vectors    [batchSize]unix.Iovec
+	peers      [batchSize]unix.RawSockaddrInet4
+	timestamps [batchSize]timestamp
+	data       [batchSize][messageSize]byte
+	used       int // slots that the last receive filled
 }
 
-// newMessages makes a batch. With peers, messages go back to where they came
-// from; without, they are those of a connected socket. With stamps, it is told
-// when they arrived.
-func newMessages(peers, stamps bool) *messages {
+// newMessages returns an empty batch. With peers, receive stores each message's source, and
+// send sends the message there; without, the socket must be connected. With timestamps,
+// receive stores the receive timestamps.
+func newMessages(peers, timestamps bool) *messages {
 	m := new(messages)
 	for i := range batchSize {
 		m.vectors[i].Base = &m.data[i][0]
@@ -51,21 +50,21 @@ func newMessages(peers, stamps bool) *messages {
 			h.Name = (*byte)(unsafe.Pointer(&m.peers[i]))
 			h.Namelen = unix.SizeofSockaddrInet4
 		}
-		if stamps {
-			h.Control = (*byte)(unsafe.Pointer(&m.stamps[i]))
-			h.SetControllen(int(unsafe.Sizeof(m.stamps[i])))
+		if timestamps {
+			h.Control = (*byte)(unsafe.Pointer(&m.timestamps[i]))
+			h.SetControllen(int(unsafe.Sizeof(m.timestamps[i])))
 		}
 	}
 	return m
 }
 
-// receive is recvmmsg(2) for n messages at the most, without waiting. It works
-// on a stream, too, where each message is what there is to read.
+// receive is recvmmsg(2) for at most n messages, without blocking. On a stream socket, one
+// message is all that is readable, up to messageSize.
 func (m *messages) receive(fd, n int) (int, error) {
 	for i := range m.used {
 		m.vectors[i].SetLen(messageSize)
 		if h := &m.headers[i]; h.Control != nil {
-			h.SetControllen(int(unsafe.Sizeof(m.stamps[i])))
+			h.SetControllen(int(unsafe.Sizeof(m.timestamps[i])))
 		}
 	}
 	got, err := socket.Recvmmsg(fd, m.headers[:n], 0)
@@ -73,20 +72,20 @@ func (m *messages) receive(fd, n int) (int, error) {
 	return got, err
 }
 
-// send is sendmmsg(2) for the first n messages, without waiting. It returns how
-// many the kernel took.
+// send is sendmmsg(2) for the first n messages, without blocking. It returns the number
+// that the kernel accepted.
 func (m *messages) send(fd, n int) (int, error) { return socket.Sendmmsg(fd, m.headers[:n], 0) }
 
-// set makes b the content of message i.
+// set sets the payload of message i.
 func (m *messages) set(i int, b []byte) { m.vectors[i].SetLen(copy(m.data[i][:], b)) }
 
-// get returns what message i, which was received, holds.
+// get returns the payload of received message i.
 func (m *messages) get(i int) []byte { return m.data[i][:m.headers[i].Len] }
 
-// arrived returns when message i did, in nanoseconds since 1970, if the kernel
-// has told.
+// arrived returns the receive timestamp of message i, in nanoseconds since 1970, and
+// whether the kernel gave one.
 func (m *messages) arrived(i int) (int64, bool) {
-	s := &m.stamps[i]
+	s := &m.timestamps[i]
 	ok := m.headers[i].Controllen != 0 && s.Level == unix.SOL_SOCKET && s.Cmsghdr.Type == unix.SO_TIMESTAMPNS
 	return s.Timespec.Nano(), ok
 }

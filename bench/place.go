@@ -14,16 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// placement says on which processors a server and its load run.
+// placement is the processors that a server and its load generator run on.
 type placement struct {
-	server, load string // as taskset(1) wants it; empty for all there are
-	// spin is whether the load has a processor to itself. It then never sleeps,
-	// so that the server neither waits for it nor spends time on waking it,
-	// which with a client on another host it would not either.
+	server, load string // lists of processors for taskset(1); empty for all
+	// spin means that the load generator has a processor to itself and never sleeps. So
+	// the server spends no run time on waking it. Neither would it for a client on another
+	// host.
 	spin bool
 }
 
-// processors returns those that this process may run on.
+// processors returns the processors that this process may run on.
 func processors() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
@@ -38,43 +38,44 @@ func processors() ([]int, error) {
 	return cpus, nil
 }
 
-// apart puts the server on one processor and the load on another, as far from
-// it as can be: neighbours may be two threads of one core.
+// apart puts the server on the first processor and the load generator on the last one,
+// because neighbours may be two threads of one core. The string is a note for the report.
 func apart(cpus []int) (placement, string) {
 	_, err := exec.LookPath("taskset")
 	switch first, last := cpus[0], cpus[len(cpus)-1]; {
 	case len(cpus) == 1:
-		return placement{}, "One processor for both the server and the load: it shows little more than which way things lie."
+		return placement{}, "Server and load generator share the only processor: the figures are rough."
 	case err != nil:
-		return placement{spin: true}, "There is no taskset: the server and the load run wherever the scheduler has them."
+		return placement{spin: true}, "taskset is missing: the scheduler chooses the processors of server and load generator."
 	default:
 		return placement{server: strconv.Itoa(first), load: strconv.Itoa(last), spin: true},
-			fmt.Sprintf("The server runs on processor %d, the load on processor %d.", first, last)
+			fmt.Sprintf("The server runs on processor %d, the load generator on processor %d.", first, last)
 	}
 }
 
-// sideBySide gives the server two processors, and the load another one if there
-// is any.
+// sideBySide gives the server two processors, and the load generator a third one if there
+// is one. The string is a note for the report.
 func sideBySide(cpus []int) (placement, string, error) {
 	_, err := exec.LookPath("taskset")
 	switch {
 	case len(cpus) == 1:
 		return placement{}, "", errors.New("there is only one processor")
 	case len(cpus) == 2:
-		return placement{}, "two loops have both processors, and the load has to find its time there, too", nil
+		return placement{}, "two loops share both processors with the load generator", nil
 	case err != nil:
-		return placement{spin: true}, "two loops run wherever the scheduler has them", nil
+		return placement{spin: true}, "taskset is missing: the scheduler chooses the processors of two loops", nil
 	default:
 		return placement{server: fmt.Sprintf("%d,%d", cpus[0], cpus[1]), load: strconv.Itoa(cpus[len(cpus)-1]), spin: true},
-			fmt.Sprintf("two loops have processors %d and %d; the load has one, which may not be enough for both", cpus[0], cpus[1]), nil
+			fmt.Sprintf("two loops have processors %d and %d; the load generator has one, which may be too slow for them", cpus[0], cpus[1]), nil
 	}
 }
 
-// command is exec.CommandContext on some processors. What it starts does not
-// outlive this process.
+// command is exec.CommandContext on the processors cpus, or on all if cpus is empty. The
+// kernel kills the process when the thread that started it exits (PR_SET_PDEATHSIG of
+// prctl(2)).
 func command(ctx context.Context, cpus string, name string, args ...string) *exec.Cmd {
 	if cpus != "" {
-		// taskset becomes the program: their process is the same.
+		// taskset executes the program in its own process.
 		name, args = "taskset", append([]string{"-c", cpus, name}, args...)
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -82,8 +83,8 @@ func command(ctx context.Context, cpus string, name string, args ...string) *exe
 	return cmd
 }
 
-// failure makes of what ended a process, and what it had written by then, one
-// error.
+// failure returns an error with the name of a process, its error, and its standard error
+// output.
 func failure(what string, err error, stderr string) error {
 	if stderr = strings.TrimSpace(stderr); stderr != "" {
 		return fmt.Errorf("%s: %w: %s", what, err, stderr)

@@ -17,32 +17,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// report is what came out.
+// report is the outcome of a run of bench.
 type report struct {
 	Machine string   `json:"machine"`
 	Notes   []string `json:"notes"`
 	Rows    []row    `json:"rows"`
 }
 
-// row compares one figure.
+// row compares one figure of the first server, the subject, with that of the others, the
+// rivals.
 type row struct {
 	Scenario string  `json:"scenario"`
 	Figure   string  `json:"figure"`
 	More     bool    `json:"more_is_better"`
-	Main     bool    `json:"main"` // it is what the scenario is for
-	Name     string  `json:"name"`
+	Main     bool    `json:"main"` // the main figure of the scenario
+	Name     string  `json:"name"` // of the subject
 	Median   float64 `json:"median"`
 	Rivals   []rival `json:"rivals"`
 
 	Values []float64 `json:"values"` // by round
 }
 
-// rival is who a row's subject is compared with.
+// rival is a server that a row's subject is compared with.
 type rival struct {
 	Name   string    `json:"name"`
 	Median float64   `json:"median"`
-	Ratio  spread    `json:"ratio"` // of the subject's to this one's
-	Ratios []float64 `json:"ratios"`
+	Ratio  spread    `json:"ratio"`  // of the subject's figure to the rival's
+	Ratios []float64 `json:"ratios"` // by round
 	Values []float64 `json:"values"`
 }
 
@@ -54,7 +55,7 @@ func newReport(placement string) *report {
 
 func (r *report) note(s string) { r.Notes = append(r.Notes, s) }
 
-// machine says what this was measured on.
+// machine describes this machine in one line.
 func machine() string {
 	kernel := "Linux"
 	var u unix.Utsname
@@ -73,24 +74,24 @@ func cpuModel() string {
 			}
 		}
 	}
-	return "some processor"
+	return "unknown processor"
 }
 
-// add adds a scenario's figures. Results are by contestant, then by round.
-func (r *report) add(s scenario, contestants []contestant, results [][]result) {
+// add adds the figures of a scenario. results[i][j] is server i's result in round j.
+func (r *report) add(s scenario, servers []server, results [][]result) {
 	for i, f := range s.figures {
-		values := make([][]float64, len(contestants))
-		for c := range contestants {
+		values := make([][]float64, len(servers))
+		for c := range servers {
 			for _, res := range results[c] {
 				values[c] = append(values[c], f.of(res))
 			}
 		}
 		row := row{Scenario: s.name, Figure: f.name, More: f.more, Main: i == 0,
-			Name: contestants[0].name, Values: values[0], Median: spreadOf(values[0]).Median}
-		for c := 1; c < len(contestants); c++ {
+			Name: servers[0].name, Values: values[0], Median: spreadOf(values[0]).Median}
+		for c := 1; c < len(servers); c++ {
 			ratios := ratiosOf(values[0], values[c])
 			row.Rivals = append(row.Rivals, rival{
-				Name: contestants[c].name, Values: values[c], Median: spreadOf(values[c]).Median,
+				Name: servers[c].name, Values: values[c], Median: spreadOf(values[c]).Median,
 				Ratios: ratios, Ratio: spreadOf(ratios),
 			})
 		}
@@ -98,8 +99,8 @@ func (r *report) add(s scenario, contestants []contestant, results [][]result) {
 	}
 }
 
-// noteIdle says where a server had time to spare. The loads are such that,
-// with a processor each, it is the slower one.
+// noteIdle adds a note with the scenarios in which a server was idle part of the time. If
+// each has a processor to itself, the load generator is faster than the server.
 func (r *report) noteIdle() {
 	var names []string
 	for _, row := range r.Rows {
@@ -112,16 +113,14 @@ func (r *report) noteIdle() {
 		}
 	}
 	if len(names) > 0 {
-		r.note(fmt.Sprintf("A server was not kept busy, or something else had its processor: %s. Answers a second and round trips say little there.", strings.Join(names, ", ")))
+		r.note(fmt.Sprintf("A server was idle part of the time, or shared its processor: %s. Ignore answers/s and round trips there.", strings.Join(names, ", ")))
 	}
 }
 
-// saturated is how busy a server is, in percent, that has all the work that it
-// can do.
+// saturated is the run time of a server under full load, in percent of the elapsed time.
 const saturated = 90
 
-// ratiosOf divides within each round. One in which there is nothing to divide
-// by has no ratio.
+// ratiosOf returns the ratio of a to b in each round, without the rounds in which b is 0.
 func ratiosOf(a, b []float64) []float64 {
 	ratios := []float64{}
 	for i := range a {
@@ -132,14 +131,15 @@ func ratiosOf(a, b []float64) []float64 {
 	return ratios
 }
 
-// print writes tables: first what each scenario is for, then all else.
+// print writes the report as text: first the main figures, then the others, then cost and
+// age.
 func (r *report) print(w io.Writer) error {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, r.Machine)
 	for _, n := range r.Notes {
 		fmt.Fprintln(&b, n)
 	}
-	fmt.Fprint(&b, "Medians; and of the ratios within each round the median, with its quartiles. Below 1 is less.\n")
+	fmt.Fprint(&b, "Figures are medians of the rounds. Ratios are medians of the ratios within each round, with quartiles in brackets.\n")
 	for _, main := range []bool{true, false} {
 		var header []string
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -158,7 +158,7 @@ func (r *report) print(w io.Writer) error {
 		_ = t.Flush()
 	}
 	if servers := r.costsAndAges(); len(servers) > 0 {
-		fmt.Fprintln(&b, "\nCost and age of an answer: CPU time of the server, and the time from the reading of the clock to when the answer leaves.")
+		fmt.Fprintln(&b, "\nCost and age of an answer: CPU is the run time of the server; age is the time from the reading of the clock until the answer is sent.")
 		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "load\tserver\tCPU, ns/answer\tage p50, µs\tage p99, µs")
 		for _, s := range servers {
@@ -170,15 +170,16 @@ func (r *report) print(w io.Writer) error {
 	return err
 }
 
-// costAndAge is what a server's answer costs under a load, and how old its time is:
-// medians of the rounds.
+// costAndAge is the cost and the age of a server's answers under a load: medians of the
+// rounds.
 type costAndAge struct {
 	load, name     string
-	cost           float64 // CPU time in nanoseconds
-	ageP50, ageP99 float64 // microseconds
+	cost           float64 // run time per answer, in nanoseconds
+	ageP50, ageP99 float64 // in microseconds
 }
 
-// costsAndAges returns the servers of each load of which both were measured.
+// costsAndAges returns cost and age of each server under each load for which both were
+// measured, in the order of the loads.
 func (r *report) costsAndAges() (all []costAndAge) {
 	for _, costs := range r.Rows {
 		p50, p99 := r.row(agePrefix+costs.Scenario, ageP50), r.row(agePrefix+costs.Scenario, ageP99)
@@ -192,7 +193,7 @@ func (r *report) costsAndAges() (all []costAndAge) {
 	return all
 }
 
-// row returns the row of a figure of a scenario, or nil.
+// row returns the row with a figure of a scenario, or nil.
 func (r *report) row(scenario string, f figure) *row {
 	for i := range r.Rows {
 		if r.Rows[i].Scenario == scenario && r.Rows[i].Figure == f.name {
@@ -207,7 +208,7 @@ type namedMedian struct {
 	median float64
 }
 
-// medians returns the medians of all contestants, the subject's first.
+// medians returns the median of each server, the subject first.
 func (r row) medians() []namedMedian {
 	all := []namedMedian{{r.Name, r.Median}}
 	for _, v := range r.Rivals {
@@ -243,7 +244,7 @@ func (v rival) ratio() string {
 	return fmt.Sprintf("%.2f [%.2f–%.2f]", v.Ratio.Median, v.Ratio.Q1, v.Ratio.Q3)
 }
 
-// number writes three digits or more.
+// number formats a number with at least three digits.
 func number(v float64) string {
 	decimals := 0
 	if a := math.Abs(v); a < 10 {

@@ -7,34 +7,35 @@ import (
 	"time"
 )
 
-// scenario is something to compare.
+// scenario is a load, and the figures to compare under it.
 type scenario struct {
 	name    string
-	about   string
+	about   string // for the help
 	load    loadConfig
-	figures []figure // the first is what the scenario is for
+	figures []figure // the main figure first
 	rounds  rounds
-	counted bool // system calls are, by strace
-	loops   bool // nowd with two loops is measured against nowd with one
-	xdp     *xdpLoad
+	counted bool     // count system calls, with strace
+	loops   bool     // compare nowd with two loops and nowd with one
+	xdp     *xdpLoad // compare XDP and sockets; nil otherwise
 }
 
-// xdpLoad is a load that a program in the kernel makes: xdp.go.
+// xdpLoad is a load from a program in the kernel: see xdp.go.
 type xdpLoad struct {
 	ntp  bool // otherwise text
 	full bool // as many requests as the program can send
 }
 
-// rounds says how many rounds a scenario takes.
+// rounds is the number of rounds of a scenario, relative to -pairs.
 type rounds int
 
 const (
 	allRounds  rounds = iota
-	halfRounds        // of what takes long, or has a distribution in each round already
-	twoRounds         // of what is weighed, not timed
-	oneRound          // of what is counted
+	halfRounds        // slow, or each round gives a distribution
+	twoRounds         // sizes of memory
+	oneRound          // counts
 )
 
+// of returns the number of rounds if -pairs is pairs.
 func (r rounds) of(pairs int) int {
 	switch r {
 	case halfRounds:
@@ -47,12 +48,11 @@ func (r rounds) of(pairs int) int {
 	return pairs
 }
 
-// figure is a number that a measurement gives.
+// figure is a number computed from a result.
 type figure struct {
 	name string
 	of   func(result) float64
-	// more is whether a larger one is better.
-	more bool
+	more bool // more is better
 }
 
 var (
@@ -75,11 +75,10 @@ func per(v float64, n uint64) float64 { return v / float64(max(n, 1)) }
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// agePrefix begins the name of the scenario that measures the age of the answers
-// in the scenario with the rest of the name.
+// agePrefix and the name of a scenario make the name of the scenario that measures the age
+// of the answers under the same load.
 const agePrefix = "age/"
 
-// scenarios returns all scenarios.
 func scenarios() []scenario {
 	load := func(network string, sockets, depth int) loadConfig {
 		return loadConfig{Network: network, Sockets: sockets, Depth: depth}
@@ -94,37 +93,37 @@ func scenarios() []scenario {
 	calls := []figure{callsPerAnswer}
 	inDriver := []figure{wholeCost, answersPerSecond, lost}
 	return []scenario{
-		{name: "udp/4x64", about: "4 sockets, 64 requests under way on each", load: load("udp", 4, 64), figures: costUDP},
-		{name: "udp/1x1", about: "one request at a time", load: load("udp", 1, 1), figures: inTurn},
-		{name: "tcp/1x1", about: "one request at a time", load: load("tcp", 1, 1), figures: inTurn},
-		{name: "tcp/64x1", about: "64 connections, one request under way on each", load: load("tcp", 64, 1), figures: costTCP},
-		{name: "tcp/1000x1", about: "1,000 connections", load: load("tcp", 1000, 1), figures: costTCP},
-		{name: "tcp/10000x1", about: "10,000 connections", load: load("tcp", 10_000, 1), figures: costTCP, rounds: halfRounds},
-		{name: "tcp/64x16", about: "64 connections, 16 requests in one go on each", load: load("tcp", 64, 16), figures: costTCP},
+		{name: "udp/4x64", about: "CPU over UDP: 4 sockets, 64 requests in flight on each", load: load("udp", 4, 64), figures: costUDP},
+		{name: "udp/1x1", about: "CPU over UDP: one request at a time", load: load("udp", 1, 1), figures: inTurn},
+		{name: "tcp/1x1", about: "CPU over TCP: one request at a time", load: load("tcp", 1, 1), figures: inTurn},
+		{name: "tcp/64x1", about: "CPU over TCP: 64 connections, one request in flight on each", load: load("tcp", 64, 1), figures: costTCP},
+		{name: "tcp/1000x1", about: "CPU over TCP: 1,000 connections, one request in flight on each", load: load("tcp", 1000, 1), figures: costTCP},
+		{name: "tcp/10000x1", about: "CPU over TCP: 10,000 connections, one request in flight on each", load: load("tcp", 10_000, 1), figures: costTCP, rounds: halfRounds},
+		{name: "tcp/64x16", about: "CPU over TCP: 64 connections, 16 pipelined requests on each", load: load("tcp", 64, 16), figures: costTCP},
 
-		{name: agePrefix + "udp/4x64", about: "age of the answers, from the reading of the clock to when the answer leaves", load: ages(load("udp", 4, 64)), figures: age, rounds: halfRounds},
-		{name: agePrefix + "udp/1x1", about: "age of the answers, one request at a time", load: ages(load("udp", 1, 1)), figures: age, rounds: halfRounds},
-		{name: agePrefix + "tcp/64x1", about: "age of the answers on 64 connections", load: ages(load("tcp", 64, 1)), figures: age, rounds: halfRounds},
+		{name: agePrefix + "udp/4x64", about: "age of answers over UDP: 4 sockets, 64 requests in flight on each", load: ages(load("udp", 4, 64)), figures: age, rounds: halfRounds},
+		{name: agePrefix + "udp/1x1", about: "age of answers over UDP: one request at a time", load: ages(load("udp", 1, 1)), figures: age, rounds: halfRounds},
+		{name: agePrefix + "tcp/64x1", about: "age of answers over TCP: 64 connections, one request in flight on each", load: ages(load("tcp", 64, 1)), figures: age, rounds: halfRounds},
 
-		{name: "calls/udp/4x64", about: "system calls, counted by strace, which slows the server down: it is never idle", load: load("udp", 4, 64), figures: calls, rounds: oneRound, counted: true},
-		{name: "calls/udp/1x1", about: "the same for one request at a time", load: load("udp", 1, 1), figures: calls, rounds: oneRound, counted: true},
-		{name: "calls/tcp/64x1", about: "the same over TCP", load: load("tcp", 64, 1), figures: calls, rounds: oneRound, counted: true},
-		{name: "calls/tcp/64x16", about: "the same for 16 requests in one go", load: load("tcp", 64, 16), figures: calls, rounds: oneRound, counted: true},
+		{name: "calls/udp/4x64", about: "system calls over UDP: 4 sockets, 64 requests in flight on each; needs strace", load: load("udp", 4, 64), figures: calls, rounds: oneRound, counted: true},
+		{name: "calls/udp/1x1", about: "system calls over UDP: one request at a time; needs strace", load: load("udp", 1, 1), figures: calls, rounds: oneRound, counted: true},
+		{name: "calls/tcp/64x1", about: "system calls over TCP: 64 connections, one request in flight on each; needs strace", load: load("tcp", 64, 1), figures: calls, rounds: oneRound, counted: true},
+		{name: "calls/tcp/64x16", about: "system calls over TCP: 64 connections, 16 pipelined requests on each; needs strace", load: load("tcp", 64, 16), figures: calls, rounds: oneRound, counted: true},
 
-		{name: "idle/tcp/15000", about: "memory for 15,000 connections that have asked once", load: idle(load("tcp", 15_000, 1)), figures: []figure{residentPerConn}, rounds: twoRounds},
+		{name: "idle/tcp/15000", about: "resident memory of 15,000 idle connections", load: idle(load("tcp", 15_000, 1)), figures: []figure{residentPerConn}, rounds: twoRounds},
 
-		// Many sockets, since the kernel gives each to one loop by chance.
-		{name: "loops/udp/32x8", about: "nowd with two loops against nowd with one", load: load("udp", 32, 8), figures: cost, rounds: halfRounds, loops: true},
-		{name: "loops/tcp/64x1", about: "the same over TCP", load: load("tcp", 64, 1), figures: cost, rounds: halfRounds, loops: true},
+		// Many sockets, because the kernel assigns each to a random loop.
+		{name: "loops/udp/32x8", about: "CPU of nowd over UDP, two loops against one: 32 sockets, 8 requests in flight on each", load: load("udp", 32, 8), figures: cost, rounds: halfRounds, loops: true},
+		{name: "loops/tcp/64x1", about: "CPU of nowd over TCP, two loops against one: 64 connections, one request in flight on each", load: load("tcp", 64, 1), figures: cost, rounds: halfRounds, loops: true},
 
-		{name: "xdp/text", about: "answers of the driver against those of sockets, on a veth pair; takes root", xdp: &xdpLoad{}, figures: inDriver},
-		{name: "xdp/ntp", about: "the same over NTP", xdp: &xdpLoad{ntp: true}, figures: inDriver},
-		{name: "xdp/full/text", about: "the driver alone, with as many requests as one processor can send", xdp: &xdpLoad{full: true}, figures: []figure{perCPUSecond, answersPerSecond, wholeCost, lost}, rounds: halfRounds},
-		{name: "xdp/full/ntp", about: "the same over NTP", xdp: &xdpLoad{ntp: true, full: true}, figures: []figure{perCPUSecond, answersPerSecond, wholeCost, lost}, rounds: halfRounds},
+		{name: "xdp/text", about: "CPU of the machine, answers of the driver against answers of sockets, text; needs root", xdp: &xdpLoad{}, figures: inDriver},
+		{name: "xdp/ntp", about: "CPU of the machine, answers of the driver against answers of sockets, NTP; needs root", xdp: &xdpLoad{ntp: true}, figures: inDriver},
+		{name: "xdp/full/text", about: "answers of the driver alone, as many as one processor can request, text; needs root", xdp: &xdpLoad{full: true}, figures: []figure{perCPUSecond, answersPerSecond, wholeCost, lost}, rounds: halfRounds},
+		{name: "xdp/full/ntp", about: "answers of the driver alone, as many as one processor can request, NTP; needs root", xdp: &xdpLoad{ntp: true, full: true}, figures: []figure{perCPUSecond, answersPerSecond, wholeCost, lost}, rounds: halfRounds},
 	}
 }
 
-// small returns the scenario with a load that takes no time to set up.
+// small returns the scenario with at most 200 sockets, for -quick.
 func (s scenario) small() scenario {
 	s.load.Sockets = min(s.load.Sockets, 200)
 	return s

@@ -7,26 +7,25 @@ import (
 	"net/netip"
 )
 
-// The format of an answer.
+// The layout of an answer.
 const (
 	layout     = "2006-01-02 15:04:05.000000\n"
 	toSeconds  = "2006-01-02 15:04:05."
 	layoutSize = len(layout)
 )
 
-// receiveBuffer is what a datagram socket may have waiting, in bytes; nowd asks
-// for as much.
+// receiveBuffer is the receive buffer of a UDP socket, in bytes: the same as nowd's.
 const receiveBuffer = 1 << 20
 
-// serve runs a yardstick: bench serve net|min udp|tcp ADDR. It answers every
-// request with the time.
+// serve runs a baseline: bench serve net|min udp|tcp ADDR. It answers every request with
+// the time.
 func serve(args []string) error {
 	if len(args) != 3 {
-		return usageError{fmt.Errorf("serve %q: want net or min, udp or tcp, and an address", args)}
+		return usageError{fmt.Errorf("serve %q: want net or min, udp or tcp, and ADDRESS:PORT", args)}
 	}
 	addr, err := netip.ParseAddrPort(args[2])
 	if err != nil || !addr.Addr().Is4() {
-		return usageError{fmt.Errorf("serve at %q: want an address of IPv4 and a port", args[2])}
+		return usageError{fmt.Errorf("serve: address %q: want an IPv4 address and a port", args[2])}
 	}
 	switch args[0] + " " + args[1] {
 	case "net udp":

@@ -13,18 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The servers here do what must be done and nothing else: no limits, no time-
-// outs, no counters, no care for a client that does not read. A batch has one
-// reading of the clock. So they show what the kernel's part of the cost is, and
-// that of Go's runtime.
+// The servers min have no limits, timeouts or counters, and close the connection of a
+// client that does not read. They read the clock once for each batch. So they show the cost
+// of the kernel and of Go's runtime.
 
-// minAnswer makes answers. What changes once a second is made once a second.
+// minAnswer formats answers. It formats all but the microseconds once a second.
 type minAnswer struct {
-	second int64                // that buf is made for
-	buf    [2 * layoutSize]byte // AppendFormat wants some room to work in
+	second int64                // Unix time of the seconds in buf
+	buf    [2 * layoutSize]byte // AppendFormat needs more room than its result
 }
 
-// at returns the answer for a time. It is valid until the next one is made.
+// at returns the answer for a time. It is valid until the next call.
 func (a *minAnswer) at(now time.Time) []byte {
 	if second := now.Unix(); second != a.second {
 		a.second = second
@@ -40,7 +39,7 @@ func (a *minAnswer) at(now time.Time) []byte {
 
 // serveMinUDP answers datagrams in batches.
 func serveMinUDP(addr netip.AddrPort) error {
-	fd, err := bound(unix.SOCK_DGRAM, addr)
+	fd, err := boundSocket(unix.SOCK_DGRAM, addr)
 	if err != nil {
 		return err
 	}
@@ -64,9 +63,9 @@ func serveMinUDP(addr netip.AddrPort) error {
 	})
 }
 
-// serveMinTCP answers each line; what comes without one is a line, too.
+// serveMinTCP answers each line. Input without the end of a line gets an answer too.
 func serveMinTCP(addr netip.AddrPort) error {
-	listener, err := bound(unix.SOCK_STREAM, addr)
+	listener, err := boundSocket(unix.SOCK_STREAM, addr)
 	if err != nil {
 		return err
 	}
@@ -101,8 +100,8 @@ func serveMinTCP(addr netip.AddrPort) error {
 	})
 }
 
-// bound returns a non-blocking socket.
-func bound(kind int, addr netip.AddrPort) (int, error) {
+// boundSocket returns a non-blocking socket that is bound to addr.
+func boundSocket(kind int, addr netip.AddrPort) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
@@ -117,7 +116,8 @@ func sockaddr(addr netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet4{Addr: addr.Addr().As4(), Port: int(addr.Port())}
 }
 
-// acceptInto takes in a connection and reports whether there may be more.
+// acceptInto accepts a connection and watches it. It reports whether more may be in the
+// accept queue.
 func acceptInto(epoll, listener int) bool {
 	fd, err := accept(listener)
 	if err != nil {
@@ -127,12 +127,13 @@ func acceptInto(epoll, listener int) bool {
 	return watch(epoll, fd, int32(fd)) == nil
 }
 
-// watch has epoll tell when fd is readable, by a number.
+// watch registers fd for EPOLLIN. Its events carry number.
 func watch(epoll, fd int, number int32) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: number}))
 }
 
-// onEvents calls f with each descriptor that is readable, fd to begin with.
+// onEvents watches fd, and calls f for each watched descriptor that is readable. f may
+// watch more. It returns only with an error.
 func onEvents(fd int, f func(epoll, fd int)) error {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// maxLine is how long a request on a connection may be.
+// maxLine is the maximum length of a request on a connection.
 const maxLine = 1024
 
-// serveNetUDP answers datagrams the way that Go's net package suggests.
+// serveNetUDP answers datagrams, one at a time, with Go's net package.
 func serveNetUDP(addr netip.AddrPort) error {
 	c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(addr))
 	if err != nil {
@@ -35,8 +35,7 @@ func serveNetUDP(addr netip.AddrPort) error {
 	}
 }
 
-// serveNetTCP answers lines the way that Go's net package suggests: a goroutine
-// for each connection.
+// serveNetTCP answers lines with Go's net package, with a goroutine for each connection.
 func serveNetTCP(addr netip.AddrPort) error {
 	l, err := net.Listen("tcp4", addr.String())
 	if err != nil {
@@ -54,16 +53,15 @@ func serveNetTCP(addr netip.AddrPort) error {
 	}
 }
 
-// answerLines answers each line with the time at which it was read, and writes
-// the answers when no more lines are there. The buffers are no larger than the
-// protocol needs.
+// answerLines answers each line with the time at which it was read, and writes the answers
+// when its buffer is empty. The buffers are as large as the protocol needs.
 func answerLines(c net.Conn) {
 	r, w := bufio.NewReaderSize(c, maxLine), bufio.NewWriterSize(c, maxLine)
 	for {
 		if _, err := r.ReadSlice('\n'); err != nil {
 			return
 		}
-		_, _ = w.Write(time.Now().AppendFormat(w.AvailableBuffer(), layout)) // Flush tells
+		_, _ = w.Write(time.Now().AppendFormat(w.AvailableBuffer(), layout)) // Flush returns the error
 		if r.Buffered() == 0 && w.Flush() != nil {
 			return
 		}

@@ -15,15 +15,16 @@ import (
 	"time"
 )
 
-// calls counts the system calls of a process: strace(1), -c. Call stop to know
-// how many there were.
+// calls counts the system calls of a process with strace -c (strace(1)). stop returns the
+// count.
 type calls struct {
 	cmd    *exec.Cmd
 	stderr strings.Builder
-	path   string // of the count
+	path   string // of strace's table
 }
 
-// countCalls starts to count. What is counted is many times slower meanwhile.
+// countCalls starts to count, once strace traces all threads of the process. Tracing slows
+// the process down many times.
 func countCalls(ctx context.Context, dir string, pid int) (*calls, error) {
 	c := &calls{path: filepath.Join(dir, "strace")}
 	c.cmd = command(ctx, "", "strace", "-f", "-c", "-o", c.path, "-p", strconv.Itoa(pid))
@@ -39,18 +40,18 @@ func countCalls(ctx context.Context, dir string, pid int) (*calls, error) {
 			_ = c.cmd.Process.Kill()
 			_ = c.cmd.Wait()
 			if err == nil {
-				err = errors.New("it does not attach")
+				err = errors.New("cannot attach within 5 s")
 			}
 			return nil, failure("strace", err, c.stderr.String())
 		}
 	}
 }
 
-// isTraced reports whether all threads of a process are.
+// isTraced reports whether all threads of a process are traced.
 func isTraced(pid int) (bool, error) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
 	if err != nil || len(threads) == 0 {
-		return false, fmt.Errorf("process %d is gone", pid)
+		return false, fmt.Errorf("process %d has exited", pid)
 	}
 	for _, thread := range threads {
 		by, err := tracer(thread)
@@ -64,10 +65,10 @@ func isTraced(pid int) (bool, error) {
 	return true, nil
 }
 
-// stop ends the count and returns it.
+// stop ends strace, and returns the number of system calls.
 func (c *calls) stop() (uint64, error) {
 	_ = c.cmd.Process.Signal(os.Interrupt)
-	// It ends with the signal that it got, so the error says nothing.
+	// strace dies of the signal, so Wait always returns an error.
 	_ = c.cmd.Wait()
 	b, err := os.ReadFile(c.path)
 	if err != nil {
@@ -76,8 +77,8 @@ func (c *calls) stop() (uint64, error) {
 	return sumCalls(b)
 }
 
-// sumCalls adds up strace's table, whose fourth column has the calls. Its last
-// line, the total, has not always had all the columns before that.
+// sumCalls adds up the fourth column of strace's table, the calls. It does not use the
+// line with the total: some versions of strace leave columns of it empty.
 func sumCalls(table []byte) (sum uint64, err error) {
 	for line := range bytes.Lines(table) {
 		f := strings.Fields(string(line))
@@ -85,11 +86,11 @@ func sumCalls(table []byte) (sum uint64, err error) {
 			continue
 		}
 		if _, err := strconv.ParseFloat(f[0], 64); err != nil {
-			continue // the head and the rules
+			continue // a heading or a rule
 		}
 		n, err := strconv.ParseUint(f[3], 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("strace: %q", line)
+			return 0, fmt.Errorf("strace: line %q: want a number of calls in column 4", line)
 		}
 		sum += n
 	}

@@ -23,19 +23,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How answers from the driver are measured. A server runs in a network namespace
-// of its own, at one end of a veth pair. At the other end a program in the kernel
-// sends requests, and another one counts the answers: no user space, and no socket
-// but the server's. So what is measured is the run time of all that has to do with
-// an answer, on the whole machine: the thread that runs the generator, in which the
-// kernel does most of what it does for a request; ksoftirqd; and the server.
+// The XDP scenarios measure answers of the driver. A server runs in a network namespace of
+// its own, at one end of a veth pair. In the namespace of the other end, one program in the
+// kernel sends requests, and another one counts the answers. So only the server uses user
+// space and sockets. Measured is the run time on the whole machine: of the server, of
+// ksoftirqd, and of the thread that runs the generator, in which the kernel does most of its
+// work for a request.
 //
-// The generator's own share is taken off. It is measured with a program in the
-// server's place that drops all requests, at the same rate. The generator is never
-// idle: when no request is due, it looks at the clock and starts again. What that
-// takes is measured by itself, and taken off for each time.
+// The cost of sending is subtracted. It is measured at the same rate with a program in place
+// of the server that drops all requests. The generator never sleeps: if no request is due, it
+// reads the clock and starts again. The cost of such a run is measured separately, and
+// subtracted for each.
 
-// The ends of the pair.
+// The interfaces of the veth pair.
 const (
 	serverLink = "srv0"
 	clientLink = "cli0"
@@ -48,186 +48,189 @@ var (
 
 const textPort, ntpPort = 3333, 123
 
-// xdpRate is how many requests are sent in a second: less than half of what a server
-// with sockets can answer on one processor, so that none is lost unless something
-// else has it.
+// xdpRate is the number of requests per second. It is less than half of what a server with
+// sockets can answer on one processor, so that requests are lost only if something else
+// takes that processor.
 const xdpRate = 100_000
 
-// wire is the pair, and the programs on it.
-type wire struct {
+// veth is a veth pair, and the programs on it.
+type veth struct {
 	server, client *netns
 	counter        link.Link
 	count          *ebpf.Map
 	state          *ebpf.Map
-	memory         paced // to begin with
-	size           int   // of a frame with a request
+	initial        generatorState // state of the generator before a run
+	size           int            // of a request's frame, in bytes
 	generator      *ebpf.Program
 	clientIndex    int
 	serverIndex    int
 	cpu            int
-	perSkip        float64       // run time of the generator that sends nothing, in nanoseconds
-	perCall        time.Duration // run time of a call of the generator, whatever it does
+	perSkip        float64       // run time of a run that sends nothing, in nanoseconds
+	perCall        time.Duration // run time of a call of generate with few runs: its fixed cost
 }
 
-// newWire makes the pair, and a generator of such requests.
-func newWire(cpu int, port uint16, request []byte, pace bool) (w *wire, err error) {
-	w = &wire{cpu: cpu}
+// newVeth makes a veth pair, and a generator that sends request to port from processor cpu:
+// with pace xdpRate times per second, otherwise as often as it can.
+func newVeth(cpu int, port uint16, request []byte, pace bool) (v *veth, err error) {
+	v = &veth{cpu: cpu}
 	defer func() {
 		if err != nil {
-			w.close()
+			v.close()
 		}
 	}()
-	if w.server, err = newNetns(); err != nil {
+	if v.server, err = newNetns(); err != nil {
 		return nil, err
 	}
-	if w.client, err = newNetns(); err != nil {
+	if v.client, err = newNetns(); err != nil {
 		return nil, err
 	}
 	for _, c := range []struct {
 		at   *netns
 		args string
 	}{
-		{w.server, "link add " + serverLink + " type veth peer name " + clientLink + " netns " + strconv.Itoa(w.client.thread)},
-		{w.server, "link set lo up"},
-		{w.server, "link set " + serverLink + " up"},
-		{w.client, "link set " + clientLink + " up"},
-		{w.server, "addr add " + serverAddr.String() + "/24 dev " + serverLink},
-		{w.client, "addr add " + clientAddr.String() + "/24 dev " + clientLink},
+		{v.server, "link add " + serverLink + " type veth peer name " + clientLink + " netns " + strconv.Itoa(v.client.thread)},
+		{v.server, "link set lo up"},
+		{v.server, "link set " + serverLink + " up"},
+		{v.client, "link set " + clientLink + " up"},
+		{v.server, "addr add " + serverAddr.String() + "/24 dev " + serverLink},
+		{v.client, "addr add " + clientAddr.String() + "/24 dev " + clientLink},
 	} {
 		if err := c.at.ip(c.args); err != nil {
 			return nil, err
 		}
 	}
-	server, err := w.server.link(serverLink)
+	server, err := v.server.link(serverLink)
 	if err != nil {
 		return nil, err
 	}
-	client, err := w.client.link(clientLink)
+	client, err := v.client.link(clientLink)
 	if err != nil {
 		return nil, err
 	}
-	// Answers to sources that nobody resolves would not leave.
-	if err := w.server.ip("neigh add " + clientAddr.String() + " lladdr " + client.HardwareAddr.String() + " dev " + serverLink); err != nil {
+	// A static neighbour entry. Without one, answers could wait for ARP.
+	if err := v.server.ip("neigh add " + clientAddr.String() + " lladdr " + client.HardwareAddr.String() + " dev " + serverLink); err != nil {
 		return nil, err
 	}
-	w.serverIndex, w.clientIndex = server.Index, client.Index
+	v.serverIndex, v.clientIndex = server.Index, client.Index
 	frame := requestFrame([6]byte(server.HardwareAddr), [6]byte(client.HardwareAddr), port, request)
-	w.size = copy(w.memory.Frame[:], frame)
+	v.size = copy(v.initial.Frame[:], frame)
 	if pace {
-		w.memory.Interval = uint64(burst * time.Second / xdpRate)
+		v.initial.Interval = uint64(burst * time.Second / xdpRate)
 	}
-	if w.count, err = single(8); err != nil {
+	if v.count, err = newArray(8); err != nil {
 		return nil, err
 	}
-	if w.state, err = single(unsafe.Sizeof(paced{})); err != nil {
+	if v.state, err = newArray(unsafe.Sizeof(generatorState{})); err != nil {
 		return nil, err
 	}
-	counter, err := newCounter(w.count, port)
+	counter, err := newCounter(v.count, port)
 	if err != nil {
 		return nil, err
 	}
 	defer counter.Close()
-	if w.counter, err = w.client.attach(counter, w.clientIndex); err != nil {
+	if v.counter, err = v.client.attach(counter, v.clientIndex); err != nil {
 		return nil, err
 	}
-	if w.generator, err = newGenerator(w.state, len(frame), pace); err != nil {
+	if v.generator, err = newGenerator(v.state, len(frame), pace); err != nil {
 		return nil, err
 	}
-	return w, nil
+	return v, nil
 }
 
-func (w *wire) close() {
-	if w.generator != nil {
-		_ = w.generator.Close()
+func (v *veth) close() {
+	if v.generator != nil {
+		_ = v.generator.Close()
 	}
-	if w.counter != nil {
-		_ = w.counter.Close()
+	if v.counter != nil {
+		_ = v.counter.Close()
 	}
-	for _, m := range []*ebpf.Map{w.state, w.count} {
+	for _, m := range []*ebpf.Map{v.state, v.count} {
 		if m != nil {
 			_ = m.Close()
 		}
 	}
-	for _, ns := range []*netns{w.server, w.client} {
+	for _, ns := range []*netns{v.server, v.client} {
 		if ns != nil {
 			ns.close()
 		}
 	}
 }
 
-// put has the server's end run a program that does nothing but return a verdict.
-func (w *wire) put(action int32) (link.Link, error) {
+// attachVerdict attaches a program to the server's interface that returns action for every
+// frame.
+func (v *veth) attachVerdict(action int32) (link.Link, error) {
 	p, err := verdict(action)
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
-	return w.server.attach(p, w.serverIndex)
+	return v.server.attach(p, v.serverIndex)
 }
 
-// generated is what a run of the generator has cost.
-type generated struct {
+// generatorRun is the result of a call of generate.
+type generatorRun struct {
 	sent, skipped, answers uint64
 	runTime                time.Duration // of the generator, ksoftirqd and the server
 	elapsed                time.Duration
 }
 
-// generate runs the generator so many times. pid is the server's, or 0.
-func (w *wire) generate(runs uint32, interval uint64, pid int) (g generated, err error) {
-	m := w.memory
+// generate runs the generator runs times, with interval nanoseconds between two bursts. pid is
+// the process ID of the server, or 0 without one.
+func (v *veth) generate(runs uint32, interval uint64, pid int) (g generatorRun, err error) {
+	m := v.initial
 	m.Interval = interval
 	if interval == never {
 		m.Next = never
 	}
-	if err := w.state.Put(uint32(0), &m); err != nil {
+	if err := v.state.Put(uint32(0), &m); err != nil {
 		return g, err
 	}
-	if err := w.count.Put(uint32(0), uint64(0)); err != nil {
+	if err := v.count.Put(uint32(0), uint64(0)); err != nil {
 		return g, err
 	}
-	frame := slices.Clone(w.memory.Frame[:w.size])
-	w.client.do(func() {
+	frame := slices.Clone(v.initial.Frame[:v.size])
+	v.client.do(func() {
 		var set unix.CPUSet
-		set.Set(w.cpu)
+		set.Set(v.cpu)
 		if err = unix.SchedSetaffinity(0, &set); err != nil {
 			return
 		}
 		var before, after time.Duration
-		if before, err = w.runTime(pid); err != nil {
+		if before, err = v.runTime(pid); err != nil {
 			return
 		}
 		began := time.Now()
-		_, err = w.generator.Run(&ebpf.RunOptions{
-			Data: frame, Context: &xdpContext{DataEnd: uint32(len(frame)), IngressIfindex: uint32(w.clientIndex)},
+		_, err = v.generator.Run(&ebpf.RunOptions{
+			Data: frame, Context: &xdpContext{DataEnd: uint32(len(frame)), IngressIfindex: uint32(v.clientIndex)},
 			Repeat: runs, Flags: unix.BPF_F_TEST_XDP_LIVE_FRAMES,
 		})
 		g.elapsed = time.Since(began)
 		if err != nil {
 			return
 		}
-		// A server may have some answers left to give.
+		// Wait for the answers to the last requests.
 		for range 20 {
 			var last uint64
-			if err = w.count.Lookup(uint32(0), &last); err != nil {
+			if err = v.count.Lookup(uint32(0), &last); err != nil {
 				return
 			}
 			time.Sleep(2 * time.Millisecond)
-			if err = w.count.Lookup(uint32(0), &g.answers); err != nil || g.answers == last {
+			if err = v.count.Lookup(uint32(0), &g.answers); err != nil || g.answers == last {
 				break
 			}
 		}
-		after, err = w.runTime(pid)
+		after, err = v.runTime(pid)
 		g.runTime = after - before
 	})
 	if err != nil {
 		return g, err
 	}
-	err = w.state.Lookup(uint32(0), &m)
+	err = v.state.Lookup(uint32(0), &m)
 	g.sent, g.skipped = m.Sent, m.Skipped
 	return g, err
 }
 
-// never is a time that does not come.
+// never is an interval in which no burst becomes due.
 const never = 1 << 62
 
 // xdpContext is struct xdp_md of linux/bpf.h.
@@ -236,9 +239,10 @@ type xdpContext struct {
 	IngressIfindex, RxQueueIndex, EgressIfindex uint32
 }
 
-// runTime returns the run time of this thread, of ksoftirqd, and of a process.
-func (w *wire) runTime(pid int) (sum time.Duration, err error) {
-	paths := []string{fmt.Sprintf("/proc/self/task/%d/schedstat", w.client.thread)}
+// runTime returns the run time of the generator's thread, of ksoftirqd, and of process pid
+// unless it is 0.
+func (v *veth) runTime(pid int) (sum time.Duration, err error) {
+	paths := []string{fmt.Sprintf("/proc/self/task/%d/schedstat", v.client.thread)}
 	for _, k := range ksoftirqd() {
 		paths = append(paths, fmt.Sprintf("/proc/%d/schedstat", k))
 	}
@@ -264,7 +268,7 @@ func (w *wire) runTime(pid int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// ksoftirqd returns the kernel's threads of this name.
+// ksoftirqd returns the process IDs of the kernel threads of this name.
 func ksoftirqd() (pids []int) {
 	comms, _ := filepath.Glob("/proc/[0-9]*/comm")
 	for _, path := range comms {
@@ -276,29 +280,30 @@ func ksoftirqd() (pids []int) {
 	return pids
 }
 
-// calibrate finds out what the generator takes by itself, and returns how often to
-// run it so that it takes about a time.
-func (w *wire) calibrate(length time.Duration, pace bool) (runs uint32, err error) {
+// calibrate measures perCall and perSkip, and returns the number of runs of the generator
+// that take about length.
+func (v *veth) calibrate(length time.Duration, pace bool) (runs uint32, err error) {
 	const few, many = burst, 2_000_000
-	least, err := w.generate(few, never, 0)
+	least, err := v.generate(few, never, 0)
 	if err != nil {
 		return 0, err
 	}
-	w.perCall = least.runTime
-	if !pace { // it skips nothing
+	v.perCall = least.runTime
+	if !pace { // every run sends a request
 		return uint32(length / (400 * time.Nanosecond)), nil
 	}
-	g, err := w.generate(many, never, 0)
+	g, err := v.generate(many, never, 0)
 	if err != nil {
 		return 0, err
 	}
-	w.perSkip = float64(g.runTime-least.runTime) / (many - few)
-	return uint32(float64(length) / w.perSkip), nil
+	v.perSkip = float64(g.runTime-least.runTime) / (many - few)
+	return uint32(float64(length) / v.perSkip), nil
 }
 
-// own returns what the generator takes for skipping, which no request needs.
-func (w *wire) own(g generated) time.Duration {
-	return w.perCall + time.Duration(float64(g.skipped)*w.perSkip)
+// idleCost returns the run time that no request caused: perCall, and the runs that sent
+// nothing.
+func (v *veth) idleCost(g generatorRun) time.Duration {
+	return v.perCall + time.Duration(float64(g.skipped)*v.perSkip)
 }
 
 // netns is a thread in a network namespace of its own.
@@ -311,7 +316,7 @@ func newNetns() (*netns, error) {
 	ns := &netns{calls: make(chan func())}
 	started := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the thread ends with this goroutine, and the namespace with it
+		runtime.LockOSThread() // never unlocked: the thread exits with this goroutine, and its namespace with it
 		ns.thread = unix.Gettid()
 		started <- unix.Unshare(unix.CLONE_NEWNET)
 		for f := range ns.calls {
@@ -320,14 +325,14 @@ func newNetns() (*netns, error) {
 	}()
 	if err := <-started; err != nil {
 		close(ns.calls)
-		return nil, fmt.Errorf("%w: a network namespace: %w", errNotHere, err)
+		return nil, fmt.Errorf("%w: a network namespace: %w", errUnsupported, err)
 	}
 	return ns, nil
 }
 
 func (ns *netns) close() { close(ns.calls) }
 
-// do runs f in the namespace.
+// do runs f in the namespace, and waits for it.
 func (ns *netns) do(f func()) {
 	done := make(chan struct{})
 	ns.calls <- func() {
@@ -337,7 +342,7 @@ func (ns *netns) do(f func()) {
 	<-done
 }
 
-// ip runs ip(8) there.
+// ip runs ip(8) in the namespace.
 func (ns *netns) ip(args string) (err error) {
 	var out []byte
 	ns.do(func() { out, err = exec.Command("ip", strings.Fields(args)...).CombinedOutput() })
@@ -359,9 +364,10 @@ func (ns *netns) attach(p *ebpf.Program, index int) (l link.Link, err error) {
 	return l, err
 }
 
-// start starts a server there, and waits until it answers.
-func (ns *netns) start(ctx context.Context, c xdpContestant, client *netns) (s *server, err error) {
-	s = &server{name: c.name, addr: netip.AddrPortFrom(serverAddr, textPort), ended: make(chan struct{})}
+// start starts a server in the namespace, and waits until it answers a client in namespace
+// client.
+func (ns *netns) start(ctx context.Context, c xdpServer, client *netns) (s *process, err error) {
+	s = &process{name: c.name, addr: netip.AddrPortFrom(serverAddr, textPort), exited: make(chan struct{})}
 	s.cmd = c.command(ctx)
 	s.cmd.Stderr = &s.stderr
 	ns.do(func() { err = s.cmd.Start() })
@@ -370,7 +376,7 @@ func (ns *netns) start(ctx context.Context, c xdpContestant, client *netns) (s *
 	}
 	go func() {
 		s.err = s.cmd.Wait()
-		close(s.ended)
+		close(s.exited)
 	}()
 	client.do(func() { err = s.awaitAnswer("udp") })
 	if err != nil {
@@ -380,16 +386,16 @@ func (ns *netns) start(ctx context.Context, c xdpContestant, client *netns) (s *
 	return s, nil
 }
 
-// xdpContestant is a server to be measured at the pair's end.
-type xdpContestant struct {
+// xdpServer is a server to measure on a veth pair.
+type xdpServer struct {
 	name    string
-	driver  bool // its own program answers
+	driver  bool // it attaches an XDP program of its own
 	command func(ctx context.Context) *exec.Cmd
 }
 
-// xdpContestants returns those of a protocol. All processors are theirs but the
-// generator's, if there is another one.
-func (b *bench) xdpContestants(ntp bool) []xdpContestant {
+// xdpServers returns the servers of the XDP scenarios, for NTP or for text. The generator runs
+// on the first processor, the servers on the last one.
+func (b *bench) xdpServers(ntp bool) []xdpServer {
 	p, _ := apart(b.cpus)
 	nowd := func(settings ...string) func(ctx context.Context) *exec.Cmd {
 		return func(ctx context.Context) *exec.Cmd {
@@ -401,111 +407,112 @@ func (b *bench) xdpContestants(ntp bool) []xdpContestant {
 			return cmd
 		}
 	}
-	all := []xdpContestant{{"XDP", true, nowd("NOWD_XDP=" + serverLink)}, {"sockets", false, nowd()}}
+	all := []xdpServer{{"XDP", true, nowd("NOWD_XDP=" + serverLink)}, {"sockets", false, nowd()}}
 	if !ntp {
-		all = append(all, xdpContestant{"min", false, func(ctx context.Context) *exec.Cmd {
+		all = append(all, xdpServer{"min", false, func(ctx context.Context) *exec.Cmd {
 			return command(ctx, p.load, b.self, "serve", "min", "udp", netip.AddrPortFrom(serverAddr, textPort).String())
 		}})
 	}
 	if b.limit != "" && !ntp {
-		all = append(all, xdpContestant{"C", false, func(ctx context.Context) *exec.Cmd {
+		all = append(all, xdpServer{"C", false, func(ctx context.Context) *exec.Cmd {
 			return command(ctx, p.load, b.limit, strconv.Itoa(textPort), "batch")
 		}})
 	}
 	return all
 }
 
-// measureXDP measures a scenario's rounds at a pair. Results are by contestant,
-// then by round.
-func (b *bench) measureXDP(ctx context.Context, s scenario) (contestants []contestant, results [][]result, err error) {
+// measureXDP runs the rounds of an XDP scenario. results[i][j] is server i's result in round
+// j.
+func (b *bench) measureXDP(ctx context.Context, s scenario) (servers []server, results [][]result, err error) {
 	if os.Geteuid() != 0 {
-		return nil, nil, fmt.Errorf("%w: it takes root", errNotHere)
+		return nil, nil, fmt.Errorf("%w: needs root", errUnsupported)
 	}
 	port, request := uint16(textPort), []byte("hi\n")
 	if s.xdp.ntp {
 		port, request = ntpPort, append([]byte{4<<3 | 3}, make([]byte, 47)...)
 	}
-	all := b.xdpContestants(s.xdp.ntp)
+	all := b.xdpServers(s.xdp.ntp)
 	if s.xdp.full {
 		all = all[:1]
 	}
 	for _, c := range all {
-		contestants = append(contestants, contestant{name: c.name})
+		servers = append(servers, server{name: c.name})
 	}
 	results = make([][]result, len(all))
-	w, err := newWire(b.cpus[0], port, request, !s.xdp.full)
+	v, err := newVeth(b.cpus[0], port, request, !s.xdp.full)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer w.close()
+	defer v.close()
 	for range s.rounds.of(b.pairs) {
-		runs, err := w.calibrate(b.length, !s.xdp.full)
+		runs, err := v.calibrate(b.length, !s.xdp.full)
 		if err != nil {
 			return nil, nil, err
 		}
-		perRequest, err := w.measureDropped(runs, s.xdp.full)
+		perRequest, err := v.measureDropped(runs, s.xdp.full)
 		if err != nil {
 			return nil, nil, err
 		}
 		for i, c := range all {
-			r, err := w.measureServer(ctx, c, runs, perRequest, s.xdp.full)
+			r, err := v.measureServer(ctx, c, runs, perRequest, s.xdp.full)
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", c.name, err)
 			}
 			results[i] = append(results[i], r)
 		}
 	}
-	return contestants, results, nil
+	return servers, results, nil
 }
 
-// interval returns what is between two bursts.
-func (w *wire) interval(full bool) uint64 {
+// interval returns the time between two bursts, in nanoseconds.
+func (v *veth) interval(full bool) uint64 {
 	if full {
 		return 0
 	}
-	return w.memory.Interval
+	return v.initial.Interval
 }
 
-// measureDropped returns what a request takes that a program drops, in nanoseconds.
-func (w *wire) measureDropped(runs uint32, full bool) (perRequest float64, err error) {
-	l, err := w.put(xdpDrop)
+// measureDropped returns the run time per request, in nanoseconds, if a program on the
+// server's interface drops all requests.
+func (v *veth) measureDropped(runs uint32, full bool) (perRequest float64, err error) {
+	l, err := v.attachVerdict(xdpDrop)
 	if err != nil {
 		return 0, err
 	}
 	defer l.Close()
-	g, err := w.generate(runs, w.interval(full), 0)
+	g, err := v.generate(runs, v.interval(full), 0)
 	if err != nil {
 		return 0, err
 	}
-	return float64(g.runTime-w.own(g)) / float64(max(1, g.sent)), nil
+	return float64(g.runTime-v.idleCost(g)) / float64(max(1, g.sent)), nil
 }
 
-// measureServer starts a server, sends it requests, and ends it. The run time of
-// the result is without the generator's share.
-func (w *wire) measureServer(ctx context.Context, c xdpContestant, runs uint32, perRequest float64, full bool) (r result, err error) {
+// measureServer starts a server, sends requests, and kills it. The run time of the result is
+// without idleCost, and without perRequest for each request.
+func (v *veth) measureServer(ctx context.Context, c xdpServer, runs uint32, perRequest float64, full bool) (r result, err error) {
 	if !c.driver {
-		// Without any program, this end takes no frames from a program at the other.
-		l, err := w.put(xdpPass)
+		// Without a program, the interface receives no frames from a program at the other end.
+		l, err := v.attachVerdict(xdpPass)
 		if err != nil {
 			return r, err
 		}
 		defer l.Close()
 	}
-	s, err := w.server.start(ctx, c, w.client)
+	s, err := v.server.start(ctx, c, v.client)
 	if err != nil {
 		return r, err
 	}
 	defer s.stop()
-	g, err := w.generate(runs, w.interval(full), s.pid())
+	g, err := v.generate(runs, v.interval(full), s.pid())
 	if err != nil {
 		return r, err
 	}
 	if g.answers == 0 {
 		return r, errors.New("no answers")
 	}
-	r.Answers, r.All, r.Elapsed = g.answers, g.answers, g.elapsed-w.perCall
+	r.Answers, r.All, r.Elapsed = g.answers, g.answers, g.elapsed-v.perCall
 	r.Lost = g.sent - min(g.sent, g.answers)
-	r.AllTime = g.runTime - w.perCall
-	r.RunTime = g.runTime - w.own(g) - time.Duration(perRequest*float64(g.sent))
+	r.AllTime = g.runTime - v.perCall
+	r.RunTime = g.runTime - v.idleCost(g) - time.Duration(perRequest*float64(g.sent))
 	return r, nil
 }

@@ -116,7 +116,7 @@ func (c *Config) rules(cpus int) (*rules, error) {
 // Errors of Attach for a missing requirement.
 var (
 	errKernel = errors.New("the kernel is older than Linux 6.1")
-	errPermit = errors.New("CAP_BPF and CAP_NET_ADMIN are required")
+	errPermit = errors.New("CAP_BPF and CAP_NET_ADMIN are required, and a seccomp profile that allows bpf(2)")
 	errDriver = errors.New("the driver does not support XDP: append \",generic\" to run the program in the kernel, which saves less CPU time")
 	errTaken  = errors.New("the interface already has an XDP program")
 )

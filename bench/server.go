@@ -17,39 +17,38 @@ import (
 	"time"
 )
 
-// contestant is a server to be measured.
-type contestant struct {
+// server is a program to measure. process is one run of it.
+type server struct {
 	name string
-	// command makes the command that serves at addr.
+	// command returns the command that runs the server at addr, on cpus.
 	command func(ctx context.Context, cpus, network string, addr netip.AddrPort) (*exec.Cmd, error)
 }
 
-// yardstick is a contestant that this program is itself.
-func yardstick(self, name string) contestant {
-	return contestant{name, func(ctx context.Context, cpus, network string, addr netip.AddrPort) (*exec.Cmd, error) {
+// baseline returns one of the servers of this program: net or min.
+func baseline(self, name string) server {
+	return server{name, func(ctx context.Context, cpus, network string, addr netip.AddrPort) (*exec.Cmd, error) {
 		return command(ctx, cpus, self, "serve", name, network, addr.String()), nil
 	}}
 }
 
-// limits returns the contestants of the program that -limit names, which serves
-// in each of its modes: over UDP it sends four answers with one call, or one.
-func limits(program, network string) []contestant {
-	limit := func(name string, mode ...string) contestant {
-		return contestant{name, func(ctx context.Context, cpus, _ string, addr netip.AddrPort) (*exec.Cmd, error) {
+// limitServers returns the program of -limit in each of its modes for the network. Over
+// UDP, C sends four answers in one system call, and C single sends one.
+func limitServers(program, network string) []server {
+	limit := func(name string, mode ...string) server {
+		return server{name, func(ctx context.Context, cpus, _ string, addr netip.AddrPort) (*exec.Cmd, error) {
 			return command(ctx, cpus, program, append([]string{strconv.Itoa(int(addr.Port()))}, mode...)...), nil
 		}}
 	}
 	if network == "udp" {
-		return []contestant{limit("C", "batch", "4"), limit("C single", "single")}
+		return []server{limit("C", "batch", "4"), limit("C single", "single")}
 	}
-	return []contestant{limit("C", "tcp")}
+	return []server{limit("C", "tcp")}
 }
 
-// nowd is the service as it is installed, but for the limits that one host that
-// asks without pause would run into. They are high, not off, so what they cost
-// is measured, too.
-func nowd(binary, name string, loops int) contestant {
-	return contestant{name, func(ctx context.Context, cpus, network string, addr netip.AddrPort) (*exec.Cmd, error) {
+// nowd returns nowd with its default settings, except for the limits that a load from one
+// host exceeds. They are raised, not disabled, so that their cost is measured.
+func nowd(binary, name string, loops int) server {
+	return server{name, func(ctx context.Context, cpus, network string, addr netip.AddrPort) (*exec.Cmd, error) {
 		health, err := freePort()
 		if err != nil {
 			return nil, err
@@ -67,8 +66,8 @@ func nowd(binary, name string, loops int) contestant {
 	}}
 }
 
-// buildNowd builds the service of the module that the working directory is in,
-// as an image has it.
+// buildNowd builds nowd as the Dockerfile does, but with symbols, from the module of the
+// working directory.
 func buildNowd(ctx context.Context, path string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "timetzdata", "-o", path, "nowd")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -78,23 +77,23 @@ func buildNowd(ctx context.Context, path string) error {
 	return nil
 }
 
-// server is a running contestant.
-type server struct {
+// process is a running server.
+type process struct {
 	name   string
 	addr   netip.AddrPort
 	cmd    *exec.Cmd
-	stderr strings.Builder // to be read when it has ended
-	ended  chan struct{}
-	err    error // why it ended
+	stderr strings.Builder // read it only after exited is closed
+	exited chan struct{}   // closed at exit
+	err    error           // of Wait; read it only after exited is closed
 }
 
-// start starts a contestant and waits until it answers.
-func (c contestant) start(ctx context.Context, cpus, network string) (*server, error) {
+// start starts s on cpus, and waits until it answers.
+func (c server) start(ctx context.Context, cpus, network string) (*process, error) {
 	addr, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{name: c.name, addr: addr, ended: make(chan struct{})}
+	s := &process{name: c.name, addr: addr, exited: make(chan struct{})}
 	if s.cmd, err = c.command(ctx, cpus, network, addr); err != nil {
 		return nil, err
 	}
@@ -104,7 +103,7 @@ func (c contestant) start(ctx context.Context, cpus, network string) (*server, e
 	}
 	go func() {
 		s.err = s.cmd.Wait()
-		close(s.ended)
+		close(s.exited)
 	}()
 	if err := s.awaitAnswer(network); err != nil {
 		s.stop()
@@ -113,21 +112,22 @@ func (c contestant) start(ctx context.Context, cpus, network string) (*server, e
 	return s, nil
 }
 
-func (s *server) pid() int { return s.cmd.Process.Pid }
+func (s *process) pid() int { return s.cmd.Process.Pid }
 
-// stop ends the server, and waits until it has.
-func (s *server) stop() {
+// stop kills the server, and waits for its exit.
+func (s *process) stop() {
 	_ = s.cmd.Process.Kill()
-	<-s.ended
+	<-s.exited
 }
 
-// awaitAnswer asks until the server answers with the time.
-func (s *server) awaitAnswer(network string) error {
+// awaitAnswer sends requests until the server answers, for at most 10 s. The answer must
+// be the time.
+func (s *process) awaitAnswer(network string) error {
 	err := errors.New("not asked yet")
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		select {
-		case <-s.ended:
-			return fmt.Errorf("it has ended: %w", s.err)
+		case <-s.exited:
+			return fmt.Errorf("the server exited: %w", s.err)
 		default:
 		}
 		var answer string
@@ -156,7 +156,7 @@ func ask(network string, addr netip.AddrPort) (string, error) {
 	return string(b[:n]), err
 }
 
-// checkTime checks that an answer is the time, to a minute.
+// checkTime checks that an answer is the current time, to within a minute.
 func checkTime(answer string) error {
 	at, err := time.ParseInLocation(layout, answer, time.Local)
 	if err != nil {
@@ -168,14 +168,14 @@ func checkTime(answer string) error {
 	return nil
 }
 
-// lastPort is where freePort goes on from. The ports are below those that the
-// kernel, as a rule, gives to clients, so none of them has one before the server
-// that it is meant for.
+// lastPort is the port that freePort returned last, as an offset from firstPort. The ports
+// are below the kernel's default range of ephemeral ports (ip(7), ip_local_port_range), so
+// that no client takes a port before the server binds to it.
 var lastPort atomic.Uint32
 
 const firstPort, numPorts = 30_000, 2_700
 
-// freePort returns an address of this host at which nothing listens.
+// freePort returns a loopback address whose port is free for TCP and for UDP.
 func freePort() (netip.AddrPort, error) {
 	lastPort.CompareAndSwap(0, uint32(os.Getpid()%numPorts))
 	for range numPorts {
