@@ -173,7 +173,7 @@ func TestDatagramIsNeverMuchLongerThanItsRequest(t *testing.T) {
 	}
 }
 
-func TestEveryAnswerIsKnownForOne(t *testing.T) {
+func TestEveryAnswerIsRecognized(t *testing.T) {
 	for _, state := range []clock.State{{MaxError: time.Second, TAI: 37}, {MaxError: 16 * time.Second}, {Faulty: true}} {
 		f := &fake{state: state}
 		for _, name := range []string{"UTC", "Asia/Kathmandu", "America/St_Johns"} {

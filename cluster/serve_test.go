@@ -77,9 +77,9 @@ func TestMetricsOmitWhatIsUnknown(t *testing.T) {
 	}
 }
 
-// TestMembersCannotSpoilTheMetrics: duplicate, long and malicious names become unique, valid
+// TestMembersCannotCorruptTheMetrics: duplicate, long and malicious names become unique, valid
 // labels.
-func TestMembersCannotSpoilTheMetrics(t *testing.T) {
+func TestMembersCannotCorruptTheMetrics(t *testing.T) {
 	all := documents(0, 0, 0, 0, 0)
 	all[0].Node, all[1].Node = "same", "same"
 	all[2].Node = "same at 10.0.0.1:10123"
@@ -129,7 +129,7 @@ func TestSlowestRoundIsAlive(t *testing.T) {
 	}
 }
 
-func TestPageSaysWhatIsWrongInWords(t *testing.T) {
+func TestPageNamesWhatIsWrong(t *testing.T) {
 	c, h := collecting(io.Discard)
 	current := func() (s status) {
 		t.Helper()
@@ -212,9 +212,9 @@ func TestChangesAreLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestOneMemberDoesNotSayHowOftenAllAreAsked: the interval between rounds is the median of
+// TestOneMemberDoesNotSetTheInterval: the interval between rounds is the median of
 // the members' intervals.
-func TestOneMemberDoesNotSayHowOftenAllAreAsked(t *testing.T) {
+func TestOneMemberDoesNotSetTheInterval(t *testing.T) {
 	all := documents(0, 0, 0)
 	all[0].Interval, all[1].Interval, all[2].Interval = 1, 16*time.Second, 16*time.Second
 	o := parsed(t, serve(t, all...)...)

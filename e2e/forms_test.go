@@ -169,7 +169,7 @@ func TestAnswerIsNotLostToWhatFollowsItsRequest(t *testing.T) {
 	}
 }
 
-func TestDatagramGetsNoMoreThan64BytesForLess(t *testing.T) {
+func TestAnswerToAShortDatagramIsAtMost64Bytes(t *testing.T) {
 	t.Parallel()
 	n := start(t, "NOWD_RATE_LIMIT=off")
 	conn := dial(t, "udp", n.udp)

@@ -99,7 +99,7 @@ func TestLogWithoutAReaderEndsNothing(t *testing.T) {
 	}
 }
 
-func TestLogThatNobodyReadsHoldsNothingUp(t *testing.T) {
+func TestUnreadLogHoldsNothingUp(t *testing.T) {
 	t.Parallel()
 	served := func(t *testing.T, n *nowd) {
 		t.Helper()

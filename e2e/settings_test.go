@@ -180,7 +180,7 @@ func TestSourceOverItsRateIsDroppedOverUDPAlone(t *testing.T) {
 }
 
 // A client that asks as soon as it is answered looks like a service in a reply loop, until it asks again.
-func TestPromptClientsLoseOneAnswerInAThousandAtMost(t *testing.T) {
+func TestPromptClientsLoseAtMostOneAnswerInAThousand(t *testing.T) {
 	t.Parallel()
 	n := start(t)
 	const asked, atMost = 2500, 1000 // below the burst

@@ -196,9 +196,9 @@ func TestDriverLeavesAllElseAlone(t *testing.T) {
 	}
 }
 
-// TestStoppedServiceIsNotAnsweredForLong: when nowd no longer writes the time for the
+// TestDriverStopsAnsweringForAStoppedService: when nowd no longer writes the time for the
 // driver, the driver passes everything to the sockets, and no request is lost.
-func TestStoppedServiceIsNotAnsweredForLong(t *testing.T) {
+func TestDriverStopsAnsweringForAStoppedService(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
 	n := w.start(t, xdpSettings(""))
@@ -262,7 +262,7 @@ func TestNothingIsLeftOfAKilledService(t *testing.T) {
 	}
 }
 
-func TestWhatKeepsTheDriverFromAnsweringIsSaidAtStart(t *testing.T) {
+func TestObstaclesToTheDriverAreReportedAtStart(t *testing.T) {
 	t.Parallel()
 	w := newWire(t)
 	w.start(t, xdpSettings(""))

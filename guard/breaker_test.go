@@ -41,7 +41,7 @@ func converse(s *Sources, injected []time.Duration, takes func() time.Duration, 
 	return answers, end
 }
 
-func TestOneInjectedDatagramCausesSoManyAnswersAndNoMore(t *testing.T) {
+func TestInjectedDatagramCausesABoundedNumberOfAnswers(t *testing.T) {
 	const longest = 200
 	random := rand.New(rand.NewPCG(1, 2))
 	for name, takes := range map[string]func() time.Duration{
@@ -83,7 +83,7 @@ func TestEndOfAReplyLoopIsUnpredictable(t *testing.T) {
 	}
 }
 
-func TestPromptClientLosesOneAnswerOfSoMany(t *testing.T) {
+func TestPromptClientLosesAtMostOneAnswerInARun(t *testing.T) {
 	const longest, questions = 200, 100_000
 	for _, roundTrip := range []time.Duration{30 * time.Microsecond, time.Millisecond, time.Second} {
 		for _, timeout := range []time.Duration{200 * time.Millisecond, time.Second, 5 * time.Second} {
@@ -132,10 +132,10 @@ func TestNTPClientsLoseNothing(t *testing.T) {
 	}
 }
 
-// TestFalseSenderCannotHaveAClientsQuestionWithheld: before each question of a client, a
+// TestSpoofingRarelyWithholdsTheAnswerToAClient: before each question of a client, a
 // sender spoofs the client's address and port. It sends as many datagrams as may make
 // the question the one that ends a run.
-func TestFalseSenderCannotHaveAClientsQuestionWithheld(t *testing.T) {
+func TestSpoofingRarelyWithholdsTheAnswerToAClient(t *testing.T) {
 	const longest, questions = 200, 10_000
 	random := rand.New(rand.NewPCG(1, 2))
 	number := func(n int) func() int { return func() int { return n } }
@@ -178,9 +178,9 @@ func TestFalseSenderCannotHaveAClientsQuestionWithheld(t *testing.T) {
 	}
 }
 
-// TestConversationAmongManyFlowsEnds: while the service takes time to reply, many other
+// TestReplyLoopAmongManyFlowsEnds: while the service takes time to reply, many other
 // flows ask.
-func TestConversationAmongManyFlowsEnds(t *testing.T) {
+func TestReplyLoopAmongManyFlowsEnds(t *testing.T) {
 	const longest, takes = 200, 100 * time.Millisecond
 	for _, c := range []struct {
 		name           string
@@ -217,9 +217,9 @@ func TestConversationAmongManyFlowsEnds(t *testing.T) {
 	}
 }
 
-// TestFloodOfFlowsFreesNoConversation sends a million datagrams a second, each from
+// TestFloodOfFlowsFreesNoReplyLoop sends a million datagrams a second, each from
 // another address.
-func TestFloodOfFlowsFreesNoConversation(t *testing.T) {
+func TestFloodOfFlowsFreesNoReplyLoop(t *testing.T) {
 	const longest = 2000
 	s := breaking(longest)
 	answers := 0

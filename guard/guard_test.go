@@ -80,7 +80,7 @@ func TestOwnAnswersDoNotUseUpTheLimit(t *testing.T) {
 	}
 }
 
-func TestDatagramToManyCountsForNobody(t *testing.T) {
+func TestDatagramToMulticastCountsForNoSource(t *testing.T) {
 	g := New(Config{IsAnswer: func([]byte) bool { return false }, Sources: limited(1, 1), Total: NewBucket(1, 1)})
 	src := netip.MustParseAddrPort("192.0.2.7:40000")
 	for range 100 {
@@ -93,7 +93,7 @@ func TestDatagramToManyCountsForNobody(t *testing.T) {
 	}
 }
 
-func TestShortRequestsAreDroppedWhereThereIsALeastSize(t *testing.T) {
+func TestRequestsBelowTheMinimumLengthAreDropped(t *testing.T) {
 	g := New(Config{MinSize: 64, IsAnswer: func([]byte) bool { return false }})
 	src := netip.MustParseAddrPort("192.0.2.7:40000")
 	for size, want := range map[int]Verdict{0: Short, 63: Short, 64: Pass, 1400: Pass} {

@@ -59,7 +59,7 @@ func TestSourceOverItsRateIsAnsweredAtIt(t *testing.T) {
 	}
 }
 
-func TestAtOnceASourceGetsItsBurstAndAQuarter(t *testing.T) {
+func TestBurstOfASourceIsItsBurstAndAQuarter(t *testing.T) {
 	for _, burst := range []int{1, 2, 5, 100, 4000} {
 		s := limited(1000, burst)
 		quarter := (burst + 2) / 4 // of burst - 1, rounded up
@@ -83,10 +83,10 @@ func TestIPv6IsLimitedByNetwork(t *testing.T) {
 	}
 }
 
-// TestManyFalseSourcesSilenceNobody: datagrams from a million spoofed sources evict
+// TestSpoofedSourcesSilenceNoClient: datagrams from a million spoofed sources evict
 // entries all the time. A source that asks rarely is still always answered, and one
 // over its limit is still limited.
-func TestManyFalseSourcesSilenceNobody(t *testing.T) {
+func TestSpoofedSourcesSilenceNoClient(t *testing.T) {
 	s := limited(2000, 4000)
 	heavy := netip.MustParseAddr("198.51.100.1")
 	s.askOften(heavy, 0, 0, 20000)
@@ -159,12 +159,12 @@ func (s *Sources) chance(src netip.Addr, now time.Duration) float64 {
 	return 1
 }
 
-// TestVictimOfAFloodInItsNameIsAnsweredInTwoTries: a sender floods nowd with a victim's
+// TestVictimOfASpoofedFloodIsAnsweredInTwoTries: a sender floods nowd with a victim's
 // spoofed address. The victim itself asks once or 10 times a second, and asks again if
 // it is not answered. If the flood is at most 7 times the limit, one of the two tries is
 // answered with a probability of at least 1/4. In any flood, the victim gets no more
 // answers than the limit allows.
-func TestVictimOfAFloodInItsNameIsAnsweredInTwoTries(t *testing.T) {
+func TestVictimOfASpoofedFloodIsAnsweredInTwoTries(t *testing.T) {
 	const limit, burst = 2000, 4000
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, rate := range []float64{100, 1000, 2000, 4000, 8000, 7 * limit, 20_000, 50_000, 100_000} {

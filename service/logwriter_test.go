@@ -51,7 +51,7 @@ func idle(t *testing.T, w *LogWriter) {
 }
 
 // The queue is bounded. The lines that do not fit are counted, and reported in their place.
-func TestLinesThatNobodyReadsAreDroppedAndReported(t *testing.T) {
+func TestUnreadLogLinesAreDroppedAndReported(t *testing.T) {
 	var out gate
 	out.open.Lock()
 	w := NewLogWriter(&out, newTextLogger)

@@ -214,8 +214,8 @@ func TestClockOfAnotherEpoch(t *testing.T) {
 	}
 }
 
-// TestWhateverIsClaimedTheProofEnds uses answers with random values.
-func TestWhateverIsClaimedTheProofEnds(t *testing.T) {
+// TestProofEndsWhateverMembersClaim uses answers with random values.
+func TestProofEndsWhateverMembersClaim(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 16))
 	any := func() time.Duration {

@@ -24,7 +24,7 @@ func TestConnectionsOverTheBudgetAreReset(t *testing.T) {
 	honest.nothingElse()
 }
 
-func TestMemoryFigureIsThatOfTheDocuments(t *testing.T) {
+func TestMemoryFigureMatchesTheDocuments(t *testing.T) {
 	if ConnMemory != 14848 || MaxMemory(4000, 1, 1) != 12<<20+4500*14848+8<<20 {
 		t.Errorf("ConnMemory %d, MaxMemory for 4000 connections %d: update the documents", ConnMemory, MaxMemory(4000, 1, 1))
 	}

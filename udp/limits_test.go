@@ -220,10 +220,10 @@ func TestOneKissIsSentInAnInterval(t *testing.T) {
 	}
 }
 
-// TestServiceThatAnswersAnswersIsAnsweredSoOftenAndNoMore: a service answers every
+// TestReplyLoopEndsWithinItsBound: a service answers every
 // datagram, also nowd's answers, after up to 10 s. A datagram with its spoofed source has
 // started a reply loop.
-func TestServiceThatAnswersAnswersIsAnsweredSoOftenAndNoMore(t *testing.T) {
+func TestReplyLoopEndsWithinItsBound(t *testing.T) {
 	const longest = 50
 	for name, takes := range map[string]time.Duration{"at once": 0, "after 10 s": 10 * time.Second} {
 		t.Run(name, func(t *testing.T) {

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAttackersAtTheCapDisplaceNobodyWhoAsks: 220 attackers compete for the 200 places: idle ones, ones with heads and
+// TestAttackersAtTheCapDisplaceNoClientThatAsks: 220 attackers compete for the 200 places: idle ones, ones with heads and
 // with lines that never end, and ones that read slowly. Of new clients that ask 30 ms after they connect, 99 % are
 // answered within a second. nowd closes no client that stays and asks every other second.
-func TestAttackersAtTheCapDisplaceNobodyWhoAsks(t *testing.T) {
+func TestAttackersAtTheCapDisplaceNoClientThatAsks(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes more than 10 s")
 	}

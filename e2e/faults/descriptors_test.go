@@ -18,7 +18,7 @@ const manyConnections = 300
 
 // Without descriptors nowd cannot serve new connections. It serves the open ones, and datagrams. With descriptors again it
 // serves all.
-func TestWantOfDescriptorsIsSatOut(t *testing.T) {
+func TestShortageOfDescriptorsIsWaitedOut(t *testing.T) {
 	n := start(t, here())
 	health := ""
 	run := func(t *testing.T, n *nowd, stop <-chan struct{}, y *tally) {

@@ -59,7 +59,7 @@ func services(t *testing.T, network byte, port int) (all []service) {
 	return all
 }
 
-func TestTwoNowdsExchangeOneDatagramAtTheMost(t *testing.T) {
+func TestTwoNowdsExchangeAtMostOneDatagram(t *testing.T) {
 	needNamespace(t)
 	port := freePort(t)
 	first := services(t, 1, port)
@@ -153,7 +153,7 @@ func (s service) ask(t *testing.T) {
 
 // An echo service answers everything, so nowd's answer to a spoofed datagram comes back, once. nowd does not answer it,
 // so nowd sends at most one datagram. If the spoofed datagram goes to the echo service, the echo service sends two.
-func TestNowdAnswersAnEchoServiceOnceAtTheMost(t *testing.T) {
+func TestEchoServiceIsAnsweredAtMostOnce(t *testing.T) {
 	needNamespace(t)
 	const host = "127.2.9.9" // one address, from which its answers then come
 	echo := service{name: "echo", addr: netip.AddrPortFrom(netip.MustParseAddr(host), uint16(startEcho(t, here(), host)))}
@@ -237,7 +237,7 @@ func startResponder(t *testing.T, host string, takes time.Duration, answer func(
 
 // Services at ephemeral ports that answer every datagram, for example with an error: after longestRun answers at most
 // nowd ends the reply loop.
-func TestOneSpoofedDatagramHasNowdAnswerAServiceSoOftenAndNoMore(t *testing.T) {
+func TestReplyLoopWithAServiceEnds(t *testing.T) {
 	needNamespace(t)
 	line := func(text string) func([]byte) []byte { return func([]byte) []byte { return []byte(text) } }
 	formatError := func(question []byte) []byte { // RFC 1035, section 4.1.1

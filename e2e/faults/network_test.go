@@ -22,7 +22,7 @@ import (
 // The faults of networks: nowd is at one end of a cable. The other end, or the cable, causes the faults. The addresses are
 // reserved for benchmarks of networks: RFC 2544, appendix C.2.2.
 
-func TestVictimOfAFloodInItsNameIsSentNoMoreThanItsLimit(t *testing.T) {
+func TestVictimOfASpoofedFloodIsSentNoMoreThanItsLimit(t *testing.T) {
 	needNamespace(t)
 	const limit, burst, datagrams = 500, 100, 25_000
 	n := start(t, here(), fmt.Sprintf("NOWD_RATE_LIMIT=%d", limit), fmt.Sprintf("NOWD_RATE_BURST=%d", burst))
