@@ -131,7 +131,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.svg, "svg", "", "write a chart to this `file`")
 	flags.StringVar(&format, "o", "text", "output `format`: text, or json with the figures of each round")
 	flags.StringVar(&o.limit, "limit", "", "also measure this `program` in the scenarios udp, tcp, age and xdp/text; it is started as\n"+
-		"PROGRAM PORT batch 4, PROGRAM PORT single and PROGRAM PORT tcp, for xdp/text as PROGRAM PORT batch")
+		"PROGRAM PORT batch 1, PROGRAM PORT single and PROGRAM PORT tcp, for xdp/text as PROGRAM PORT batch")
 	flags.BoolVar(&o.quick, "quick", false, "measure one short, small round, to see whether bench works; its figures mean nothing")
 	flags.Usage = func() {
 		fmt.Fprint(stderr, usage)

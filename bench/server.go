@@ -32,7 +32,8 @@ func baseline(self, name string) server {
 }
 
 // limitServers returns the program of -limit in each of its modes for the network. Over
-// UDP, C sends four answers in one system call, and C single sends one.
+// UDP it sends one answer with each system call. C receives up to 64 requests with one,
+// as nowd does, and C single receives one.
 func limitServers(program, network string) []server {
 	limit := func(name string, mode ...string) server {
 		return server{name, func(ctx context.Context, cpus, _ string, addr netip.AddrPort) (*exec.Cmd, error) {
@@ -40,7 +41,7 @@ func limitServers(program, network string) []server {
 		}}
 	}
 	if network == "udp" {
-		return []server{limit("C", "batch", "4"), limit("C single", "single")}
+		return []server{limit("C", "batch", "1"), limit("C single", "single")}
 	}
 	return []server{limit("C", "tcp")}
 }
