@@ -122,12 +122,13 @@ func TestOtherModulesCanImportTheLoop(t *testing.T) {
 
 import (
 	"nowd/clock"
+	"nowd/clockbound"
 	"nowd/ntp"
 	"nowd/reactor"
 	"nowd/socket"
 )
 
-var _, _, _, _ = clock.New, ntp.Exchange, reactor.New, socket.Open
+var _, _, _, _, _ = clock.New, clockbound.Open, ntp.Exchange, reactor.New, socket.Open
 
 func main() {}
 `,

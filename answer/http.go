@@ -48,8 +48,8 @@ func HeadEnd(b []byte) int {
 const MaxHTTP = MaxText + 512
 
 // AppendHTTP appends the answer to an HTTP/1.0 or HTTP/1.1 request (RFC 9112). head is the
-// request's head, including its blank line. The path is the word of the form; for an
-// unknown word the status is 404.
+// request's head, including its blank line. The path is the word of the form, or / for the
+// default form. For an unknown word the status is 404, and for a malformed head 400.
 func (t *Text) AppendHTTP(b, head []byte, now time.Time) ([]byte, Outcome) {
 	line, _, _ := bytes.Cut(head, []byte("\n"))
 	method, afterMethod, _ := strings.Cut(string(bytes.TrimSuffix(line, []byte("\r"))), " ")

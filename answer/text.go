@@ -55,8 +55,10 @@ func (t *Text) Append(b []byte, f Form, now time.Time) []byte {
 }
 
 // AppendDatagram appends the answer to a datagram. req is the beginning of the datagram,
-// and size its full length. If the requested form is too long for the request (see
-// maxUnpadded), the answer has the default form, and if that is too long too, DateTime.
+// and size its full length. An answer is too long if it has more than 64 bytes and is
+// longer than the datagram. If the requested form is too long, the answer has the default
+// form, and if that is too long too, DateTime. A datagram that req does not contain whole
+// gets the default form.
 func (t *Text) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte, Outcome) {
 	f := t.form
 	if size == len(req) {
@@ -72,7 +74,7 @@ func (t *Text) AppendDatagram(b, req []byte, size int, _, now time.Time) ([]byte
 	return t.Append(b, DateTime, now), Answered(DateTime)
 }
 
-// Layout describes the default answers of one second. They differ only in the digits of the
+// Layout describes the answers in the default form in one second. They differ only in the digits of the
 // fraction: an answer is Before, the first Digits digits of the nanoseconds, and After.
 type Layout struct {
 	Before []byte
@@ -80,10 +82,10 @@ type Layout struct {
 	After  []byte
 }
 
-// Layout returns the layout of the default answers in the second of at. Before has the same
-// length in every second. Layout returns false for a form that is not a single time, and
-// for times outside of 2001 to 2255: earlier, an answer's digits depend on each other;
-// later, nanoseconds overflow.
+// Layout returns the layout of the answers in the default form in the second of at. Before
+// has the same length in every second. Layout returns false if the default form is not a
+// single time, and for times outside of 2001 to 2255: earlier, an answer's digits depend on
+// each other; later, nanoseconds overflow.
 func (t *Text) Layout(at time.Time) (l Layout, ok bool) {
 	digits, ok := fractionDigits(t.form)
 	if s := at.Unix(); !ok || s < 1e9 || s >= 9e9 {

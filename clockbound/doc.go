@@ -32,9 +32,14 @@
 //     return false, so nothing is certain.
 //   - Use an interval for the moment of its Now only. Call Now again for a later
 //     one.
+//   - If the program may start before the writer, call Open again after
+//     fs.ErrNotExist and ErrNotWritten.
 //   - On an error, decide whether to stop or to call Now again. ErrExpired and
 //     ErrNotWritten end when the writer updates the segment. The Client stays
 //     usable after any error but os.ErrClosed.
+//   - If ErrExpired or a status that is not Bounded lasts, call Open again: the file
+//     may have been removed and made anew. An old Client still reads the old file,
+//     which nobody updates any more.
 //   - Mount the file read-only for all programs but the writer. If a program
 //     truncates the file, the kernel ends its readers with SIGBUS, as with all
 //     mapped files. nowd never truncates it.

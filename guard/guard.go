@@ -21,8 +21,8 @@ const (
 	DestAddr           // the destination address is multicast or broadcast
 	Short              // the datagram is shorter than a request
 	OwnAnswer          // the datagram reads as an answer of nowd
-	ReplyLoop          // the source may be in a reply loop with nowd: see breaker
-	RateLimit          // the source is over the limit
+	ReplyLoop          // the source may be in a reply loop with nowd: breaker.go
+	RateLimit          // the source is over the limit: limiter.go
 	TotalLimit         // all sources together are over the limit
 	numVerdicts
 )
@@ -50,7 +50,7 @@ const systemPorts = 1024
 // Config configures a Guard.
 type Config struct {
 	Ports    []uint16               // the service's own ports: a datagram from one of them is an answer
-	Clients  []uint16               // system ports from which clients of this protocol may ask
+	Clients  []uint16               // ports from which clients of this protocol may ask, although they are system ports or in Ports
 	MinSize  int                    // minimum length of a request, in bytes
 	IsAnswer func(data []byte) bool // reports whether a datagram reads as an answer of nowd
 	Sources  *Sources               // breaker and rate limit of each source; nil for neither
@@ -65,8 +65,11 @@ func New(c Config) *Guard { return &Guard{c} }
 
 // Judge returns the verdict on a datagram from src. multicast is true if the
 // destination is a multicast or broadcast address. data is the datagram, or its
-// beginning. now is on a monotonic clock. A datagram that passes counts for the
-// breaker and the limits.
+// beginning. now is on a monotonic clock.
+//
+// A datagram that passes counts for the breaker and the limits. One that is over a
+// limit counts for the breaker as well, since it may be answered with a kiss. One that
+// is over the total limit also counts for its source's limit.
 func (g *Guard) Judge(src netip.AddrPort, multicast bool, data []byte, now time.Duration) Verdict {
 	c := &g.config
 	if multicast {

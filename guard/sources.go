@@ -9,8 +9,8 @@ import (
 )
 
 // Sources is the state that the guards of one loop keep for each source: its token
-// bucket, and the runs of its flows (see breaker). Its memory is fixed. It is for one
-// goroutine.
+// bucket (limiter.go), and the answers in a row to each of its ports (breaker.go). Its
+// memory is fixed. It is for one goroutine.
 type Sources struct {
 	seed    maphash.Seed // of an unpredictable hash
 	breaker *breaker
@@ -23,7 +23,7 @@ type Limits struct {
 	// at once. Both must be at least 1, but a PerSecond of 0 is no limit.
 	PerSecond, Burst int
 	// LongestRun is an upper bound on the answers in a row to one port of the
-	// source: see breaker. It must be at least 2.
+	// source: breaker.go. It must be at least 2.
 	LongestRun int
 }
 

@@ -109,7 +109,7 @@ func (c *conn) Close() error {
 }
 
 // closeWhenAcknowledged closes the connection when the client has acknowledged everything,
-// or after so many checks.
+// or at the last check. checks is the number of checks, one in each ackInterval.
 func (c *conn) closeWhenAcknowledged(checks int) {
 	time.AfterFunc(ackInterval, func() {
 		if checks > 1 && c.unacknowledged() > 0 {

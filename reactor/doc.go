@@ -10,23 +10,25 @@
 // Other goroutines reach a loop with Post and Stop. To use more cores, run more
 // loops.
 //
-// A turn of the loop has five steps:
+// A handler is registered for one descriptor, with an interest: the events for
+// which the loop calls it. The kernel's mask of a descriptor is the set of events
+// that the kernel reports for it. A turn of the loop has five steps:
 //
 //  1. Run the timers that are due.
-//  2. Call the handlers that have added PollOut to their interest.
+//  2. Call the handlers that have added PollOut to their interest outside a call
+//     of their own: in a timer, for example.
 //  3. Update the kernel's masks that differ from their handlers' interest.
 //  4. Wait until a descriptor is ready or a timer is due.
-//  5. Call the handlers of the descriptors that are ready.
+//  5. Call the handlers of the descriptors that are ready. If a handler adds
+//     PollOut to its interest, call it again at once, with PollOut.
 //
 // Post ends the wait. In any other step, posted functions run as soon as the
 // current handler or timer returns.
 //
 // # Handlers
 //
-// A handler is registered for one descriptor, with an interest: the events for
-// which the loop calls it. Modify changes the interest.
-//
-// The handler of a server's connection switches between reading and writing:
+// Modify changes a handler's interest. The handler of a server's connection
+// switches between reading and writing:
 //
 //   - Its interest is PollIn at first.
 //   - Called with PollIn, it reads a request and changes its interest to PollOut.
@@ -63,8 +65,13 @@
 //   - Do a bounded amount of work for each event: the other handlers wait.
 //   - Call Remove before closing a descriptor.
 //   - After PollErr or PollHup, read first: there may be unread data. Then remove
-//     and close the descriptor. If the handler returns the event as handled
-//     instead, the loop reports it again in each wait.
+//     and close the descriptor, or do not return the event as handled: the loop
+//     then removes the descriptor and calls Removed. If the handler returns the
+//     event as handled and keeps the descriptor, the loop reports it again in each
+//     wait.
+//   - While a connect(2) is in progress, do not take PollOut for its end: the first
+//     PollOut is a guess. Until it has ended, getpeername(2) returns ENOTCONN, and
+//     SO_ERROR may be 0.
 //   - With Edge, read or write until EAGAIN, or call Modify to have the event
 //     reported again.
 //   - Call every method on the loop's goroutine, or before Run. The exceptions

@@ -16,9 +16,12 @@ type registration struct {
 }
 
 // Add registers fd with a handler for the events in interest, which may be
-// empty. fd must be in non-blocking mode. The error wraps ErrRegistered, ErrEdge,
-// EBADF for a negative fd, or the poller's error for a descriptor that it cannot
-// watch.
+// empty. fd must be in non-blocking mode. If interest has PollOut, the loop calls
+// h with PollOut before it next blocks, without asking the kernel whether fd is
+// writable.
+//
+// The error wraps ErrRegistered, ErrEdge, EBADF for a negative fd, or the poller's
+// error for a descriptor that it cannot watch.
 func (l *Loop) Add(fd int, interest Events, h Handler) error {
 	if fd < 0 {
 		return fmt.Errorf("add descriptor %d: %w", fd, unix.EBADF)

@@ -82,8 +82,8 @@ func (w *LogWriter) Write(line []byte) (int, error) {
 // Dropped returns the number of dropped lines, reported or not. Any goroutine may call it.
 func (w *LogWriter) Dropped() uint64 { return w.total.Load() }
 
-// Close ends the LogWriter. It waits at most lastWrites until all lines are written: a
-// write may hang until the process ends. Write discards lines from now on.
+// Close ends the LogWriter. It waits at most 200 ms until all lines are written: a write
+// may hang until the process ends. Write discards lines from now on.
 func (w *LogWriter) Close() {
 	w.mu.Lock()
 	w.closed = true

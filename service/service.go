@@ -198,9 +198,10 @@ func (s *Service) makeEndpoints() error {
 	return nil
 }
 
-// Run serves until SIGTERM, SIGINT or SIGHUP. Then it drains the loops and returns nil. It
-// returns an Interrupted if a second signal comes during the drain: the caller must end
-// the process at once. It returns any other error if a loop fails.
+// Run serves until SIGTERM, SIGINT or SIGHUP. Then it serves for NOWD_DRAIN_DELAY more,
+// drains the loops and returns nil. It returns an Interrupted if a second SIGTERM or SIGINT
+// comes before it has stopped: the caller must end the process at once. It returns any
+// other error if a loop fails.
 func (s *Service) Run() error {
 	// Catch signals before the first log line: a reader of that line may send one. Run does
 	// not release them: a signal while the caller closes the log would change the exit
@@ -218,7 +219,7 @@ func (s *Service) Run() error {
 	return s.run(signals)
 }
 
-// Interrupted is the error of Run after a second signal.
+// Interrupted is the error of Run after a second SIGTERM or SIGINT.
 type Interrupted struct{ Signal syscall.Signal }
 
 func (i Interrupted) Error() string { return "interrupted: " + i.Signal.String() }

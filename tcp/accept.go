@@ -103,7 +103,7 @@ func (s *Server) admit(fd int) {
 			return
 		}
 	}
-	if !s.hasRoom() {
+	if !s.findRoom() {
 		s.refuse(fd, counterRefused)
 		if s.config.Sources != nil {
 			s.config.Sources.release(source)
@@ -113,10 +113,10 @@ func (s *Server) admit(fd int) {
 	s.open(fd, source)
 }
 
-// hasRoom reports whether one more connection may be served. If necessary it evicts
-// another. If every connection is busy, it admits one over the cap, never more, since
+// findRoom reports whether one more connection may be served. If necessary it evicts
+// another. If every connection is busy, it allows one over the cap, never more, since
 // connections are busy only briefly.
-func (s *Server) hasRoom() bool { return s.makeRoom() || s.active() <= s.config.MaxConns }
+func (s *Server) findRoom() bool { return s.makeRoom() || s.active() <= s.config.MaxConns }
 
 // refuse closes a connection that was just accepted, and adds 1 to counter.
 func (s *Server) refuse(fd, counter int) {

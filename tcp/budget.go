@@ -10,7 +10,8 @@ import (
 const (
 	// Budget is the memory that all servers of a process together may hold for
 	// connections that are not idle: partial heads and lines, unread answers, and
-	// requests that the server has not read yet.
+	// requests that the server has not read yet. More than 32 servers have more: see
+	// ServerBudget.
 	Budget = 8 << 20
 
 	// IdleConnMemory is the memory of an idle connection: the kernel's structures
@@ -30,12 +31,14 @@ const (
 	minServerBudget = 256 << 10
 )
 
-// ServerBudget returns the budget in bytes of each server, in a process with this many.
+// ServerBudget returns the budget in bytes of each server, in a process with that many
+// servers: an equal part of Budget, but at least 256 KiB.
 func ServerBudget(servers int) int { return max(Budget/max(1, servers), minServerBudget) }
 
-// MaxMemory returns an upper bound on the memory in bytes of a process with protocols TCP
-// protocols and loops loops, each protocol with maxConns connections of any behaviour. It
-// includes the kernel's memory for them.
+// MaxMemory returns an upper bound on the memory of a process in bytes, with the kernel's
+// memory for its connections. maxConns is the connection cap of each protocol, protocols
+// the number of protocols over TCP, and loops the number of loops. The bound holds whatever
+// the clients do.
 func MaxMemory(maxConns, protocols, loops int) int {
 	servers := protocols * loops
 	conns := protocols*maxConns + servers*MaxLingering(maxConns/max(1, loops))
@@ -83,8 +86,8 @@ type charge struct {
 	held       int32 // bytes charged; if not 0, the connection is in a class
 	kernel     int32 // the kernel's part of held
 	unmeasured int32 // bytes of answers since the socket was measured
-	lower      *conn // predecessor in its class
-	upper      *conn // successor in its class
+	before     *conn // predecessor in its class
+	after      *conn // successor in its class
 }
 
 func classOf(held int32) int { return min(bits.Len32(uint32(held-1)>>9), numClasses-1) }
@@ -92,9 +95,9 @@ func classOf(held int32) int { return min(bits.Len32(uint32(held-1)>>9), numClas
 // add adds c to the end of its class.
 func (l *charges) add(c *conn) {
 	k := &l.classes[classOf(c.held)]
-	c.lower, c.upper = k.tail, nil
+	c.before, c.after = k.tail, nil
 	if k.tail != nil {
-		k.tail.upper = c
+		k.tail.after = c
 	} else {
 		k.head = c
 	}
@@ -106,24 +109,24 @@ func (l *charges) add(c *conn) {
 // remove removes c. It must be in its class.
 func (l *charges) remove(c *conn) {
 	k := &l.classes[classOf(c.held)]
-	if c.lower != nil {
-		c.lower.upper = c.upper
+	if c.before != nil {
+		c.before.after = c.after
 	} else {
-		k.head = c.upper
+		k.head = c.after
 	}
-	if c.upper != nil {
-		c.upper.lower = c.lower
+	if c.after != nil {
+		c.after.before = c.before
 	} else {
-		k.tail = c.lower
+		k.tail = c.before
 	}
-	c.lower, c.upper = nil, nil
+	c.before, c.after = nil, nil
 	k.sum -= int(c.held)
 	l.total -= int(c.held)
 }
 
-// largest returns the connection that has made no progress for the longest time, in the
+// stalest returns the connection that has made no progress for the longest time, in the
 // class with the largest sum.
-func (l *charges) largest() *conn {
+func (l *charges) stalest() *conn {
 	most := &l.classes[0]
 	for i := range l.classes {
 		if l.classes[i].sum > most.sum {
@@ -183,7 +186,7 @@ func (s *Server) shrink() {
 		if s.charges.total <= s.config.Budget {
 			return
 		}
-		c := s.charges.largest()
+		c := s.charges.stalest()
 		before := c.kernel
 		if c.measure(); c.kernel < before {
 			c.recount(true)

@@ -40,10 +40,10 @@ type Stats struct {
 	AcceptErrors uint64                  // errors of accept(2)
 
 	// Connections that the server closed, by reason.
-	Refused    uint64 // refused: over a limit, or no descriptor
-	Evicted    uint64 // evicted: at the connection cap, for a descriptor, or too many were lingering
-	Idle       uint64 // the client sent nothing for IdleTimeout
-	Stalled    uint64 // the client read nothing for WriteTimeout
+	Refused    uint64 // at once: over a limit, or no descriptor
+	Evicted    uint64 // at the connection cap, for a descriptor, or because too many were lingering
+	Idle       uint64 // the client sent no request for IdleTimeout
+	Stalled    uint64 // the client acknowledged nothing for WriteTimeout
 	OverBudget uint64 // reset: the server was over its memory budget
 	Failed     uint64 // the client reset it, or the socket had another error
 	Untrusted  uint64 // the clock is not trusted

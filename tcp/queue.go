@@ -45,7 +45,7 @@ func (s *Server) queue(fd int, source uint64) {
 // dequeue starts to serve a queued connection whose source is below its limit again.
 func (c *conn) dequeue() {
 	s := c.server
-	if !s.hasRoom() {
+	if !s.findRoom() {
 		c.refuseQueued()
 		return
 	}

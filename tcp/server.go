@@ -35,11 +35,11 @@ type Config struct {
 	Text         *answer.Text  // answers requests
 	ServerFirst  ServerFirst   // if not nil, used instead of Text; it answers without a request
 	Framing      Framing       // how input is divided into requests
-	MaxConns     int           // the connection cap; at the cap, a connection is evicted: see victim
+	MaxConns     int           // the connection cap; at the cap, a connection is evicted: evict.go
 	Budget       int           // bytes that connections may hold beyond ConnMemory each, 0 for no limit: see ServerBudget
 	Sources      *Sources      // the connection limit of each source; nil for none
-	IdleTimeout  time.Duration // how long a client may send nothing
-	WriteTimeout time.Duration // how long a client may read nothing, or leave an HTTP head incomplete
+	IdleTimeout  time.Duration // how long a client may send no request
+	WriteTimeout time.Duration // how long a client may acknowledge nothing, or leave an HTTP head incomplete
 	NoDelay      bool          // TCP_NODELAY of tcp(7)
 	Logger       *slog.Logger
 	Counters     *Counters

@@ -2,29 +2,18 @@ package tcp
 
 import "time"
 
-// state is what a connection waits for.
+// state is what a connection waits for. docs/internals.md shows the states in diagrams.
 //
-//	accept ──▶ asking, then like idle
-//	       └─▶ queued ─▶ asking, or closed
-//	           idle ◀────────────── all answers sent ───────────────┐
-//	            │                                                    │
-//	            ├─ request ────────────────────────────▶ answering ──┤
-//	            ├─ part of a line ─▶ partialLine ─┐       ▲     ▲    │
-//	            └─ part of a head ─▶ partialHead ─┤       │     │    │
-//	                         the rest, or timeout └───────┘     │    │
-//	                                                            │    │
-//	                                           writable again ──┤    │
-//	                                                         writing ◀┤ socket full
-//	                                                            │    │
-//	                                                    timeout └─▶ closed (reset)
-//	                                                                 │
-//	   HTTP, server-first, eviction, idle timeout, shutdown ─▶ lingering
-//	                                                                 │
-//	                 the client has half-closed ─▶ acknowledging ◀───┤
-//	                                                    └────────────┴─▶ closed
-//
-// Answering is not a state: it happens within one call of the loop. If a client
-// half-closes and has acknowledged everything, its connection is closed at once.
+//   - An accepted connection is asking. If its source is over the limit, it is queued first.
+//   - Answering is not a state: it happens within one call of the loop. After it the
+//     connection is writing if the send buffer is full. Otherwise it is idle, or partialLine
+//     or partialHead if the input ends with a part of a request. With Framing Line it is
+//     asking again if the input ends with a part of a line.
+//   - A writing connection goes on answering when the socket is writable.
+//   - After HTTP, a server-first answer, an idle timeout, an eviction or Shutdown a
+//     connection is lingering.
+//   - When the client has half-closed and all answers are sent, the connection is
+//     acknowledging. It is closed at once if the client has acknowledged everything already.
 //
 // All connections in a state have the same timeout. So a list of them in the order in
 // which they entered the state is also in the order of their timeouts, and no connection
@@ -39,7 +28,7 @@ const (
 	partialLine                // for the rest of a partial line
 	partialHead                // for the rest of an HTTP head
 	writing                    // until the socket is writable
-	lingering                  // until the client closes; the server has half-closed
+	lingering                  // until the client half-closes; the server has half-closed
 	acknowledging              // until the client has acknowledged everything; both sides have half-closed
 	numStates
 )

@@ -10,9 +10,9 @@ const (
 	// receiveBatch is the maximum number of datagrams in a batch.
 	receiveBatch = 64
 
-	// MaxRequest is the number of bytes read from a datagram: the payload of an
-	// Ethernet frame. It is an odd number of cache lines, so that the datagrams of a
-	// batch do not all begin in the same cache sets.
+	// MaxRequest is the maximum number of bytes read from a datagram: the UDP payload of
+	// an Ethernet frame over IPv4. It is an odd number of cache lines, so that the
+	// datagrams of a batch do not all begin in the same cache sets.
 	MaxRequest = 23 * 64
 
 	// maxControl is the size of a control buffer in bytes. It holds an in6_pktinfo and

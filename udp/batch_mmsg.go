@@ -78,8 +78,8 @@ func (b *batch) request(slot int) ([]byte, int) {
 }
 
 // send sends data, which is in buffer, as the reply to the datagram in slot. The reply
-// leaves from the address that the datagram was sent to. If that is unknown, the control
-// message source sets the address.
+// leaves from the address that the datagram was sent to. If that is unknown, source sets
+// it: a control message.
 func (b *batch) send(fd, slot int, data, source []byte) error {
 	b.outVec.SetLen(len(data))
 	b.out.Name, b.out.Namelen = b.in[slot].Name, b.in[slot].Namelen

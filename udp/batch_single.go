@@ -67,8 +67,7 @@ func (b *batch) request(slot int) ([]byte, int) {
 }
 
 // send sends data as the reply to the datagram in slot. The reply leaves from the address
-// that the datagram was sent to. If that is unknown, the control message source sets the
-// address.
+// that the datagram was sent to. If that is unknown, source sets it: a control message.
 func (b *batch) send(fd, slot int, data, source []byte) error {
 	if pktinfo := b.ancillary[slot].pktinfo; pktinfo != nil {
 		source = pktinfo

@@ -29,12 +29,14 @@ func (c *Counters) add(counter int, n uint64) { c.c.Add(counter, n) }
 // Stats is a snapshot of the counters, as of the loop's last wait. Each request is also
 // counted once as an answer or a drop.
 type Stats struct {
-	Requests   uint64                    // datagrams received
-	Answers    [answer.NumForms]uint64   // answers sent, by form
-	Drops      [guard.NumVerdicts]uint64 // datagrams that the guard dropped, by verdict
-	NoRequest  uint64                    // drops: not a request in this dialect
-	Untrusted  uint64                    // drops: the clock is not trusted
-	SendErrors uint64                    // drops: the kernel did not accept the answer
+	Requests uint64                  // datagrams received
+	Answers  [answer.NumForms]uint64 // answers sent, by form
+
+	// Drops: datagrams without an answer, by reason.
+	Drops      [guard.NumVerdicts]uint64 // the guard dropped it, by verdict
+	NoRequest  uint64                    // it is not a request in this dialect
+	Untrusted  uint64                    // the clock is not trusted
+	SendErrors uint64                    // the kernel did not accept the answer
 
 	ReceiveErrors uint64 // errors of receive calls
 	Overflows     uint64 // datagrams that the kernel dropped because the receive buffer was full; not counted in Requests

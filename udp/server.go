@@ -24,16 +24,18 @@ import (
 type Dialect interface {
 	// AppendDatagram appends the answer to a datagram to b. req is the beginning of the
 	// datagram, at most MaxRequest bytes; size is its full length; received is when the
-	// kernel received it; now is the time to answer with. If the outcome is not an
-	// answer, AppendDatagram appends nothing.
+	// kernel received it; now is the time to answer with. The answer has at most
+	// answer.MaxText bytes. If the outcome is not an answer, AppendDatagram appends
+	// nothing.
 	AppendDatagram(b, req []byte, size int, received, now time.Time) ([]byte, answer.Outcome)
 }
 
-// KissAppender is a Dialect that has an answer for clients over the rate limit, such as
-// NTP's kiss-o'-death (RFC 5905, section 7.4).
+// KissAppender is implemented by a Dialect that has a kiss, an answer that tells a client
+// over the rate limit to ask less often: NTP's kiss-o'-death (RFC 5905, section 7.4).
 type KissAppender interface {
-	// AppendKiss appends that answer to b. The answer is not longer than the request. If
-	// the datagram is not a request, AppendKiss appends nothing.
+	// AppendKiss appends a kiss to b. The parameters are those of AppendDatagram. The
+	// kiss is not longer than the request. If the datagram is not a request, AppendKiss
+	// appends nothing.
 	AppendKiss(b, req []byte, size int) ([]byte, answer.Outcome)
 }
 
@@ -46,8 +48,9 @@ type Config struct {
 	// Timestamps enables the kernel's receive timestamps, if the system has them.
 	// Without a timestamp, a datagram's receive time is that of its answer.
 	Timestamps bool
-	// Senders is the number of sending sockets to open at start, for a process that
-	// cannot bind more sockets to its port later. 0 opens them on demand. See sender.
+	// Senders is the number of spare sockets to open at start, for a process that cannot
+	// bind to its port later. A spare socket sends while the send buffer of the server's
+	// own stays full (sender.go). If Senders is 0, the server opens them on demand.
 	Senders int
 }
 

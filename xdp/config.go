@@ -29,7 +29,7 @@ type Endpoint struct {
 // Config configures a Driver.
 type Config struct {
 	Interface string
-	Generic   bool // the kernel runs the program instead of the driver
+	Generic   bool // the kernel runs the program, not the driver: for drivers without XDP
 
 	Clock    *clock.Clock // the host's clock
 	Text     *answer.Text // nil if the program does not answer text
@@ -39,7 +39,7 @@ type Config struct {
 
 	Ports      []uint16 // the service's own ports: guard.Config
 	MinRequest int      // minimum length of a text request, in bytes
-	LongestRun int      // maximum number of answers in a run: guard's breaker; 0 for no breaker
+	LongestRun int      // upper bound on the answers in a row to one port of a source: guard.Limits; 0 for none
 	Source     Limit    // rate limit of each source
 	Total      Limit    // rate limit of all sources together
 }

@@ -3,9 +3,9 @@
 //
 // An eBPF program (program_linux.go) answers two kinds of requests: NTP requests of 48
 // bytes, and text requests that are shorter than every word, with the default form. It
-// reads the time from the kernel. Everything else that it needs is in facts
-// (memory_linux.go), which nowd writes once a second while there is traffic, and which
-// expire after three seconds.
+// reads the time from the kernel. Everything else that it needs is in the facts: memory
+// that it shares with the process (memory_linux.go). nowd writes them once a second while
+// there is traffic. They expire after three seconds.
 //
 // The program passes all other frames unchanged to the sockets: other requests, IP
 // options, fragments, extension headers, VLANs, addresses that are not the interface's,

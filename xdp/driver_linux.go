@@ -31,7 +31,8 @@ func (l Limit) bucket() limit {
 }
 
 // Driver is a program attached to an interface, and the memory that it shares with this
-// process. Only one goroutine may call its methods, except Stats, Attached and String.
+// process. One goroutine at a time may call its methods. Any goroutine may call Stats,
+// Attached and String.
 type Driver struct {
 	config   Config
 	index    int // of the interface
