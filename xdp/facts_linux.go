@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// lifetime is how long facts are valid. It is so short that the kernel's clock state
-	// in an answer may be that old, and that no leap second appears within it.
+	// lifetime is how long facts are valid. If the process stops, the program answers for
+	// that long with the error bound and the leap indicator that it wrote last. A leap
+	// second is announced to the kernel hours before.
 	lifetime = 3 * time.Second
 
 	// leapMargin is how long before the end of a day with a leap second the facts expire.
