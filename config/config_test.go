@@ -76,6 +76,8 @@ func TestEveryMistakeIsReported(t *testing.T) {
 func TestAddressThatIsNotAllowedIsNamed(t *testing.T) {
 	for value, why := range map[string]string{
 		":3333,127.0.0.1:3333":       `"127.0.0.1:3333" overlaps with an address before it`,
+		":99999":                     `"99999" is not a port from 1 to 65535`,
+		"127.0.0.1:http":             `"http" is not a port from 1 to 65535`,
 		"127.0.0.1:3,224.0.0.1:3333": `"224.0.0.1" is a multicast or broadcast address`,
 	} {
 		_, err := Load([]string{"NOWD_UDP_LISTEN=" + value})
