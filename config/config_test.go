@@ -343,6 +343,30 @@ func TestSettingsPageShowsTheSettings(t *testing.T) {
 	}
 }
 
+// TestSettingsPageShowsTheOutput holds the examples in docs/settings.md to what nowd prints.
+func TestSettingsPageShowsTheOutput(t *testing.T) {
+	page, err := os.ReadFile(settingsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all bytes.Buffer
+	Print(&all, []string{"NOWD_FORMAT=rfc3339"})
+	lines := strings.Split(all.String(), "\n")
+	i := slices.Index(lines, "NOWD_FORMAT=rfc3339")
+	if i < 2 {
+		t.Fatal(all.String())
+	}
+	_, mistakes := Load([]string{"NOWD_LOOPS=0", "NOWD_TCP_FRAMING=Line"})
+	for _, want := range []string{
+		"$ NOWD_FORMAT=rfc3339 nowd config | grep -B 2 '^NOWD_FORMAT='\n" + strings.Join(lines[i-2:i+1], "\n"),
+		fmt.Sprintf("$ NOWD_LOOPS=0 NOWD_TCP_FRAMING=Line nowd\n%v", mistakes),
+	} {
+		if !strings.Contains(string(page), want+"\n```\n") {
+			t.Errorf("docs/settings.md does not show:\n%s", want)
+		}
+	}
+}
+
 // TestReadmeShowsTheDefaults holds the settings in the README to the struct's tags.
 func TestReadmeShowsTheDefaults(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
