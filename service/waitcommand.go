@@ -37,7 +37,7 @@ nowd wait -clockbound /var/run/clockbound/shm0
 	New: func(flags *flag.FlagSet) command.Func {
 		w, timeout := new(Wait), new(time.Duration)
 		command.DurationVar(flags, timeout, "timeout", 0, "the `time` to wait; 0 is no limit")
-		command.PositiveDurationVar(flags, &w.Limit, "max-error", 0, "the highest error bound, a `time`, of a trusted clock (default NOWD_CLOCK_MAX_ERROR)")
+		command.PositiveDurationVar(flags, &w.Limit, "max-error", 0, "trust a clock whose error bound is at most this `time` (default NOWD_CLOCK_MAX_ERROR)")
 		flags.StringVar(&w.ClockBound, "clockbound", "", "the `path` of a ClockBound segment that decides, instead of the kernel and NOWD_UPSTREAM")
 		return func(c *command.Call) int { return w.main(c, *timeout) }
 	},
