@@ -132,7 +132,7 @@ func TestHelpShowsDefaults(t *testing.T) {
 		{"query", "the protocol: daytime, daytime+tcp, http, ntp, tcp, time, time+tcp, udp (default udp)"},
 		{"query", "the time to wait for an answer (default 1s)"},
 		{"cluster", "to contradict each other (default 10ms)"},
-		{"wait", "of a trusted clock (default NOWD_CLOCK_MAX_ERROR)"},
+		{"wait", "at most this time (default NOWD_CLOCK_MAX_ERROR)"},
 	} {
 		if got := runIn(nil, c.name, "-h").stdout; !strings.Contains(got, c.want) {
 			t.Errorf("no %q in\n%s", c.want, got)

@@ -570,3 +570,10 @@ func TestHundredsOfMembersAreReportedOn(t *testing.T) {
 		t.Errorf("%v to %v: %+v", *report.Least, *report.Most, report.Problems)
 	}
 }
+
+// A cluster of one node is common at the first try.
+func TestOneNodeIsNotComparedWithItself(t *testing.T) {
+	if got := reportOn(fetched(documents(0)...)).summary(); got != "1 node; comparing clocks takes two" {
+		t.Error(got)
+	}
+}

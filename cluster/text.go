@@ -48,7 +48,10 @@ func (r *Report) summary() string {
 	for _, group := range r.Partitions {
 		clocks += len(group)
 	}
-	if clocks < 2 {
+	switch {
+	case len(r.Nodes) == 1:
+		return "1 node; comparing clocks takes two"
+	case clocks < 2:
 		return fmt.Sprintf("%d nodes; no measurement connects two of them", len(r.Nodes))
 	}
 	within := ""

@@ -13,7 +13,8 @@ var Command = command.Command{
 	Summary: "print the settings, and the mistakes in them",
 	Text: `Prints every setting with its value in this environment. Shells and
 "docker run --env-file" can read the output. Prints mistakes and unknown NOWD_
-variables to standard error.
+variables to standard error. Does not look up host names, files and interfaces:
+"nowd" does so when it starts.
 `,
 	Status: `0  the settings have no mistake
 2  a mistake on the command line or in a setting

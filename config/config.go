@@ -52,7 +52,7 @@ type Config struct {
 	NoDelay      bool          `env:"NOWD_TCP_NODELAY" envDefault:"true" desc:"whether TCP answers are sent at once (TCP_NODELAY), without Nagle's algorithm" want:"true or false"`
 
 	RateLimit Limit `env:"NOWD_RATE_LIMIT" envDefault:"2000" desc:"UDP answers per second to one source (an IPv4 address, or an IPv6 /64), for each loop; over the limit nowd answers a random part of the requests" want:"a number from 1 to 1000000000, or off"`
-	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"UDP answers in a burst to one source that has been silent, and at random up to a quarter more" want:"a number from 1 to 1000000000" min:"1"`
+	RateBurst int   `env:"NOWD_RATE_BURST" envDefault:"4000" desc:"UDP answers at once to one source that has been silent; nowd adds up to a quarter, at random" want:"a number from 1 to 1000000000" min:"1"`
 
 	TotalLimit Limit `env:"NOWD_GLOBAL_RATE_LIMIT" envDefault:"off" desc:"UDP answers per second to all sources together; the burst is a tenth of it" want:"a number from 1 to 1000000000, and at least NOWD_LOOPS, or off"`
 	MinRequest int   `env:"NOWD_UDP_MIN_REQUEST" envDefault:"0" desc:"minimum length of a UDP request other than NTP, in bytes; 64 is for open networks: no answer is then longer than its request" want:"a number from 0 to 1472" min:"0"`

@@ -76,6 +76,8 @@ func TestEveryMistakeIsReported(t *testing.T) {
 func TestAddressThatIsNotAllowedIsNamed(t *testing.T) {
 	for value, why := range map[string]string{
 		":3333,127.0.0.1:3333":       `"127.0.0.1:3333" overlaps with an address before it`,
+		":99999":                     `"99999" is not a port from 1 to 65535`,
+		"127.0.0.1:http":             `"http" is not a port from 1 to 65535`,
 		"127.0.0.1:3,224.0.0.1:3333": `"224.0.0.1" is a multicast or broadcast address`,
 	} {
 		_, err := Load([]string{"NOWD_UDP_LISTEN=" + value})
@@ -338,6 +340,30 @@ func TestSettingsPageShowsTheSettings(t *testing.T) {
 		}
 	} else if want != string(page) {
 		t.Error("the table in docs/settings.md is not the program's; go test ./config -run SettingsPage -update writes it")
+	}
+}
+
+// TestSettingsPageShowsTheOutput holds the examples in docs/settings.md to what nowd prints.
+func TestSettingsPageShowsTheOutput(t *testing.T) {
+	page, err := os.ReadFile(settingsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all bytes.Buffer
+	Print(&all, []string{"NOWD_FORMAT=rfc3339"})
+	lines := strings.Split(all.String(), "\n")
+	i := slices.Index(lines, "NOWD_FORMAT=rfc3339")
+	if i < 2 {
+		t.Fatal(all.String())
+	}
+	_, mistakes := Load([]string{"NOWD_LOOPS=0", "NOWD_TCP_FRAMING=Line"})
+	for _, want := range []string{
+		"$ NOWD_FORMAT=rfc3339 nowd config | grep -B 2 '^NOWD_FORMAT='\n" + strings.Join(lines[i-2:i+1], "\n"),
+		fmt.Sprintf("$ NOWD_LOOPS=0 NOWD_TCP_FRAMING=Line nowd\n%v", mistakes),
+	} {
+		if !strings.Contains(string(page), want+"\n```\n") {
+			t.Errorf("docs/settings.md does not show:\n%s", want)
+		}
 	}
 }
 

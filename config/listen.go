@@ -65,7 +65,7 @@ func parseAddress(text string) (Address, error) {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return Address{}, errors.New("no port")
+		return Address{}, notAllowed(fmt.Sprintf("%q is not a port from 1 to 65535", port))
 	}
 	return Address{Host: host, Port: uint16(n)}, nil
 }

@@ -392,6 +392,21 @@ func TestQuestionsEndWithTheirContext(t *testing.T) {
 	}
 }
 
+// A nowd with NOWD_UDP_MIN_REQUEST answers no short request, whatever the word.
+func TestEveryWordIsPaddedOverUDP(t *testing.T) {
+	for _, form := range answer.TextForms() {
+		strict := datagrams(t, func(request []byte) [][]byte {
+			if asked, ok := answer.ParseForm(request); len(request) != answer.MaxText || !ok || asked != form {
+				return nil
+			}
+			return [][]byte{[]byte("here\n")}
+		})
+		if code, out, errs := runQuery("-ask="+form.String(), "-timeout="+patience.String(), strict); code != 0 || !strings.HasPrefix(out, "here  ") {
+			t.Errorf("%v: status %d, %q, %q", form, code, out, errs)
+		}
+	}
+}
+
 func TestSilenceIsReportedAsNoAnswer(t *testing.T) {
 	for _, proto := range protocolNames() {
 		silent := datagrams(t, func([]byte) [][]byte { return nil })

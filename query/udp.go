@@ -25,14 +25,12 @@ func askUDP(ctx context.Context, h *Host) (Answer, error) {
 	return newAnswer(text, parseText(text), sent, received), nil
 }
 
-// request returns the datagram that asks for a form. It pads a request for JSON with spaces:
-// nowd sends a long answer only to a request of the same length.
+// request returns the datagram that asks for a form. It pads every request with spaces: nowd
+// sends a long answer only to a request of the same length, and with NOWD_UDP_MIN_REQUEST
+// none to a short one.
 func request(f answer.Form) []byte {
 	b := []byte(f.String() + "\n")
-	if f == answer.JSON {
-		b = append(b, bytes.Repeat([]byte{' '}, answer.MaxText-len(b))...)
-	}
-	return b
+	return append(b, bytes.Repeat([]byte{' '}, answer.MaxText-len(b))...)
 }
 
 // exchangeDatagram sends a datagram and returns the answer, cut to maxAnswer. The socket is

@@ -7,12 +7,28 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"nowd/clock"
 	"nowd/clockbound"
 	"nowd/config"
 )
+
+// The log of an init container has the reason for the wait, but not once a second.
+func TestWaitLogsItsReasonOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		progress := progressTo(&log)
+		for range 3 * 60 {
+			time.Sleep(time.Second)
+			progress(errors.New("no reason"))
+		}
+		if want := strings.Repeat("waiting: no reason\n", 3); log.String() != want {
+			t.Errorf("%q, want %q", log.String(), want)
+		}
+	})
+}
 
 // TestWaitEndsWhenTheSegmentIsGood waits for a segment that does not exist, then has the
 // status unknown, then a bound above the limit.

@@ -26,6 +26,9 @@ enough. With NOWD_UPSTREAM wait first compares the clock with these servers.
 
 With -clockbound the status and the error bound in a ClockBound segment decide
 instead. A nowd with NOWD_CLOCKBOUND writes one.
+
+Prints what it waits for to standard error: on a terminal once a second, otherwise
+once a minute.
 `,
 	Status: `0  the clock is trusted
 1  the clock was not trusted before -timeout or a signal
@@ -37,7 +40,7 @@ nowd wait -clockbound /var/run/clockbound/shm0
 	New: func(flags *flag.FlagSet) command.Func {
 		w, timeout := new(Wait), new(time.Duration)
 		command.DurationVar(flags, timeout, "timeout", 0, "the `time` to wait; 0 is no limit")
-		command.PositiveDurationVar(flags, &w.Limit, "max-error", 0, "the highest error bound, a `time`, of a trusted clock (default NOWD_CLOCK_MAX_ERROR)")
+		command.PositiveDurationVar(flags, &w.Limit, "max-error", 0, "trust a clock whose error bound is at most this `time` (default NOWD_CLOCK_MAX_ERROR)")
 		flags.StringVar(&w.ClockBound, "clockbound", "", "the `path` of a ClockBound segment that decides, instead of the kernel and NOWD_UPSTREAM")
 		return func(c *command.Call) int { return w.main(c, *timeout) }
 	},
@@ -70,12 +73,19 @@ func (w *Wait) main(call *command.Call, timeout time.Duration) int {
 	return command.OK
 }
 
-// progressTo returns a function that prints why a Wait has not ended yet, or nil if w is
-// not a terminal.
+// logInterval is the time between two lines about progress in a log.
+const logInterval = time.Minute
+
+// progressTo returns a function that prints why a Wait has not ended yet: on a terminal at
+// each call; elsewhere, as in the log of an init container, at most once in logInterval.
 func progressTo(w io.Writer) func(why error) {
 	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil
+	terminal := ok && term.IsTerminal(int(f.Fd()))
+	var printed time.Time
+	return func(why error) {
+		if terminal || time.Since(printed) >= logInterval {
+			printed = time.Now()
+			fmt.Fprintln(w, "waiting:", why)
+		}
 	}
-	return func(why error) { fmt.Fprintln(w, "waiting:", why) }
 }
