@@ -58,7 +58,7 @@ func (r *Report) summary() string {
 	if len(r.Partitions) > 1 {
 		within = " within one group"
 	}
-	s := fmt.Sprintf("any two of %d clocks%s differ by at most %s; some two differ by at least %s", clocks, within, formatSeconds("%.6f", r.Most), formatSeconds("%.6f", r.Least))
+	s := fmt.Sprintf("any two of %d clocks%s differ by at most %s; two of them differ by at least %s", clocks, within, formatSeconds("%.6f", r.Most), formatSeconds("%.6f", r.Least))
 	if r.Detects > 0 {
 		s += fmt.Sprintf("\na clock that is off by more than %s is named, while a majority is right", formatSeconds("%.6f", r.Detects))
 	}
@@ -93,7 +93,7 @@ func formatOffset(i clock.Interval) string {
 }
 
 func formatSeconds(format string, d time.Duration) string {
-	return fmt.Sprintf(format, d.Seconds()) + "s"
+	return fmt.Sprintf(format, d.Round(time.Microsecond).Seconds()) + "s"
 }
 
 // printable quotes a text with unprintable characters, which a terminal might interpret.

@@ -195,7 +195,7 @@ func (c *peersCluster) await(t *testing.T, what, want string, within time.Durati
 		}
 		return nil
 	})
-	t.Logf("%s: after %v, %.1f intervals; any two clocks differ by at most %v, some two by at least %v", what, time.Since(began).Round(time.Millisecond), time.Since(began).Seconds()/peersInterval.Seconds(), deref(p.Most), deref(p.Least))
+	t.Logf("%s: after %v, %.1f intervals; any two clocks differ by at most %v, two of them by at least %v", what, time.Since(began).Round(time.Millisecond), time.Since(began).Seconds()/peersInterval.Seconds(), deref(p.Most), deref(p.Least))
 	return p
 }
 

@@ -64,7 +64,7 @@ func (a *Answer) formatBound() string {
 }
 
 func formatSeconds(format string, d time.Duration) string {
-	return fmt.Sprintf(format, d.Seconds()) + "s"
+	return fmt.Sprintf(format, d.Round(time.Microsecond).Seconds()) + "s"
 }
 
 func formatRoundTrip(d time.Duration) string { return d.Round(time.Microsecond).String() }

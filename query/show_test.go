@@ -124,3 +124,9 @@ func TestJSONIsSafeForTerminals(t *testing.T) {
 		t.Errorf("%v, %q", err, *l.Answer)
 	}
 }
+
+func TestOffsetBelowAMicrosecondHasNoMinus(t *testing.T) {
+	if got := formatSeconds("%+.6f", -400); got != "+0.000000s" {
+		t.Errorf("-400 ns is %s, want +0.000000s", got)
+	}
+}
