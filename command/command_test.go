@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"strings"
 	"testing"
@@ -69,6 +70,21 @@ func TestMistakeIsReportedWithoutRunningTheCommand(t *testing.T) {
 		name, _, _ := strings.Cut(want, ":")
 		if want += "\n\"" + name + " -h\" prints the help.\n"; status != Usage || out != "" || errs != want {
 			t.Errorf("%q: status %d, %q, %q, want %q", args, status, out, errs, want)
+		}
+	}
+}
+
+// fullDisk is a writer that fails.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestLostOutputIsAFailure(t *testing.T) {
+	for args, want := range map[string]int{"help": Failed, "sleep -h": Failed, "sleep -times 0": Failed, "sleep -times 2": 2} {
+		var errs bytes.Buffer
+		const message = "prog: cannot write the output: no space left on device\n"
+		if status := sleeper().Run(strings.Fields(args), nil, fullDisk{}, &errs); status != want || errs.String() != message {
+			t.Errorf("%q: status %d, %q, want %d, %q", args, status, errs.String(), want, message)
 		}
 	}
 }

@@ -16,6 +16,7 @@ var Command = command.Command{
 variables to standard error.
 `,
 	Status: `0  the settings have no mistake
+1  the output could not be written
 2  a mistake on the command line or in a setting
 `,
 	Examples: `nowd config
