@@ -44,9 +44,10 @@ type Call struct {
 	name string // of the program and the command
 }
 
-// Mistake reports a mistake on the command line. It returns the exit status Usage.
+// Mistake reports a mistake on the command line. It returns the exit status Usage. The
+// error may contain arguments of any length and with any bytes.
 func (c *Call) Mistake(err error) int {
-	fmt.Fprintf(c.Stderr, "%s: %v\n\"%s -h\" prints the help.\n", c.name, err, c.name)
+	fmt.Fprintf(c.Stderr, "%s: %s\n\"%s -h\" prints the help.\n", c.name, printable(shortened(err.Error())), c.name)
 	return Usage
 }
 
