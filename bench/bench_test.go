@@ -250,6 +250,13 @@ func TestStartReportsThatTheServerEnded(t *testing.T) {
 	}
 }
 
+func TestErrorHasTheEndOfALongOutput(t *testing.T) {
+	_, err := script("yes | head -n 100000 >&2; echo out of memory >&2; exit 3").start(t.Context(), "", "udp")
+	if err == nil || len(err.Error()) > 3000 || !strings.HasSuffix(err.Error(), "out of memory") {
+		t.Errorf("%.3000v", err)
+	}
+}
+
 // TestChildOfAServerDoesNotDelayTheBench: it has the server's standard error.
 func TestChildOfAServerDoesNotDelayTheBench(t *testing.T) {
 	began := time.Now()
