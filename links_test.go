@@ -20,6 +20,9 @@ func TestLinksLeadSomewhere(t *testing.T) {
 				t.Errorf("%s: link %q: %v", path, link, err)
 			}
 		}
+		for _, link := range otherLinks(text) {
+			t.Errorf("%s: %q is a link that no test follows: want [text](target)", path, link)
+		}
 	}
 	page := regexp.MustCompile(`\bdocs/[\w-]+\.md\b`)
 	for _, suffix := range []string{".go", ".yaml", ".tpl", ".txt", ".md"} {
@@ -50,10 +53,28 @@ func TestReadmeHasAnIndex(t *testing.T) {
 var (
 	codeBlock = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
 	codeSpan  = regexp.MustCompile("`[^`\n]*`")
-	inline    = regexp.MustCompile(`\]\(([^()\s]+)\)`)
-	heading   = regexp.MustCompile(`(?m)^#{1,6} +(.+)$`)
-	linkText  = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
+	// Links in other forms: HTML, references, and inline links with a title, blanks or parentheses.
+	other    = regexp.MustCompile(`(?m)<(?:a|img)\b.*|^ {0,3}\[[^\]]+\]:.*|\]\([^()\n]*[ \t(][^)\n]*\)`)
+	inline   = regexp.MustCompile(`\]\(([^()\s]+)\)`)
+	heading  = regexp.MustCompile(`(?m)^#{1,6} +(.+)$`)
+	linkText = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 )
+
+// otherLinks returns the links that links does not understand.
+func otherLinks(text string) []string {
+	return other.FindAllString(codeSpan.ReplaceAllString(codeBlock.ReplaceAllString(text, ""), "code"), -1)
+}
+
+func TestOtherLinksAreFound(t *testing.T) {
+	for text, want := range map[string]bool{
+		`see [x](y.md), (z)`: false, "`[x](y z)`": false, `[x](y.md) and (a b)`: false,
+		`[x](y.md "title")`: true, `[x](a b.md)`: true, `[x](a(1).md)`: true, `<a href="y.md">x</a>`: true, `<img src="y.svg">`: true, "text\n\n[x]: y.md": true,
+	} {
+		if found := otherLinks(text); len(found) > 0 != want {
+			t.Errorf("%s: %q", text, found)
+		}
+	}
+}
 
 // links returns the targets of the links and pictures in a document, without those that are in code or on other hosts.
 func links(text string) (targets []string) {

@@ -59,7 +59,7 @@ var versionCommand = command.Command{
 	Name:     "version",
 	Summary:  "print the version",
 	Text:     "Prints the version of nowd, and of the Go that built it.\n",
-	Status:   "0  the version was printed\n2  a mistake on the command line\n",
+	Status:   "0  the version was printed\n1  the output could not be written\n2  a mistake on the command line\n",
 	Examples: "nowd version\n",
 	New: func(*flag.FlagSet) command.Func {
 		return func(c *command.Call) int {

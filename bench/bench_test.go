@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"maps"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -232,6 +234,37 @@ func TestStartReportsTheServersError(t *testing.T) {
 	}
 	if _, err := baseline(self, "none").start(t.Context(), "", "udp"); err == nil || !strings.Contains(err.Error(), "no such server") {
 		t.Error(err)
+	}
+}
+
+// script returns a server that is a shell script.
+func script(text string) server {
+	return server{"script", func(ctx context.Context, cpus, _ string, _ netip.AddrPort) (*exec.Cmd, error) {
+		return command(ctx, cpus, "sh", "-c", text), nil
+	}}
+}
+
+func TestStartReportsThatTheServerEnded(t *testing.T) {
+	if _, err := script("exit 0").start(t.Context(), "", "udp"); err == nil || err.Error() != "script over udp: the server exited: exit status 0" {
+		t.Error(err)
+	}
+}
+
+func TestErrorHasTheEndOfALongOutput(t *testing.T) {
+	_, err := script("yes | head -n 100000 >&2; echo out of memory >&2; exit 3").start(t.Context(), "", "udp")
+	if err == nil || len(err.Error()) > 3000 || !strings.HasSuffix(err.Error(), "out of memory") {
+		t.Errorf("%.3000v", err)
+	}
+}
+
+// TestChildOfAServerDoesNotDelayTheBench: it has the server's standard error.
+func TestChildOfAServerDoesNotDelayTheBench(t *testing.T) {
+	began := time.Now()
+	if _, err := script("sleep 20 & exit 3").start(t.Context(), "", "udp"); err == nil || !strings.HasSuffix(err.Error(), "exit status 3") {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("waited %v for a child of the server", took)
 	}
 }
 

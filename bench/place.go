@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,12 +81,19 @@ func command(ctx context.Context, cpus string, name string, args ...string) *exe
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second // children of the program may keep its standard error open
 	return cmd
 }
 
-// failure returns an error with the name of a process, its error, and its standard error
-// output.
+// maxStderr is the maximum length of a process's output in an error, in bytes.
+const maxStderr = 2000
+
+// failure returns an error with the name of a process, its error, and the end of its
+// standard error output.
 func failure(what string, err error, stderr string) error {
+	if len(stderr) > maxStderr {
+		stderr = "…" + stderr[len(stderr)-maxStderr:]
+	}
 	if stderr = strings.TrimSpace(stderr); stderr != "" {
 		return fmt.Errorf("%s: %w: %s", what, err, stderr)
 	}

@@ -85,7 +85,6 @@ type process struct {
 	cmd    *exec.Cmd
 	stderr strings.Builder // read it only after exited is closed
 	exited chan struct{}   // closed at exit
-	err    error           // of Wait; read it only after exited is closed
 }
 
 // start starts s on cpus, and waits until it answers.
@@ -103,7 +102,7 @@ func (c server) start(ctx context.Context, cpus, network string) (*process, erro
 		return nil, err
 	}
 	go func() {
-		s.err = s.cmd.Wait()
+		_ = s.cmd.Wait()
 		close(s.exited)
 	}()
 	if err := s.awaitAnswer(network); err != nil {
@@ -128,7 +127,7 @@ func (s *process) awaitAnswer(network string) error {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
 		select {
 		case <-s.exited:
-			return fmt.Errorf("the server exited: %w", s.err)
+			return fmt.Errorf("the server exited: %v", s.cmd.ProcessState)
 		default:
 		}
 		var answer string

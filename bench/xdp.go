@@ -375,7 +375,7 @@ func (ns *netns) start(ctx context.Context, c xdpServer, client *netns) (s *proc
 		return nil, err
 	}
 	go func() {
-		s.err = s.cmd.Wait()
+		_ = s.cmd.Wait()
 		close(s.exited)
 	}()
 	client.do(func() { err = s.awaitAnswer("udp") })

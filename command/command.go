@@ -44,9 +44,10 @@ type Call struct {
 	name string // of the program and the command
 }
 
-// Mistake reports a mistake on the command line. It returns the exit status Usage.
+// Mistake reports a mistake on the command line. It returns the exit status Usage. The
+// error may contain arguments of any length and with any bytes.
 func (c *Call) Mistake(err error) int {
-	fmt.Fprintf(c.Stderr, "%s: %v\n\"%s -h\" prints the help.\n", c.name, err, c.name)
+	fmt.Fprintf(c.Stderr, "%s: %s\n\"%s -h\" prints the help.\n", c.name, printable(shortened(err.Error())), c.name)
 	return Usage
 }
 
@@ -63,8 +64,19 @@ type Program struct {
 // hyphens.
 var aliases = map[string]string{"h": "help", "help": "help", "version": "version"}
 
-// Run runs the command that args name. It returns the exit status.
+// Run runs the command that args name. It returns the exit status. If the output cannot
+// be written, that is not OK.
 func (p *Program) Run(args, environ []string, stdout, stderr io.Writer) int {
+	out := &output{Writer: stdout}
+	status := p.run(args, environ, out, stderr)
+	if out.err != nil {
+		fmt.Fprintf(stderr, "%s: cannot write the output: %v\n", p.Name, out.err)
+		status = max(status, Failed)
+	}
+	return status
+}
+
+func (p *Program) run(args, environ []string, stdout, stderr io.Writer) int {
 	name := p.Default
 	if len(args) > 0 {
 		name, args = args[0], args[1:]

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"strings"
 	"testing"
@@ -69,6 +70,40 @@ func TestMistakeIsReportedWithoutRunningTheCommand(t *testing.T) {
 		name, _, _ := strings.Cut(want, ":")
 		if want += "\n\"" + name + " -h\" prints the help.\n"; status != Usage || out != "" || errs != want {
 			t.Errorf("%q: status %d, %q, %q, want %q", args, status, out, errs, want)
+		}
+	}
+}
+
+// TestMistakeIsShortAndPrintable: the name of an unknown flag, and of one without a value,
+// comes from package flag, which does not quote it.
+func TestMistakeIsShortAndPrintable(t *testing.T) {
+	const help = "\n\"prog sleep -h\" prints the help.\n"
+	for arg, want := range map[string]string{
+		"-\x1b[2J":  `unknown flag -\x1b[2J; want one of -long, -nap, -side, -times`,
+		"--=\n\xff": `bad flag syntax: --=\n\xff`,
+		"-\u202eé":  `unknown flag -\u202eé; want one of -long, -nap, -side, -times`,
+	} {
+		if status, _, errs := runProgram("sleep", arg); status != Usage || errs != "prog sleep: "+want+help {
+			t.Errorf("%q: status %d, %q, want %q", arg, status, errs, want)
+		}
+	}
+	status, _, errs := runProgram("sleep", "-"+strings.Repeat("a\n", 50_000))
+	if status != Usage || len(errs) > 2000 || !strings.HasSuffix(errs, "; want one of -long, -nap, -side, -times"+help) {
+		t.Errorf("status %d, %d bytes, %q", status, len(errs), errs[max(0, len(errs)-200):])
+	}
+}
+
+// fullDisk is a writer that fails.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestLostOutputIsAFailure(t *testing.T) {
+	for args, want := range map[string]int{"help": Failed, "sleep -h": Failed, "sleep -times 0": Failed, "sleep -times 2": 2} {
+		var errs bytes.Buffer
+		const message = "prog: cannot write the output: no space left on device\n"
+		if status := sleeper().Run(strings.Fields(args), nil, fullDisk{}, &errs); status != want || errs.String() != message {
+			t.Errorf("%q: status %d, %q, want %d, %q", args, status, errs.String(), want, message)
 		}
 	}
 }

@@ -14,7 +14,7 @@ func (p *Program) all() []*Command {
 		Arguments: "[COMMAND]",
 		Summary:   "print the list of commands, or the help of one",
 		Text:      "Prints the list of commands. With COMMAND, prints the help of that command.\n",
-		Status:    "0  the help was printed\n2  a mistake on the command line\n",
+		Status:    "0  the help was printed\n1  the output could not be written\n2  a mistake on the command line\n",
 		Examples:  "nowd help\nnowd help query\n",
 		New:       func(*flag.FlagSet) Func { return p.help },
 	})

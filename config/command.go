@@ -17,6 +17,7 @@ variables to standard error. Does not look up host names, files and interfaces:
 "nowd" does so when it starts.
 `,
 	Status: `0  the settings have no mistake
+1  the output could not be written
 2  a mistake on the command line or in a setting
 `,
 	Examples: `nowd config

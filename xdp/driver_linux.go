@@ -41,6 +41,7 @@ type Driver struct {
 	writer   writer
 	monitor  int // descriptor of openMonitor; -1 once closed
 	station  station
+	unread   bool // station is empty because it could not be read
 	attached atomic.Bool
 }
 
@@ -159,14 +160,31 @@ func checkRelease(release string) error {
 	return nil
 }
 
-// Refresh writes current facts. endpoints are the addresses of nowd's open sockets.
+// Refresh writes current facts. endpoints are the addresses of nowd's open sockets. If
+// Changed could not read the interface's addresses, Refresh reads them; while that fails,
+// the program answers nothing.
 func (d *Driver) Refresh(endpoints []Endpoint) error {
 	c, err := readClocks()
 	if err != nil {
 		return err
 	}
+	if d.unread {
+		err = d.readStation()
+	}
 	d.loaded.facts.write(d.writer.slot(c, d.station, endpoints))
-	return nil
+	return err
+}
+
+// readStation reads the interface's addresses. If there is no such interface any more, it
+// detaches the program.
+func (d *Driver) readStation() (err error) {
+	d.station, err = readStation(d.index)
+	if errors.Is(err, errGone) {
+		d.detach()
+		err = nil
+	}
+	d.unread = err != nil
+	return err
 }
 
 // Forget makes the program answer nothing until the next Refresh. The program keeps the
@@ -189,19 +207,14 @@ func (f *facts) write(s slot) {
 func (d *Driver) Monitor() int { return d.monitor }
 
 // Changed reads messages from the monitor, and updates the interface's addresses. It
-// reports whether the caller must call Refresh or Forget. If the interface was removed,
-// the driver is detached permanently. Changed reads a bounded number of messages; the
+// reports whether the caller must call Refresh or Forget. If the interface was removed, or
+// moved to another network namespace, the driver is detached permanently. Changed reads a bounded number of messages; the
 // monitor stays readable if there are more.
 func (d *Driver) Changed() bool {
 	if !readMonitor(d.monitor, d.index) || !d.attached.Load() {
 		return false
 	}
-	st, err := readStation(d.index)
-	if err != nil {
-		st = station{}
-		d.attached.Store(false)
-	}
-	d.station = st
+	_ = d.readStation() // Refresh tries again
 	return true
 }
 
@@ -217,12 +230,17 @@ func (d *Driver) String() string {
 	return d.config.Interface
 }
 
-// Stop detaches the program from the interface. Stats remains valid.
-func (d *Driver) Stop() {
+// detach detaches the program from the interface.
+func (d *Driver) detach() {
 	d.attached.Store(false)
 	if d.link != nil {
 		_ = d.link.Close()
 	}
+}
+
+// Stop detaches the program from the interface. Stats remains valid.
+func (d *Driver) Stop() {
+	d.detach()
 	if d.monitor >= 0 {
 		_ = unix.Close(d.monitor)
 		d.monitor = -1

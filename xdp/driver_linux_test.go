@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,6 +139,64 @@ func TestAddressesAreFollowed(t *testing.T) {
 	if d.Changed() {
 		t.Error("Changed reports a change of a removed interface")
 	}
+}
+
+// TestAddressesAreReadAgainAfterAFailure: no descriptor is left when an address is added.
+func TestAddressesAreReadAgainAfterAFailure(t *testing.T) {
+	inNamespace(t)
+	d, err := Attach(testConfig("veth0", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	run(t, "ip addr add 192.0.2.9/24 dev veth0")
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(d.Monitor()), Events: unix.POLLIN}}, 15_000)
+
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	changed := d.Changed()
+	failure := d.Refresh(nil)
+	addrs := d.station.addrs
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !changed || !errors.Is(failure, unix.EMFILE) || len(addrs) > 0 {
+		t.Errorf("without descriptors: changed is %v, error %v, addresses %v", changed, failure, addrs)
+	}
+	if err := d.Refresh(nil); err != nil || !slices.Contains(d.station.addrs, netip.MustParseAddr("192.0.2.9")) || !d.Attached() {
+		t.Errorf("later: error %v, addresses %v, attached: %v", err, d.station.addrs, d.Attached())
+	}
+}
+
+// TestProgramIsDetachedFromAnInterfaceThatMoves: another process can attach a program to
+// the interface in its new namespace.
+func TestProgramIsDetachedFromAnInterfaceThatMoves(t *testing.T) {
+	inNamespace(t)
+	d, err := Attach(testConfig("veth0", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	elsewhere := exec.Command("sleep", "60") // a process in the other namespace
+	elsewhere.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	if err := elsewhere.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = elsewhere.Process.Kill(); _ = elsewhere.Wait() })
+	pid := strconv.Itoa(elsewhere.Process.Pid)
+	run(t, "ip link set veth0 netns "+pid)
+	for deadline := time.Now().Add(15 * time.Second); d.Attached(); d.Changed() {
+		if time.Now().After(deadline) {
+			t.Fatal("the move was not noticed")
+		}
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(d.Monitor()), Events: unix.POLLIN}}, 1000)
+	}
+	run(t, "nsenter -t "+pid+" -n ip link show veth0 | (! grep xdp)")
 }
 
 func TestOldKernelsAreRefused(t *testing.T) {

@@ -6,27 +6,37 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// readStation returns the addresses of an interface: rtnetlink(7).
+// errGone means that the interface was removed, or moved to another network namespace.
+var errGone = errors.New("no such interface")
+
+// readStation returns the addresses of an interface: rtnetlink(7). The error is errGone if
+// there is no such interface.
 func readStation(index int) (st station, err error) {
-	in, err := net.InterfaceByIndex(index)
+	links, err := net.Interfaces()
 	if err != nil {
 		return st, err
 	}
+	i := slices.IndexFunc(links, func(in net.Interface) bool { return in.Index == index })
+	if i < 0 {
+		return st, errGone
+	}
+	in := links[i]
 	if copy(st.mac[:], in.HardwareAddr) != len(st.mac) || len(in.HardwareAddr) != len(st.mac) {
-		return st, errors.New("not an Ethernet interface")
+		return station{}, errors.New("not an Ethernet interface")
 	}
 	rib, err := syscall.NetlinkRIB(unix.RTM_GETADDR, unix.AF_UNSPEC)
 	if err != nil {
-		return st, fmt.Errorf("netlink: %w", err)
+		return station{}, fmt.Errorf("netlink: %w", err)
 	}
 	messages, err := syscall.ParseNetlinkMessage(rib)
 	if err != nil {
-		return st, fmt.Errorf("netlink: %w", err)
+		return station{}, fmt.Errorf("netlink: %w", err)
 	}
 	for _, m := range messages {
 		if m.Header.Type != unix.RTM_NEWADDR || indexOf(m.Data) != index {
@@ -34,7 +44,7 @@ func readStation(index int) (st station, err error) {
 		}
 		attrs, err := syscall.ParseNetlinkRouteAttr(&m)
 		if err != nil {
-			return st, fmt.Errorf("netlink: %w", err)
+			return station{}, fmt.Errorf("netlink: %w", err)
 		}
 		if a, ok := localAddr(attrs); ok {
 			st.addrs = append(st.addrs, a)

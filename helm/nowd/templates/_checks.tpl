@@ -69,6 +69,10 @@ when it starts.
 {{- if and (include "nowd.xdp" .) (not (include "nowd.hostNetwork" .)) }}
 {{- $mistakes = append $mistakes (printf "xdp.interface is %v, with mode=%v and daemonset.hostNetwork=%v: want mode=daemonset and daemonset.hostNetwork=true, since only a pod in the node's network has the interface" $values.xdp.interface $values.mode $values.daemonset.hostNetwork) }}
 {{- end }}
+{{- $text := and (ne $settings.NOWD_UDP_LISTEN "off") (le (int $settings.NOWD_UDP_MIN_REQUEST) 3) (not (has (get $settings "NOWD_FORMAT") (list "bound" "json"))) }}
+{{- if and (include "nowd.xdp" .) (not $text) (not (hasKey $settings "NOWD_NTP_LISTEN")) }}
+{{- $mistakes = append $mistakes (printf "xdp.interface is %v, but its driver has nothing to answer: ports.ntp is off, and ports.udp is off, settings.NOWD_FORMAT is bound or json, or settings.NOWD_UDP_MIN_REQUEST is above 3: want ports.ntp or short text requests" $values.xdp.interface) }}
+{{- end }}
 {{- if and (eq $values.mode "deployment") $values.deployment.autoscaling.enabled (lt (int $values.deployment.autoscaling.maxReplicas) (int $values.deployment.replicas)) }}
 {{- $mistakes = append $mistakes (printf "deployment.autoscaling.maxReplicas is %v, fewer than deployment.replicas, %v: want at least as many" $values.deployment.autoscaling.maxReplicas $values.deployment.replicas) }}
 {{- end }}
