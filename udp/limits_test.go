@@ -97,6 +97,57 @@ func TestSocketThatIsShutDownIsGivenUp(t *testing.T) {
 	}
 }
 
+// TestLostSocketIsGivenUpWhenItSends: other code has put a file in the place of the socket.
+func TestLostSocketIsGivenUpWhenItSends(t *testing.T) {
+	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := socket.Addr(fds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(null)
+	failed := make(chan error, 10)
+	made := server(t, at.Port())
+	s, err := Serve(made.loop, fds[0], made.config, func(why error) { failed <- why })
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, s.loop)
+	client := dial(t, at)
+	release := hold(s)
+	for range 3 {
+		if _, err := client.Write([]byte("hi")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.loop.Post(func() {
+		s.Ready(s.fd, reactor.PollIn)
+		if err := unix.Dup2(null, s.fd); err != nil {
+			t.Error(err)
+		}
+		s.Ready(s.fd, reactor.PollOut)
+	})
+	release()
+	select {
+	case why := <-failed:
+		if !errors.Is(why, unix.ENOTSOCK) {
+			t.Error(why)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the server still has the socket")
+	}
+	eventually(t, "the unsent replies were not counted", func() bool {
+		st := s.config.Counters.Stats()
+		return st.Requests == 3 && st.SendErrors == 3
+	})
+}
+
 // untrusted is a dialect whose clock is never trusted.
 type untrusted struct{}
 

@@ -117,6 +117,40 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
+// TestEachAnswerHasItsOwnReadingOfTheClock: the clock advances by a second with each
+// reading. The datagrams arrive before the first is answered, so they are one batch.
+func TestEachAnswerHasItsOwnReadingOfTheClock(t *testing.T) {
+	at, s := start(t, "127.0.0.1:0")
+	client := dial(t, at)
+	release := hold(s)
+	began, readings := time.Unix(1e9, 0), 0
+	s.loop.Post(func() {
+		s.config.Clock = clock.New(clock.Config{Now: func() time.Time {
+			readings++
+			return began.Add(time.Duration(readings) * time.Second)
+		}})
+	})
+	for range receiveBatch {
+		if _, err := client.Write([]byte("hi")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	release()
+	var last string
+	for i := range receiveBatch {
+		b := make([]byte, 64)
+		n, err := client.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(b[:n]); got <= last {
+			t.Errorf("answer %d is %q, after %q", i, got, last)
+		} else {
+			last = got
+		}
+	}
+}
+
 func TestEachDatagramGetsOneAnswer(t *testing.T) {
 	at, s := start(t, "127.0.0.1:0")
 	c := dial(t, at)

@@ -141,6 +141,30 @@ func TestAddressesAreFollowed(t *testing.T) {
 	}
 }
 
+// TestLostMessageIsAChange: messages about another interface fill the monitor's buffer, so
+// that the kernel drops the one about a new address.
+func TestLostMessageIsAChange(t *testing.T) {
+	inNamespace(t)
+	d, err := Attach(testConfig("veth0", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	for d.Changed() { // by attaching
+	}
+	if err := unix.SetsockoptInt(d.Monitor(), unix.SOL_SOCKET, unix.SO_RCVBUF, 1); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "for i in $(seq 2 60); do echo addr add 192.0.2.$i/24 dev veth1; done | ip -batch -")
+	run(t, "ip addr add 192.0.2.99/24 dev veth0")
+	for range 60 {
+		d.Changed()
+	}
+	if !slices.Contains(d.station.addrs, netip.MustParseAddr("192.0.2.99")) {
+		t.Errorf("%v", d.station.addrs)
+	}
+}
+
 // TestAddressesAreReadAgainAfterAFailure: no descriptor is left when an address is added.
 func TestAddressesAreReadAgainAfterAFailure(t *testing.T) {
 	inNamespace(t)
