@@ -124,7 +124,7 @@ func (r *Report) complaints() string {
 func (r *Report) names(v Verdict) (names []string) {
 	for i := range r.Nodes {
 		if r.Nodes[i].Has(v) {
-			names = append(names, printable(r.Nodes[i].Name))
+			names = append(names, command.Printable(r.Nodes[i].Name))
 		}
 	}
 	return names

@@ -3,13 +3,12 @@ package cluster
 import (
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"nowd/clock"
+	"nowd/command"
 )
 
 // writeText writes a report as text: a table with a row for each node, the summary, and the
@@ -23,7 +22,7 @@ func writeText(w io.Writer, r *Report) {
 		if n.Measured {
 			offset = formatOffset(n.Offset)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", printable(n.Name), offset, n.formatBound(), n.formatVerdicts())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", command.Printable(n.Name), offset, n.formatBound(), n.formatVerdicts())
 	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
@@ -31,14 +30,14 @@ func writeText(w io.Writer, r *Report) {
 		if len(r.Partitions) > 1 && k < maxListed {
 			var names []string
 			for _, i := range group {
-				names = append(names, printable(r.Nodes[i].Name))
+				names = append(names, command.Printable(r.Nodes[i].Name))
 			}
 			fmt.Fprintf(w, "group %d: %s\n", k+1, list(names))
 		}
 	}
 	fmt.Fprintln(w, r.summary())
 	for _, p := range r.Problems {
-		fmt.Fprintf(w, "%s: %s\n", words(p.Kind), printable(p.Text))
+		fmt.Fprintf(w, "%s: %s\n", words(p.Kind), command.Printable(p.Text))
 	}
 }
 
@@ -94,12 +93,4 @@ func formatOffset(i clock.Interval) string {
 
 func formatSeconds(format string, d time.Duration) string {
 	return fmt.Sprintf(format, d.Round(time.Microsecond).Seconds()) + "s"
-}
-
-// printable quotes a text with unprintable characters, which a terminal might interpret.
-func printable(s string) string {
-	if strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
-		return strconv.Quote(s)
-	}
-	return s
 }

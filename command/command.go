@@ -47,7 +47,7 @@ type Call struct {
 // Mistake reports a mistake on the command line. It returns the exit status Usage. The
 // error may contain arguments of any length and with any bytes.
 func (c *Call) Mistake(err error) int {
-	fmt.Fprintf(c.Stderr, "%s: %s\n\"%s -h\" prints the help.\n", c.name, printable(shortened(err.Error())), c.name)
+	fmt.Fprintf(c.Stderr, "%s: %s\n\"%s -h\" prints the help.\n", c.name, Printable(shortened(err.Error())), c.name)
 	return Usage
 }
 

@@ -79,16 +79,16 @@ func TestMistakeIsReportedWithoutRunningTheCommand(t *testing.T) {
 func TestMistakeIsShortAndPrintable(t *testing.T) {
 	const help = "\n\"prog sleep -h\" prints the help.\n"
 	for arg, want := range map[string]string{
-		"-\x1b[2J":  `unknown flag -\x1b[2J; want one of -long, -nap, -side, -times`,
-		"--=\n\xff": `bad flag syntax: --=\n\xff`,
-		"-\u202eé":  `unknown flag -\u202eé; want one of -long, -nap, -side, -times`,
+		"-\x1b[2J":  `"unknown flag -\x1b[2J; want one of -long, -nap, -side, -times"`,
+		"--=\n\xff": `"bad flag syntax: --=\n\xff"`,
+		"-\u202eé":  `"unknown flag -\u202eé; want one of -long, -nap, -side, -times"`,
 	} {
 		if status, _, errs := runProgram("sleep", arg); status != Usage || errs != "prog sleep: "+want+help {
 			t.Errorf("%q: status %d, %q, want %q", arg, status, errs, want)
 		}
 	}
 	status, _, errs := runProgram("sleep", "-"+strings.Repeat("a\n", 50_000))
-	if status != Usage || len(errs) > 2000 || !strings.HasSuffix(errs, "; want one of -long, -nap, -side, -times"+help) {
+	if status != Usage || len(errs) > 2000 || !strings.HasSuffix(errs, "; want one of -long, -nap, -side, -times\""+help) {
 		t.Errorf("status %d, %d bytes, %q", status, len(errs), errs[max(0, len(errs)-200):])
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // maxMistake is the maximum length of the text of a mistake, in bytes.
@@ -20,18 +19,11 @@ func shortened(text string) string {
 	return text[:half] + "…" + text[len(text)-half:]
 }
 
-// printable escapes the characters of a text that a terminal might interpret.
-func printable(text string) string {
-	var b strings.Builder
-	for len(text) > 0 {
-		c, size := utf8.DecodeRuneInString(text)
-		if unicode.IsPrint(c) && c != utf8.RuneError {
-			b.WriteString(text[:size])
-		} else {
-			quoted := strconv.Quote(text[:size])
-			b.WriteString(quoted[1 : len(quoted)-1])
-		}
-		text = text[size:]
+// Printable quotes a text that has unprintable characters, which a terminal might
+// interpret. It returns other texts unchanged.
+func Printable(text string) string {
+	if strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
+		return strconv.Quote(text)
 	}
-	return b.String()
+	return text
 }

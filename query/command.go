@@ -188,7 +188,7 @@ func (o *options) print(round int, results []Result, v Verdict, stdout, stderr i
 		}
 		writeTable(stdout, results, v)
 	case results[0].Err != nil:
-		fmt.Fprintln(stderr, "nowd query:", printable(results[0].Err.Error()))
+		fmt.Fprintln(stderr, "nowd query:", command.Printable(results[0].Err.Error()))
 	default:
 		fmt.Fprintln(stdout, results[0].Answer.line(o.verbatim))
 	}

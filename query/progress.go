@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"nowd/command"
 )
 
 // progress is a line on a terminal that says what the command waits for. It appears after a
@@ -55,7 +57,7 @@ func (p *progress) wait(what string, hosts []*Host) {
 	defer p.mu.Unlock()
 	p.what, p.since, p.hosts = what, time.Now(), nil
 	for _, h := range hosts {
-		p.hosts = append(p.hosts, printable(h.Name))
+		p.hosts = append(p.hosts, command.Printable(h.Name))
 	}
 }
 

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"nowd/clock"
+	"nowd/command"
 )
 
 // line formats an answer as one line: its text if verbatim, otherwise its time; the round
@@ -35,7 +35,7 @@ func (a *Answer) line(verbatim bool) string {
 // display returns the text of the answer if verbatim or if it has no time, otherwise its time.
 func (a *Answer) display(verbatim bool) string {
 	if a.Time.IsZero() || verbatim && a.Text != "" {
-		return printable(a.Text)
+		return command.Printable(a.Text)
 	}
 	return a.formatTime()
 }
@@ -75,7 +75,7 @@ func writeTable(w io.Writer, results []Result, v Verdict) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "#\thost\ttime\tround trip\toffset\tbound\tstatus")
 	for i, r := range results {
-		fmt.Fprintf(t, "%d\t%s\t", i+1, printable(r.Host.Name))
+		fmt.Fprintf(t, "%d\t%s\t", i+1, command.Printable(r.Host.Name))
 		a := r.Answer
 		switch {
 		case r.Err != nil:
@@ -123,10 +123,10 @@ func compared(results []Result, v Verdict) int {
 
 func writeVerdict(w io.Writer, results []Result, v Verdict) {
 	for _, i := range v.NoAnswer {
-		fmt.Fprintln(w, "no answer:", printable(results[i].Err.Error()))
+		fmt.Fprintln(w, "no answer:", command.Printable(results[i].Err.Error()))
 	}
 	for _, i := range v.NotComparable {
-		fmt.Fprintf(w, "cannot be compared: %s\n", printable(results[i].Host.Name))
+		fmt.Fprintf(w, "cannot be compared: %s\n", command.Printable(results[i].Host.Name))
 	}
 	n := compared(results, v)
 	switch {
@@ -135,7 +135,7 @@ func writeVerdict(w io.Writer, results []Result, v Verdict) {
 		fmt.Fprintf(w, "agree: %d of %d\n", n, len(results))
 	default:
 		for _, i := range v.Disagree {
-			fmt.Fprintf(w, "disagrees: %s", printable(results[i].Host.Name))
+			fmt.Fprintf(w, "disagrees: %s", command.Printable(results[i].Host.Name))
 			if v.HasMajority {
 				away := clock.AddSaturated(results[i].Answer.Offset, -v.Majority.Middle())
 				fmt.Fprintf(w, ", %s from the majority", formatSeconds("%+.6f", away))
@@ -149,7 +149,7 @@ func writeVerdict(w io.Writer, results []Result, v Verdict) {
 
 // String formats the tally as one line.
 func (t *tally) String() string {
-	s := fmt.Sprintf("%s: answered %d of %d", printable(t.Host.Name), t.Answered, t.Asked)
+	s := fmt.Sprintf("%s: answered %d of %d", command.Printable(t.Host.Name), t.Answered, t.Asked)
 	if t.Answered > 0 {
 		s += fmt.Sprintf("; round trip %s to %s", formatRoundTrip(t.MinRoundTrip), formatRoundTrip(t.MaxRoundTrip))
 	}
@@ -172,17 +172,9 @@ func (t *tally) String() string {
 // truncate makes s printable, and cuts it to the width of a column.
 func truncate(s string) string {
 	const width = 35 // length of a time with nine digits and an offset
-	r := []rune(printable(s))
+	r := []rune(command.Printable(s))
 	if len(r) > width {
 		r = append(r[:width-1], '…')
 	}
 	return string(r)
-}
-
-// printable quotes a text with unprintable characters, which a terminal might interpret.
-func printable(s string) string {
-	if strings.ContainsFunc(s, func(c rune) bool { return !unicode.IsPrint(c) || c == unicode.ReplacementChar }) {
-		return strconv.Quote(s)
-	}
-	return s
 }
