@@ -208,8 +208,8 @@ func (d *Driver) Monitor() int { return d.monitor }
 
 // Changed reads messages from the monitor, and updates the interface's addresses. It
 // reports whether the caller must call Refresh or Forget. If the interface was removed, or
-// moved to another network namespace, the driver is detached permanently. Changed reads a bounded number of messages; the
-// monitor stays readable if there are more.
+// moved to another network namespace, the driver is detached permanently. Changed reads a
+// bounded number of messages; the monitor stays readable if there are more.
 func (d *Driver) Changed() bool {
 	if !readMonitor(d.monitor, d.index) || !d.attached.Load() {
 		return false
