@@ -13,7 +13,8 @@ import (
 
 // TestNowCostsLittleMoreThanReadingTheClocks compares Now with the two clock readings
 // of a client in C, in alternating short rounds. It compares the fastest rounds,
-// because other programs can only make a round slower.
+// because other programs can only make a round slower. On a busy machine it takes more
+// rounds until each has had a fast one.
 func TestNowCostsLittleMoreThanReadingTheClocks(t *testing.T) {
 	program := exec.Command(compiled(t, "gettime.c"))
 	in, err := program.StdinPipe()
@@ -34,7 +35,9 @@ func TestNowCostsLittleMoreThanReadingTheClocks(t *testing.T) {
 	c := opened(t, path)
 	results := bufio.NewReader(out)
 	inC, here := time.Hour, time.Hour
-	for range 500 {
+	short := func() bool { return 2*here < 3*inC }
+	deadline := time.Now().Add(10 * time.Second)
+	for rounds := 0; rounds < 500 || !short() && time.Now().Before(deadline); rounds++ {
 		began := time.Now()
 		for range 1000 {
 			_, _ = c.Now()
@@ -51,7 +54,7 @@ func TestNowCostsLittleMoreThanReadingTheClocks(t *testing.T) {
 		inC = min(inC, time.Duration(ns))
 	}
 	t.Logf("Now takes %v, two clock_gettime %v: %.2f times as long", here/1000, inC/1000, float64(here)/float64(inC))
-	if 2*here >= 3*inC {
+	if !short() {
 		t.Errorf("Now takes %v, two clock_gettime %v", here/1000, inC/1000)
 	}
 }
