@@ -76,18 +76,15 @@ func TestOverflowOfTheReceiveBufferIsCounted(t *testing.T) {
 // TestSocketThatIsShutDownIsGivenUp: the poller would report a socket that was shut down
 // in every wait.
 func TestSocketThatIsShutDownIsGivenUp(t *testing.T) {
-	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fd, _ := openSocket(t, "127.0.0.1:0")
 	failed := make(chan error, 10)
 	made := server(t, 3333)
-	s, err := Serve(made.loop, fds[0], made.config, func(why error) { failed <- why })
+	s, err := Serve(made.loop, fd, made.config, func(why error) { failed <- why })
 	if err != nil {
 		t.Fatal(err)
 	}
 	run(t, s.loop)
-	if err := unix.Shutdown(fds[0], unix.SHUT_RDWR); err != nil && !errors.Is(err, unix.ENOTCONN) {
+	if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil && !errors.Is(err, unix.ENOTCONN) {
 		t.Fatal(err)
 	}
 	select {
@@ -99,14 +96,7 @@ func TestSocketThatIsShutDownIsGivenUp(t *testing.T) {
 
 // TestLostSocketIsGivenUpWhenItSends: other code has put a file in the place of the socket.
 func TestLostSocketIsGivenUpWhenItSends(t *testing.T) {
-	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := socket.Addr(fds[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	fd, at := openSocket(t, "127.0.0.1:0")
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +104,7 @@ func TestLostSocketIsGivenUpWhenItSends(t *testing.T) {
 	defer unix.Close(null)
 	failed := make(chan error, 10)
 	made := server(t, at.Port())
-	s, err := Serve(made.loop, fds[0], made.config, func(why error) { failed <- why })
+	s, err := Serve(made.loop, fd, made.config, func(why error) { failed <- why })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,19 +177,12 @@ func (d recorder) AppendKiss(b, req []byte, size int) ([]byte, answer.Outcome) {
 // the server.
 func startRecording(t *testing.T, clock func() time.Duration, change func(*Config)) (net.Conn, recorder, *Server) {
 	t.Helper()
-	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := socket.Addr(fds[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	fd, at := openSocket(t, "127.0.0.1:0")
 	d := recorder{make(chan [2]time.Time, 1000), make(chan string, 1000)}
 	made := serverWithClock(t, at.Port(), clock)
 	made.config.Dialect = d
 	change(&made.config)
-	s, err := Serve(made.loop, fds[0], made.config, made.onFailure)
+	s, err := Serve(made.loop, fd, made.config, made.onFailure)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,11 +316,8 @@ func TestSocketThatFailsForGoodIsGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := server(t, 3333)
-			fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort("127.0.0.1:0"), 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.fd = fds[0]
+			fd, _ := openSocket(t, "127.0.0.1:0")
+			s.fd = fd
 			defer s.Close()
 			if err := s.loop.Add(s.fd, reactor.PollIn, s); err != nil {
 				t.Fatal(err)

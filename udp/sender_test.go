@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"nowd/answer"
-	"nowd/socket"
 )
 
 // onLoop runs f on the loop of s and waits for its end.
@@ -83,17 +82,10 @@ func TestFullSocketIsReplaced(t *testing.T) {
 // startWithPool is start with a pool of n sending sockets.
 func startWithPool(t *testing.T, addr string, n int) (netip.AddrPort, *Server) {
 	t.Helper()
-	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort(addr), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := socket.Addr(fds[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	fd, at := openSocket(t, addr)
 	made := server(t, at.Port())
 	made.config.Senders = n
-	s, err := Serve(made.loop, fds[0], made.config, func(why error) { t.Errorf("the socket failed: %v", why) })
+	s, err := Serve(made.loop, fd, made.config, func(why error) { t.Errorf("the socket failed: %v", why) })
 	if err != nil {
 		t.Fatal(err)
 	}

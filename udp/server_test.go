@@ -21,6 +21,13 @@ import (
 // start starts a text server at addr on its own loop, and returns its address.
 func start(t testing.TB, addr string) (netip.AddrPort, *Server) {
 	t.Helper()
+	fd, at := openSocket(t, addr)
+	return at, serve(t, fd, at.Port())
+}
+
+// openSocket opens a socket for a server, and returns it with its address.
+func openSocket(t testing.TB, addr string) (int, netip.AddrPort) {
+	t.Helper()
 	fds, err := socket.Open(socket.UDP, netip.MustParseAddrPort(addr), 1)
 	if err != nil {
 		t.Fatal(err)
@@ -29,7 +36,7 @@ func start(t testing.TB, addr string) (netip.AddrPort, *Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return at, serve(t, fds[0], at.Port())
+	return fds[0], at
 }
 
 func serve(t testing.TB, fd int, port uint16) *Server {
