@@ -87,24 +87,34 @@ type process struct {
 	exited chan struct{}   // closed at exit
 }
 
+// startProcess starts the command of a server that will answer at addr.
+func startProcess(name string, addr netip.AddrPort, cmd *exec.Cmd) (*process, error) {
+	s := &process{name: name, addr: addr, cmd: cmd, exited: make(chan struct{})}
+	cmd.Stderr = &s.stderr
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = cmd.Wait()
+		close(s.exited)
+	}()
+	return s, nil
+}
+
 // start starts s on cpus, and waits until it answers.
 func (c server) start(ctx context.Context, cpus, network string) (*process, error) {
 	addr, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &process{name: c.name, addr: addr, exited: make(chan struct{})}
-	if s.cmd, err = c.command(ctx, cpus, network, addr); err != nil {
+	cmd, err := c.command(ctx, cpus, network, addr)
+	if err != nil {
 		return nil, err
 	}
-	s.cmd.Stderr = &s.stderr
-	if err := s.cmd.Start(); err != nil {
+	s, err := startProcess(c.name, addr, cmd)
+	if err != nil {
 		return nil, err
 	}
-	go func() {
-		_ = s.cmd.Wait()
-		close(s.exited)
-	}()
 	if err := s.awaitAnswer(network); err != nil {
 		s.stop()
 		return nil, failure(c.name+" over "+network, err, s.stderr.String())

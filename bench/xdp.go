@@ -367,17 +367,10 @@ func (ns *netns) attach(p *ebpf.Program, index int) (l link.Link, err error) {
 // start starts a server in the namespace, and waits until it answers a client in namespace
 // client.
 func (ns *netns) start(ctx context.Context, c xdpServer, client *netns) (s *process, err error) {
-	s = &process{name: c.name, addr: netip.AddrPortFrom(serverAddr, textPort), exited: make(chan struct{})}
-	s.cmd = c.command(ctx)
-	s.cmd.Stderr = &s.stderr
-	ns.do(func() { err = s.cmd.Start() })
+	ns.do(func() { s, err = startProcess(c.name, netip.AddrPortFrom(serverAddr, textPort), c.command(ctx)) })
 	if err != nil {
 		return nil, err
 	}
-	go func() {
-		_ = s.cmd.Wait()
-		close(s.exited)
-	}()
 	client.do(func() { err = s.awaitAnswer("udp") })
 	if err != nil {
 		s.stop()
