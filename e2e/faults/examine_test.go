@@ -4,6 +4,7 @@ package faults_test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -102,12 +103,22 @@ func (n *nowd) warm(t *testing.T, from place, questions []question) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(patience))
-		for range 100 {
+		deadline := time.Now().Add(patience)
+		for answered := 0; answered < 100; {
+			until := deadline
+			if q.Lossy && q.Kind == "udp" {
+				until = time.Now().Add(datagramTimeout)
+			}
+			_ = conn.SetDeadline(until)
 			if _, err := io.WriteString(conn, "json\n"); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := conn.Read(make([]byte, 1<<10)); err != nil {
+			switch _, err := conn.Read(make([]byte, 1<<10)); {
+			case err == nil:
+				answered++
+			case until != deadline && time.Now().Before(deadline) && errors.Is(err, os.ErrDeadlineExceeded):
+				// After an earlier round the clients' address may still be over its limit: ask again.
+			default:
 				t.Fatal(err)
 			}
 		}
